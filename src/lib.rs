@@ -1,0 +1,45 @@
+//! wayhold is an edge gateway for QUIC and HTTP/3 that keeps its hold on a client while everything
+//! under the client moves: its address, its NAT, its network, and the anycast node that its
+//! packets reach.
+//!
+//! The crate is the library behind the `wayhold` command. Its core modules (`cid`, `wire`,
+//! `balance`, `fleet`, `session`, `steer`) do no IO, read no clock and draw no randomness; they
+//! build with `--no-default-features`. Everything that touches a socket stands behind the
+//! `gateway` feature.
+
+pub mod balance;
+pub mod cid;
+pub mod fleet;
+pub mod session;
+pub mod steer;
+pub mod wire;
+
+#[cfg(feature = "gateway")]
+pub mod admin;
+#[cfg(feature = "gateway")]
+pub mod bridge;
+#[cfg(feature = "gateway")]
+pub mod config;
+#[cfg(feature = "gateway")]
+pub mod control;
+#[cfg(feature = "gateway")]
+mod edge;
+#[cfg(feature = "gateway")]
+mod gateway;
+#[cfg(feature = "gateway")]
+pub mod request;
+#[cfg(feature = "gateway")]
+pub mod sys;
+#[cfg(feature = "gateway")]
+pub mod telemetry;
+
+#[cfg(feature = "gateway")]
+pub use edge::Fault;
+#[cfg(feature = "gateway")]
+pub use gateway::{DevelopmentCertificate, Gateway, GatewayBuilder, GatewayError, Sockets};
+#[cfg(feature = "cli")]
+pub mod client;
+#[cfg(feature = "cli")]
+pub mod demo;
+#[cfg(feature = "cli")]
+pub mod testbed;

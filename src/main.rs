@@ -1,0 +1,49 @@
+//! The `wayhold` command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod command;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run(args) => command::run::main(&args),
+        Command::Check(args) => command::check::main(&args),
+        Command::Cid(args) => command::cid::main(&args),
+        Command::Keys(args) => command::keys::main(args),
+        Command::Get(args) => command::get::main(args),
+        Command::Demo(args) => command::demo::main(args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            command::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "wayhold", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Run(command::run::Args),
+    /// Check a configuration without binding anything
+    Check(command::check::Args),
+    /// Encode or decode a QUIC-LB connection ID
+    Cid(command::cid::Args),
+    /// Make the key file of a fleet
+    Keys(command::keys::Args),
+    /// Fetch a URL over HTTP/3 or HTTP/2
+    Get(command::get::Args),
+    /// Show two nodes keep their clients while everything moves
+    Demo(command::demo::Args),
+}
