@@ -1,0 +1,250 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::reader::Reader;
+
+/// What one node writes in front of a client's datagram when it passes it to the owner.
+///
+/// ```text
+///  0        version (4 bits), kind (4 bits)
+///  1..4     sender's node ID
+///  4        sender's instance
+///  5        low byte of the key epoch
+///  6..14    counter: worker lane (8 bits), count (56 bits)
+///  14       ECN (2 bits), source is IPv6 (1 bit), destination is IPv6 (1 bit)
+///  15..     source port and address, destination port and address
+///  ..+2     length of the datagram
+///  ..+16    tag over all of the above and the datagram's first 64 bytes
+///  ..       the datagram
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Who sends it.
+    pub sender: Sender,
+    /// Never repeats under one traffic key.
+    pub counter: u64,
+    /// Between which addresses the client's datagram travelled.
+    pub path: Path,
+    /// The mark that the client's datagram carried.
+    pub ecn: Ecn,
+}
+
+/// The process that sends a tunnel datagram and the key it uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The node's ID, in network byte order.
+    pub node: [u8; 3],
+    /// The node's instance.
+    pub instance: u8,
+    /// The low byte of the fleet key's epoch.
+    pub epoch: u8,
+}
+
+/// The addresses of a client's datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The client's address.
+    pub source: SocketAddr,
+    /// The service address that it was sent to.
+    pub destination: SocketAddr,
+}
+
+/// The ECN codepoint of an IP packet (RFC 3168, section 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ecn {
+    /// Not ECN-capable.
+    #[default]
+    NotEct,
+    /// ECT(1).
+    Ect1,
+    /// ECT(0).
+    Ect0,
+    /// Congestion experienced.
+    Ce,
+}
+
+/// What a tunnel datagram carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A client's datagram.
+    Datagram,
+    /// A heartbeat.
+    Heartbeat,
+}
+
+/// An envelope as it was received, not yet authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed<'a> {
+    /// What it claims.
+    pub envelope: Envelope,
+    /// The bytes in front of the tag.
+    pub header: &'a [u8],
+    /// The tag.
+    pub tag: [u8; TAG_LEN],
+    /// The client's datagram.
+    pub payload: &'a [u8],
+}
+
+/// Why bytes are not a tunnel datagram of a version that this node speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// The bytes end within the envelope, or the length field disagrees with what follows.
+    #[error("the envelope is cut short or has a wrong length")]
+    Length,
+    /// The version is not [`TUNNEL_VERSION`].
+    #[error("the tunnel version is not spoken here")]
+    Version,
+    /// The kind is unknown.
+    #[error("the kind of tunnel datagram is unknown")]
+    Kind,
+}
+
+impl Kind {
+    /// Reads the version and the kind, which stand first in every tunnel datagram.
+    pub fn of(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        let first = bytes.first().ok_or(EnvelopeError::Length)?;
+        match (first >> 4, first & 0x0f) {
+            (TUNNEL_VERSION, KIND_DATAGRAM) => Ok(Self::Datagram),
+            (TUNNEL_VERSION, KIND_HEARTBEAT) => Ok(Self::Heartbeat),
+            (TUNNEL_VERSION, _) => Err(EnvelopeError::Kind),
+            _ => Err(EnvelopeError::Version),
+        }
+    }
+
+    pub(super) fn first_octet(self) -> u8 {
+        let kind = match self {
+            Self::Datagram => KIND_DATAGRAM,
+            Self::Heartbeat => KIND_HEARTBEAT,
+        };
+        TUNNEL_VERSION << 4 | kind
+    }
+}
+
+impl Sender {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            node: reader.array()?,
+            instance: reader.u8()?,
+            epoch: reader.u8()?,
+        })
+    }
+
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.node);
+        out.extend_from_slice(&[self.instance, self.epoch]);
+    }
+}
+
+impl Envelope {
+    /// Appends everything in front of the tag for a datagram of `len` bytes.
+    pub fn write_header(&self, len: u16, out: &mut Vec<u8>) {
+        out.push(Kind::Datagram.first_octet());
+        self.sender.write(out);
+        out.extend_from_slice(&self.counter.to_be_bytes());
+        let Path {
+            source,
+            destination,
+        } = self.path;
+        let flag = |address: SocketAddr, bit: u8| if address.is_ipv6() { bit } else { 0 };
+        out.push(self.ecn.bits() | flag(source, SOURCE_V6) | flag(destination, DESTINATION_V6));
+        for address in [source, destination] {
+            out.extend_from_slice(&address.port().to_be_bytes());
+            match address.ip() {
+                IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
+                IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+            }
+        }
+        out.extend_from_slice(&len.to_be_bytes());
+    }
+
+    /// Reads an envelope and what it carries; nothing is authentic yet.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] when the form is not that of a client's datagram in an envelope.
+    pub fn parse(bytes: &[u8]) -> Result<Sealed<'_>, EnvelopeError> {
+        if Kind::of(bytes)? != Kind::Datagram {
+            return Err(EnvelopeError::Kind);
+        }
+        Self::read(bytes).ok_or(EnvelopeError::Length)
+    }
+
+    fn read(bytes: &[u8]) -> Option<Sealed<'_>> {
+        let mut reader = Reader::new(bytes.get(1..)?);
+        let sender = Sender::read(&mut reader)?;
+        let counter = reader.u64()?;
+        let flags = reader.u8()?;
+        let source = read_address(&mut reader, flags & SOURCE_V6 != 0)?;
+        let destination = read_address(&mut reader, flags & DESTINATION_V6 != 0)?;
+        let len = reader.u16()?;
+        let header = &bytes[..bytes.len() - reader.rest().len()];
+        let tag = reader.array()?;
+        let payload = reader.rest();
+        let envelope = Self {
+            sender,
+            counter,
+            path: Path {
+                source,
+                destination,
+            },
+            ecn: Ecn::from_bits(flags),
+        };
+        (payload.len() == usize::from(len)).then_some(Sealed {
+            envelope,
+            header,
+            tag,
+            payload,
+        })
+    }
+}
+
+impl Sealed<'_> {
+    /// The part of the datagram that the tag covers; QUIC protects the rest.
+    pub fn authenticated_payload(&self) -> &[u8] {
+        &self.payload[..self.payload.len().min(AUTHENTICATED_PAYLOAD)]
+    }
+}
+
+impl Ecn {
+    /// The two bits of the IP header.
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::NotEct => 0b00,
+            Self::Ect1 => 0b01,
+            Self::Ect0 => 0b10,
+            Self::Ce => 0b11,
+        }
+    }
+
+    /// Reads the lowest two bits.
+    pub fn from_bits(bits: u8) -> Self {
+        match bits & 0b11 {
+            0b00 => Self::NotEct,
+            0b01 => Self::Ect1,
+            0b10 => Self::Ect0,
+            _ => Self::Ce,
+        }
+    }
+}
+
+fn read_address(reader: &mut Reader<'_>, v6: bool) -> Option<SocketAddr> {
+    let port = reader.u16()?;
+    let ip = if v6 {
+        IpAddr::V6(Ipv6Addr::from(reader.array::<16>()?))
+    } else {
+        IpAddr::V4(Ipv4Addr::from(reader.array::<4>()?))
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// The version of the tunnel protocol.
+pub const TUNNEL_VERSION: u8 = 1;
+/// Bytes of a tag.
+pub const TAG_LEN: usize = 16;
+/// How much of a client's datagram the tag covers: the header of any QUIC packet fits.
+pub const AUTHENTICATED_PAYLOAD: usize = 64;
+/// The longest envelope with its tag: both addresses IPv6.
+pub const MAX_OVERHEAD: usize = 15 + 2 * 18 + 2 + TAG_LEN;
+
+const KIND_DATAGRAM: u8 = 1;
+const KIND_HEARTBEAT: u8 = 2;
+const SOURCE_V6: u8 = 0b0100;
+const DESTINATION_V6: u8 = 0b1000;

@@ -1,0 +1,23 @@
+//! What stands in a datagram before anything is decrypted: the invariant QUIC header (RFC 8999) and
+//! the envelope of the tunnel between nodes.
+//!
+//! Parsers borrow from the datagram, never panic, and never allocate.
+
+mod datagram;
+mod envelope;
+mod heartbeat;
+mod negotiation;
+mod reader;
+mod replay;
+
+pub use datagram::{Datagram, LongHeader, LongKind, MAX_CID_LEN, NotQuic};
+pub use envelope::{
+    AUTHENTICATED_PAYLOAD, Ecn, Envelope, EnvelopeError, Kind, MAX_OVERHEAD, Path, Sealed, Sender,
+    TAG_LEN, TUNNEL_VERSION,
+};
+pub use heartbeat::{BootId, Challenge, Heartbeat, SealedHeartbeat};
+pub use negotiation::{SUPPORTED_VERSIONS, version_negotiation};
+pub use replay::{ReplayWindow, WINDOW};
+
+#[cfg(test)]
+mod tests;
