@@ -1,0 +1,21 @@
+//! The nodes of a fleet: who they are, which keys they share, and what this node believes of each.
+//!
+//! Nothing here sends or reads a clock; `edge` carries the datagrams and `control` brings new views.
+
+mod association;
+mod keyring;
+mod keyring_text;
+mod node;
+mod reset;
+mod server_id;
+mod tunnel_key;
+mod view;
+
+pub use association::{Association, CountersExhausted, Heard, Outgoing, Refusal};
+pub use keyring::{DerivedKey, Epoch, FleetKey, Keyring};
+pub use keyring_text::KeyringError;
+pub use node::{InstanceId, NodeId, NodeIdError};
+pub use reset::{ResetKey, ResetKeys};
+pub use server_id::{SERVER_ID_LEN, server_id, split_server_id};
+pub use tunnel_key::PairKey;
+pub use view::{Identity, Owner, View};
