@@ -1,0 +1,43 @@
+//! Limits that a process sets for itself.
+
+#![expect(
+    unsafe_code,
+    reason = "setrlimit has no safe form in the libraries used"
+)]
+
+use std::io;
+
+/// Forbids core dumps for this process and its children, so that session keys and ticket keys
+/// never reach a disk.
+///
+/// For the start of a program; a library has no business to call it.
+pub fn forbid_core_dumps() -> io::Result<()> {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `none` lives for the whole call, which only reads it.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn core_dumps_stay_forbidden() {
+        forbid_core_dumps().unwrap();
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+        let core = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"))
+            .unwrap();
+        let values: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
+        assert_eq!(values, ["0", "0"]);
+    }
+}

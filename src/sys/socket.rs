@@ -1,0 +1,221 @@
+//! Sockets of a listener, with the options that the standard library does not set.
+
+#![expect(
+    unsafe_code,
+    reason = "SO_RCVBUFFORCE, SO_SNDBUFFORCE and SO_MEMINFO have no safe form in the libraries used"
+)]
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Binds a UDP socket that does not block; `[::]` also takes IPv4.
+///
+/// The port is not shared: a second process on the same address is an error, not a silent half of
+/// the datagrams.
+pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    bind(&socket, address)?;
+    Ok(socket.into())
+}
+
+/// Binds a TCP listener that does not block; `[::]` also takes IPv4.
+///
+/// The address can be bound again at once after a restart, while connections of the process before
+/// are still in TIME-WAIT.
+pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    bind(&socket, address)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Bytes that a socket may queue in each direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffers {
+    /// Received and not yet read.
+    pub receive: usize,
+    /// Written and not yet sent.
+    pub send: usize,
+}
+
+/// Asks for buffers of these sizes and returns what the kernel granted.
+///
+/// Without privilege the kernel grants no more than `net.core.rmem_max` and `net.core.wmem_max`.
+pub fn request_buffers(socket: &impl AsFd, wanted: Buffers) -> io::Result<Buffers> {
+    let socket = socket2::SockRef::from(socket);
+    if force(&socket, libc::SO_RCVBUFFORCE, wanted.receive).is_err() {
+        socket.set_recv_buffer_size(wanted.receive)?;
+    }
+    if force(&socket, libc::SO_SNDBUFFORCE, wanted.send).is_err() {
+        socket.set_send_buffer_size(wanted.send)?;
+    }
+    Ok(Buffers {
+        receive: socket.recv_buffer_size()? / ACCOUNTING,
+        send: socket.send_buffer_size()? / ACCOUNTING,
+    })
+}
+
+/// Counts the datagrams that the kernel dropped since the socket was made because its receive
+/// buffer was full or a checksum wrong. Wraps at 2^32.
+pub fn dropped_datagrams(socket: &impl AsFd) -> io::Result<u32> {
+    let mut counters = [0_u32; MEMINFO_VARS];
+    let mut length = length_of::<[u32; MEMINFO_VARS]>();
+    // SAFETY: the kernel writes at most `length` bytes, the size of `counters`, which both outlive
+    // the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            counters.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(counters[MEMINFO_DROPS])
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn bind(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())
+}
+
+fn force(socket: &Socket, option: libc::c_int, bytes: usize) -> io::Result<()> {
+    let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the kernel reads as many bytes as `value` has, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const value).cast(),
+            length_of::<libc::c_int>(),
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn length_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).expect("option values take a few bytes")
+}
+
+/// Connections that the kernel completes before they are accepted; more are refused, which a
+/// client notices sooner than a long queue.
+const BACKLOG: i32 = 1024;
+/// Linux doubles a requested size to pay for its own bookkeeping, and reports the double
+/// (socket(7)).
+const ACCOUNTING: usize = 2;
+const MEMINFO_DROPS: usize = libc::SK_MEMINFO_DROPS as usize;
+const MEMINFO_VARS: usize = MEMINFO_DROPS + 1;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
+
+    use super::*;
+
+    const ANY: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+    const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+    #[test]
+    fn udp_on_any_address_takes_both_families() {
+        let socket = bind_udp(ANY).unwrap();
+        socket.set_nonblocking(false).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        for client in ["127.0.0.1:0", "[::1]:0"] {
+            let client = UdpSocket::bind(client).unwrap();
+            let to = SocketAddr::new(client.local_addr().unwrap().ip(), port);
+            client.send_to(b"hello", to).unwrap();
+            let mut buffer = [0; 16];
+            let (length, from) = socket.recv_from(&mut buffer).unwrap();
+            assert_eq!(&buffer[..length], b"hello");
+            assert_eq!(from.ip().to_canonical(), client.local_addr().unwrap().ip());
+        }
+    }
+
+    #[test]
+    fn tcp_on_any_address_takes_both_families() {
+        let listener = bind_tcp(ANY).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for client in ["127.0.0.1", "::1"] {
+            let client = TcpStream::connect((client, port)).unwrap();
+            let (_stream, from) = listener.accept().unwrap();
+            assert_eq!(from.port(), client.local_addr().unwrap().port());
+        }
+    }
+
+    #[test]
+    fn two_sockets_on_one_address_are_an_error() {
+        let udp = bind_udp(LOOPBACK).unwrap();
+        let tcp = bind_tcp(LOOPBACK).unwrap();
+        let again = bind_udp(udp.local_addr().unwrap()).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
+        let again = bind_tcp(tcp.local_addr().unwrap()).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_tcp_address_is_free_again_at_once() {
+        let listener = bind_tcp(LOOPBACK).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        drop(listener.accept().unwrap());
+        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+        drop(client);
+        drop(listener);
+        bind_tcp(address).unwrap();
+    }
+
+    #[test]
+    fn buffers_report_what_was_granted() {
+        let socket = bind_udp(LOOPBACK).unwrap();
+        let wanted = Buffers {
+            receive: 64 << 10,
+            send: 32 << 10,
+        };
+        assert_eq!(request_buffers(&socket, wanted).unwrap(), wanted);
+    }
+
+    #[test]
+    fn datagrams_beyond_the_buffer_are_counted() {
+        let socket = bind_udp(LOOPBACK).unwrap();
+        let small = Buffers {
+            receive: 4 << 10,
+            send: 64 << 10,
+        };
+        request_buffers(&socket, small).unwrap();
+        assert_eq!(dropped_datagrams(&socket).unwrap(), 0);
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..100 {
+            client
+                .send_to(&[0; 1200], socket.local_addr().unwrap())
+                .unwrap();
+        }
+        assert!(dropped_datagrams(&socket).unwrap() > 50);
+    }
+}
