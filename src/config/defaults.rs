@@ -1,0 +1,154 @@
+//! What each section holds when none of its keys is set; docs/config.md explains the numbers.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{
+    Admin, AdminAddress, Cid, Config, Fleet, Keepalive, Limits, Listen, Log, LogFormat, Node,
+    Profile, Quic, Shutdown, Timeouts,
+};
+use crate::cid::{ConfigId, FirstOctet};
+
+impl Default for Config {
+    fn default() -> Self {
+        let state_dir = default_state_dir();
+        Self {
+            listen: vec![Listen::default()],
+            route: Vec::new(),
+            node: Node::default(),
+            fleet: None,
+            cid: Cid::default(),
+            quic: Quic::default(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            admin: Admin {
+                listen: AdminAddress::in_state_dir(&state_dir),
+            },
+            log: Log::default(),
+            shutdown: Shutdown::default(),
+            state_dir,
+        }
+    }
+}
+
+impl AdminAddress {
+    /// The default: the unix socket `admin.sock` in the state directory.
+    pub(super) fn in_state_dir(state_dir: &Path) -> Self {
+        Self::Unix(state_dir.join("admin.sock"))
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            addr: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), DEFAULT_PORT),
+            cert: None,
+            key: None,
+            tcp: true,
+            public_port: None,
+        }
+    }
+}
+
+impl Fleet {
+    /// The default of `fleet.link_mtu`.
+    pub(super) const DEFAULT_LINK_MTU: u16 = 1500;
+}
+
+impl Cid {
+    /// The default of `cid.nonce_len` under the `aws-nlb` profile.
+    pub(super) const AWS_NLB_NONCE_LEN: u8 = 7;
+}
+
+impl Default for Cid {
+    fn default() -> Self {
+        Self {
+            profile: Profile::Wayhold,
+            config_id: ConfigId::default(),
+            nonce_len: 12,
+            first_octet: FirstOctet::Random,
+            dangerous_short_nonce: false,
+            aws_server_id: None,
+        }
+    }
+}
+
+impl Default for Quic {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_mins(2),
+            keep_alive: Keepalive::After(Duration::from_secs(25)),
+            stream_receive_window: 1 << 20,
+            receive_window: 4 << 20,
+            send_window: 4 << 20,
+            max_udp_payload: 1400,
+            retry: false,
+            cid_lifetime: Duration::from_mins(5),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 100_000,
+            handshakes: 1024,
+            streams: 128,
+            header_bytes: 32 << 10,
+            header_fields: 128,
+            body_bytes: 0,
+            upstream_idle: 256,
+            upstream_requests: 4096,
+            tunnel_queue: 4096,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            header: Duration::from_secs(10),
+            body_idle: Duration::from_mins(1),
+            connect: Duration::from_secs(2),
+            first_byte: Duration::from_mins(1),
+            tcp_idle: Duration::from_mins(2),
+            upstream_idle: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: "info".into(),
+            access: true,
+        }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+fn default_state_dir() -> PathBuf {
+    let from = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    from("XDG_STATE_HOME")
+        .or_else(|| from("HOME").map(|home| home.join(".local/state")))
+        .map_or_else(
+            || PathBuf::from("/var/lib/wayhold"),
+            |base| base.join("wayhold"),
+        )
+}
+
+const DEFAULT_PORT: u16 = 4433;

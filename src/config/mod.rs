@@ -1,0 +1,34 @@
+//! The gateway's configuration: from a TOML file, the environment and the command line to checked
+//! types that need no second look.
+//!
+//! Loading reads files but binds, connects and writes nothing. Every value knows the file and line,
+//! the variable or the flag that it came from, so that an error can name it. docs/config.md is the
+//! operator's page.
+
+mod decode;
+mod defaults;
+mod error;
+mod form;
+mod keys;
+mod layers;
+mod link;
+mod load;
+mod names;
+mod rules;
+mod schema;
+mod sections;
+#[cfg(test)]
+mod test_directory;
+mod tree;
+mod units;
+
+pub use error::{LoadError, LoadErrors, Origin, UpstreamError};
+pub use keys::KEYS;
+pub use layers::{FILE_VARIABLE, PREFIX, Setting, SettingError, Sources};
+pub use link::LinkMtuError;
+pub use load::load;
+pub use schema::{Key, Kind};
+pub use sections::{
+    Admin, AdminAddress, Cid, Config, Fleet, Keepalive, Limits, Listen, Log, LogFormat, Member,
+    Node, Profile, Quic, Route, Shutdown, Timeouts, Upstream, UpstreamProtocol,
+};

@@ -1,0 +1,211 @@
+//! What a key is: its path, its kind and limits, and how an unknown key is told from a known one.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::keys::KEYS;
+use super::units;
+
+/// One key of the configuration.
+///
+/// The table [`KEYS`] is the only list of keys: the loader knows no key that is not in it, and
+/// docs/config.md is checked against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Key {
+    /// The path from the top, joined by dots; `N` stands for the index of a list, from 0.
+    pub path: &'static str,
+    /// What its value may be.
+    pub kind: Kind,
+    /// The value that it has when it is not set, in words where it has none.
+    pub default: &'static str,
+    /// A value that differs from the default, as the environment or the command line would give it.
+    pub example: &'static str,
+    /// What it does, in one sentence.
+    pub meaning: &'static str,
+}
+
+/// What the value of a key may be. Limits are inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number.
+    Integer(u64, u64),
+    /// A number of bytes: an integer, or a string such as `"64KiB"`.
+    Size(u64, u64),
+    /// A string of a number and a unit such as `"500ms"`.
+    Duration(Duration, Duration),
+    /// A duration, or `"off"`.
+    DurationOrOff(Duration, Duration),
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// An IP address and a port; port 0 lets the system choose.
+    Address,
+    /// An IP address and a port that is not 0.
+    RelayAddress,
+    /// A loopback address and port, `unix:` and a path, or `off`.
+    AdminAddress,
+    /// A host pattern.
+    Host,
+    /// The beginning of a URL's path.
+    PathPrefix,
+    /// Log levels, each for everything or for one target.
+    LogFilter,
+    /// The path of a file that exists and can be read.
+    File,
+    /// The path of a directory, which is made when it is needed.
+    Directory,
+    /// A list of backend URLs.
+    Upstreams,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Boolean => f.write_str("true or false"),
+            Self::Integer(min, max) => write!(f, "an integer from {min} to {max}"),
+            Self::Size(min, max) => {
+                write!(f, "bytes, {} to {}", units::Size(min), units::Size(max))
+            }
+            Self::Duration(min, max) => {
+                write!(
+                    f,
+                    "a duration, {} to {}",
+                    units::Span(min),
+                    units::Span(max)
+                )
+            }
+            Self::DurationOrOff(min, max) => {
+                write!(
+                    f,
+                    "a duration, {} to {}, or \"off\"",
+                    units::Span(min),
+                    units::Span(max)
+                )
+            }
+            Self::Word(words) => {
+                for (index, word) in words.iter().enumerate() {
+                    let joint = if index == 0 { "" } else { " or " };
+                    write!(f, "{joint}\"{word}\"")?;
+                }
+                Ok(())
+            }
+            Self::Address => f.write_str("an IP address and a port such as \"[::]:443\""),
+            Self::RelayAddress => {
+                f.write_str("an IP address and a port other than 0 such as \"10.0.0.1:4434\"")
+            }
+            Self::AdminAddress => f.write_str(
+                "\"unix:PATH\", a loopback address such as \"127.0.0.1:9090\", or \"off\"",
+            ),
+            Self::Host => f.write_str("a host pattern such as \"*.example.org\""),
+            Self::PathPrefix => f.write_str("a path that begins with \"/\""),
+            Self::LogFilter => f.write_str("log levels such as \"info\" or \"wayhold=debug,warn\""),
+            Self::File => f.write_str("the path of a file"),
+            Self::Directory => f.write_str("the path of a directory"),
+            Self::Upstreams => f.write_str("a list of URLs such as [\"http://10.0.0.1:8080\"]"),
+        }
+    }
+}
+
+/// What stands at a path of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// A value.
+    Value(&'static Key),
+    /// A table of named entries.
+    Table,
+    /// A list of tables.
+    List,
+}
+
+/// Finds what stands at a path, if anything may.
+pub(super) fn shape(path: &str) -> Option<Shape> {
+    if path.is_empty() {
+        return Some(Shape::Table);
+    }
+    KEYS.iter().find_map(|key| {
+        let rest = rest_after(key.path, path)?;
+        Some(match rest.first() {
+            None => Shape::Value(key),
+            Some(&INDEX) => Shape::List,
+            Some(_) => Shape::Table,
+        })
+    })
+}
+
+/// Says which key was meant by an unknown one: the nearest in the same table or of all, one of the
+/// same name elsewhere, or else every name of the table.
+pub(super) fn hint(path: &str) -> String {
+    let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let siblings = children(parent);
+    // A name is short, so half of it may be wrong; a path is long and mostly other names.
+    if let Some(near) = nearest(name, siblings.iter().copied(), 2) {
+        return format!("did you mean \"{near}\"?");
+    }
+    let paths = || KEYS.iter().map(|key| key.path);
+    let same_name = |key: &&str| key.rsplit_once('.').map_or(*key, |(_, last)| last) == name;
+    match nearest(path, paths(), 3).or_else(|| paths().find(same_name)) {
+        Some(near) => format!("did you mean \"{}\"?", near.replace(".N", ".0")),
+        None if siblings.is_empty() => "nothing can be set here".into(),
+        None => format!("known here: {}", siblings.join(", ")),
+    }
+}
+
+/// The names that may stand in the table at a path, sorted.
+fn children(parent: &str) -> Vec<&'static str> {
+    let mut names: Vec<_> = KEYS
+        .iter()
+        .filter_map(|key| rest_after(key.path, parent)?.first().copied())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| *name != INDEX);
+    names
+}
+
+/// The segments of a key's path that follow `path`, if the key is at or under it.
+fn rest_after(key: &'static str, path: &str) -> Option<Vec<&'static str>> {
+    let mut segments = key.split('.');
+    for wanted in path.split('.').filter(|_| !path.is_empty()) {
+        let segment = segments.next()?;
+        let matches = match segment {
+            INDEX => is_index(wanted),
+            name => name == wanted,
+        };
+        if !matches {
+            return None;
+        }
+    }
+    Some(segments.collect())
+}
+
+/// The nearest of the known names, if at most one in `share` of the letters must change.
+fn nearest(
+    name: &str,
+    known: impl Iterator<Item = &'static str>,
+    share: usize,
+) -> Option<&'static str> {
+    let allowed = (name.chars().count() / share).max(1);
+    // Half a word is a frequent mistake: `nonce` for `nonce_len`, `address` for `addr`.
+    let part = |known: &str| name.len() > 2 && (known.starts_with(name) || name.starts_with(known));
+    known
+        .map(|known| {
+            let distance = strsim::damerau_levenshtein(name, known);
+            (if part(known) { 1 } else { distance }, known)
+        })
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Whether a segment is an index, written in the one canonical way.
+pub(super) fn is_index(segment: &str) -> bool {
+    segment
+        .parse::<usize>()
+        .is_ok_and(|index| index.to_string() == segment)
+}
+
+/// Stands for an index in the paths of [`KEYS`].
+const INDEX: &str = "N";

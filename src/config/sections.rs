@@ -1,0 +1,341 @@
+//! The sections of the configuration as checked types.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{UpstreamError, names};
+use crate::cid::{self, FirstOctet};
+use crate::fleet::NodeId;
+
+/// The whole configuration of one gateway process, checked.
+///
+/// `Config::default()` is what the gateway runs with when no key is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where clients connect; at least one.
+    pub listen: Vec<Listen>,
+    /// Where requests go; empty means the built-in demo origin.
+    pub route: Vec<Route>,
+    /// Who this node is.
+    pub node: Node,
+    /// The other nodes, if there are any.
+    pub fleet: Option<Fleet>,
+    /// The form of connection IDs.
+    pub cid: Cid,
+    /// The QUIC transport.
+    pub quic: Quic,
+    /// Bounds on what clients may hold.
+    pub limits: Limits,
+    /// Bounds on how long things may take.
+    pub timeouts: Timeouts,
+    /// The private listener for operators.
+    pub admin: Admin,
+    /// Logs.
+    pub log: Log,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+    /// Where the development certificate and other made files live.
+    /// `$XDG_STATE_HOME/wayhold`, else `~/.local/state/wayhold`, else `/var/lib/wayhold`.
+    pub state_dir: PathBuf,
+}
+
+/// One address that serves HTTP/3 on UDP and HTTP/2 and HTTP/1.1 on TCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listen {
+    /// The address of both sockets; `[::]` also takes IPv4. Default `[::]:4433`.
+    pub addr: SocketAddr,
+    /// The certificate chain in PEM; absent together with `key`: the development certificate.
+    pub cert: Option<PathBuf>,
+    /// The private key in PEM.
+    pub key: Option<PathBuf>,
+    /// Whether TCP is served too. Default true.
+    pub tcp: bool,
+    /// The port that Alt-Svc names, where the public port differs from `addr`'s. Default: `addr`'s.
+    pub public_port: Option<u16>,
+}
+
+/// Sends requests that match to a set of backends, any of which can serve any request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Route {
+    /// The host, without port, case-insensitive; `*.example.org` matches one or more labels.
+    /// Absent: every host.
+    pub host: Option<String>,
+    /// The path prefix, matched at a segment boundary. Default `/`.
+    pub path: String,
+    /// The backends, at least one.
+    pub to: Vec<Upstream>,
+}
+
+/// One backend.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Upstream {
+    /// How it is spoken to.
+    pub protocol: UpstreamProtocol,
+    /// `host:port`, where host is an address or a name.
+    pub authority: String,
+}
+
+/// The protocol of a backend, named by its URL's scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamProtocol {
+    /// `http://`: HTTP/1.1.
+    Http1,
+    /// `h2://`: HTTP/2 with prior knowledge (RFC 9113, section 3.3).
+    Http2,
+}
+
+/// Who this node is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Node {
+    /// The node's ID, unique in the fleet: 0 to 16777215. Default 0.
+    pub id: NodeId,
+    /// The instance byte of connection IDs; drawn at random at start when absent.
+    pub instance: Option<u8>,
+}
+
+/// The nodes that share one service address. Written in the main file as `[fleet]`, or in a file of
+/// its own that every node shares, named by `fleet.file` or `--fleet`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fleet {
+    /// The file with the fleet key, mode 0600.
+    pub key_file: PathBuf,
+    /// All nodes, this one among them.
+    pub member: Vec<Member>,
+    /// The MTU of the links between nodes in bytes. Default 1500.
+    pub link_mtu: u16,
+}
+
+/// One node of the fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member {
+    /// The node's ID.
+    pub id: NodeId,
+    /// The UDP address at which it takes tunnelled datagrams from its peers.
+    pub relay: SocketAddr,
+}
+
+/// The form of connection IDs (draft-ietf-quic-load-balancers-21).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cid {
+    /// The profile, which sets the other keys' defaults. Default `wayhold`.
+    pub profile: Profile,
+    /// The config rotation bits: 0 to 6. Default 0.
+    pub config_id: cid::ConfigId,
+    /// Bytes of nonce: 4 to 18. Default 12; `aws-nlb` 7.
+    pub nonce_len: u8,
+    /// The first octet's low bits. Default `random`.
+    pub first_octet: FirstOctet,
+    /// Whether nonces shorter than 8 bytes may be minted under encryption, where they can run out.
+    /// Default false.
+    pub dangerous_short_nonce: bool,
+    /// The server ID of the `aws-nlb` profile, from the environment variable
+    /// `AWS_LBC_QUIC_SERVER_ID`; present exactly under that profile.
+    pub aws_server_id: Option<[u8; 8]>,
+}
+
+/// A set of defaults for connection IDs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Encrypted, server ID of 4 bytes (node 3, instance 1), nonce of 12.
+    Wayhold,
+    /// Plaintext, the 8-byte server ID of the environment variable `AWS_LBC_QUIC_SERVER_ID`.
+    AwsNlb,
+}
+
+/// The QUIC transport (RFC 9000).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quic {
+    /// A connection without any packet for this long ends. Default 120 s.
+    pub idle_timeout: Duration,
+    /// How long a connection is silent before the gateway pings. Default 25 s.
+    pub keep_alive: Keepalive,
+    /// Bytes a client may send ahead on one stream. Default 1 MiB.
+    pub stream_receive_window: u32,
+    /// Bytes a client may send ahead on all streams. Default 4 MiB.
+    pub receive_window: u32,
+    /// Bytes of responses held for one connection until acknowledged. Default 4 MiB.
+    pub send_window: u32,
+    /// The largest UDP payload that is ever sent; also bounds the MTU search. Default 1400.
+    pub max_udp_payload: u16,
+    /// Answers every new address with a Retry (RFC 9000, section 8.1.2). Otherwise only while more
+    /// than half of `limits.handshakes` are under way. Default false.
+    pub retry: bool,
+    /// Open connection IDs are replaced after this time. Default 300 s.
+    pub cid_lifetime: Duration,
+}
+
+/// When the gateway pings a silent client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keepalive {
+    /// Never; written `"off"`.
+    Off,
+    /// After this much silence.
+    After(Duration),
+}
+
+/// Bounds on what clients may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Open connections, QUIC and TCP counted apart. Default 100000.
+    pub connections: u32,
+    /// Connections whose handshake is not complete, QUIC and TCP counted apart. Default 1024.
+    pub handshakes: u32,
+    /// Concurrent requests on one connection. Default 128.
+    pub streams: u32,
+    /// Bytes of a request's header section (name + value + 32 each, RFC 9114 4.2.2). Default 32 KiB.
+    pub header_bytes: u32,
+    /// Fields of a request's header section. Default 128.
+    pub header_fields: u32,
+    /// Bytes of a request body; 0 means no limit. Default 0.
+    pub body_bytes: u64,
+    /// Idle connections kept to each backend. Default 256.
+    pub upstream_idle: u32,
+    /// Requests under way to each backend. Default 4096.
+    pub upstream_requests: u32,
+    /// Datagrams from peers that wait for the endpoint. Default 4096.
+    pub tunnel_queue: u32,
+}
+
+/// Bounds on how long things may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// From the first packet to a complete handshake. Default 10 s.
+    pub handshake: Duration,
+    /// From the first byte of a request to its complete header section. Default 10 s.
+    pub header: Duration,
+    /// Between two pieces of a request or response body. Default 60 s.
+    pub body_idle: Duration,
+    /// To connect to a backend. Default 2 s.
+    pub connect: Duration,
+    /// From the request's last sent byte to the response's header section. Default 60 s.
+    pub first_byte: Duration,
+    /// A TCP connection without a request for this long ends. Default 120 s.
+    pub tcp_idle: Duration,
+    /// An idle connection to a backend is closed after this time. Default 30 s.
+    pub upstream_idle: Duration,
+}
+
+/// The private listener for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Admin {
+    /// Where it listens. Default the unix socket `admin.sock` in `state_dir`.
+    pub listen: AdminAddress,
+}
+
+/// Where the admin listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// Nowhere; written `"off"`.
+    Off,
+    /// A unix socket, mode 0600; written `"unix:/path"`.
+    Unix(PathBuf),
+    /// A TCP address; refused by the check unless it is a loopback address.
+    Tcp(SocketAddr),
+}
+
+/// Logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Log {
+    /// The form of the lines on standard error. Default `text`.
+    pub format: LogFormat,
+    /// A filter such as `info` or `wayhold=debug,warn`. Default `info`.
+    pub level: String,
+    /// Whether each request writes a line. Default true.
+    pub access: bool,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How the process ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Shutdown {
+    /// How long requests under way may take after the first SIGTERM. Default 30 s.
+    pub grace: Duration,
+}
+
+impl Listen {
+    /// Serves at this address, with every other field at its default.
+    pub fn new(addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            ..Self::default()
+        }
+    }
+}
+
+impl Route {
+    /// Sends every request to these backends; [`Route::host`] and [`Route::path`] narrow it.
+    pub fn new(to: Vec<Upstream>) -> Self {
+        Self {
+            host: None,
+            path: "/".into(),
+            to,
+        }
+    }
+}
+
+impl FromStr for Upstream {
+    type Err = UpstreamError;
+
+    /// Reads `http://HOST:PORT` or `h2://HOST:PORT`; the port may be left out and is 80 then.
+    fn from_str(url: &str) -> Result<Self, UpstreamError> {
+        names::upstream(url).map_err(UpstreamError)
+    }
+}
+
+impl Fleet {
+    /// Joins these nodes, which must include this one, by links of 1500 bytes.
+    pub fn new(key_file: impl Into<PathBuf>, member: Vec<Member>) -> Self {
+        Self {
+            key_file: key_file.into(),
+            member,
+            link_mtu: Self::DEFAULT_LINK_MTU,
+        }
+    }
+}
+
+impl Member {
+    /// Describes a node that takes tunnelled datagrams at `relay`.
+    pub fn new(id: NodeId, relay: SocketAddr) -> Self {
+        Self { id, relay }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_is_read_from_its_url() {
+        let upstream = "h2://App:8080".parse::<Upstream>().unwrap();
+        assert_eq!(upstream.protocol, UpstreamProtocol::Http2);
+        assert_eq!(upstream.authority, "app:8080");
+        let error = "ftp://app".parse::<Upstream>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "not a backend's URL: the scheme must be http or h2"
+        );
+    }
+}
