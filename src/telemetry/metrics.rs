@@ -1,0 +1,188 @@
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Why something was dropped, refused or failed: one of a fixed set of words in the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reason {
+    /// The word.
+    pub reason: &'static str,
+}
+
+/// The label of what there is for QUIC and for TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Transport {
+    transport: &'static str,
+}
+
+/// The label of a change of a client's address, by what changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PathChange {
+    kind: &'static str,
+}
+
+/// The label of a UDP socket, by what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct UdpSocket {
+    socket: &'static str,
+}
+
+/// Every metric of one gateway. Cheap to clone; counters are atomics.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Datagrams that arrived from clients on the service address.
+    pub datagrams_received: Counter,
+    /// Datagrams that this node's own connections took.
+    pub datagrams_local: Counter,
+    /// Datagrams sent through the tunnel to their owner.
+    pub datagrams_forwarded: Counter,
+    /// Datagrams that came out of the tunnel and were accepted.
+    pub datagrams_tunnelled: Counter,
+    /// Datagrams dropped, by reason.
+    pub datagrams_dropped: Family<Reason, Counter>,
+    /// Tunnel datagrams refused before their content was looked at, by reason.
+    pub tunnel_refused: Family<Reason, Counter>,
+    /// Datagrams that the kernel dropped because a socket's buffer was full, by socket.
+    pub socket_drops: Family<UdpSocket, Counter>,
+    /// Version negotiation packets sent.
+    pub version_negotiations: Counter,
+    /// QUIC and TCP connections open now, by transport.
+    pub connections: Family<Transport, Gauge>,
+    /// Retry packets sent to clients that must prove their address first.
+    pub retries: Counter,
+    /// Connections refused at a limit or failed before they were established, by reason.
+    pub connections_refused: Family<Reason, Counter>,
+    /// Changes of the address that a live connection's packets come from, validated or not, by kind.
+    pub path_changes: Family<PathChange, Counter>,
+    /// Requests answered, by status class and protocol.
+    pub requests: Family<Answered, Counter>,
+    /// Requests that ended without their handler's response, by reason.
+    pub requests_failed: Family<Reason, Counter>,
+    /// Connection tasks that panicked.
+    pub panics: Counter,
+}
+
+/// The labels of a finished request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Answered {
+    /// The protocol's ALPN name.
+    pub protocol: &'static str,
+    /// `2xx` and so on.
+    pub status: &'static str,
+}
+
+impl Transport {
+    /// QUIC over UDP.
+    pub const QUIC: Self = Self { transport: "quic" };
+    /// TLS over TCP.
+    pub const TCP: Self = Self { transport: "tcp" };
+}
+
+impl PathChange {
+    /// Only the port changed, as when a NAT forgot the client.
+    pub const PORT: Self = Self { kind: "port" };
+    /// The IP address changed within its family.
+    pub const ADDRESS: Self = Self { kind: "address" };
+    /// From IPv4 to IPv6 or back.
+    pub const FAMILY: Self = Self { kind: "family" };
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::PORT, Self::ADDRESS, Self::FAMILY];
+}
+
+impl UdpSocket {
+    /// A listener's socket, which clients send to.
+    pub const SERVICE: Self = Self { socket: "service" };
+    /// The socket that peers send to.
+    pub const TUNNEL: Self = Self { socket: "tunnel" };
+}
+
+impl Metrics {
+    /// Creates the metrics and registers each under its name, with the prefix `wayhold`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("wayhold");
+        metrics.register_datagrams(registry);
+        metrics.register_requests(registry);
+        metrics
+    }
+
+    fn register_datagrams(&self, registry: &mut Registry) {
+        registry.register(
+            "datagrams_received",
+            "Datagrams that arrived from clients",
+            self.datagrams_received.clone(),
+        );
+        registry.register(
+            "datagrams_local",
+            "Datagrams taken by this node's own connections",
+            self.datagrams_local.clone(),
+        );
+        registry.register(
+            "datagrams_forwarded",
+            "Datagrams sent through the tunnel to their owner",
+            self.datagrams_forwarded.clone(),
+        );
+        registry.register(
+            "datagrams_tunnelled",
+            "Datagrams accepted from the tunnel",
+            self.datagrams_tunnelled.clone(),
+        );
+        registry.register(
+            "datagrams_dropped",
+            "Datagrams dropped, by reason",
+            self.datagrams_dropped.clone(),
+        );
+        registry.register(
+            "tunnel_refused",
+            "Tunnel datagrams refused, by reason",
+            self.tunnel_refused.clone(),
+        );
+        registry.register(
+            "socket_drops",
+            "Datagrams that the kernel dropped at a full socket, by socket",
+            self.socket_drops.clone(),
+        );
+        registry.register(
+            "version_negotiations",
+            "Version negotiation packets sent",
+            self.version_negotiations.clone(),
+        );
+    }
+
+    fn register_requests(&self, registry: &mut Registry) {
+        registry.register(
+            "connections",
+            "Open connections, by transport",
+            self.connections.clone(),
+        );
+        registry.register("retries", "Retry packets sent", self.retries.clone());
+        registry.register(
+            "connections_refused",
+            "Connections refused or failed early, by reason",
+            self.connections_refused.clone(),
+        );
+        registry.register(
+            "path_changes",
+            "Changes of a client's address, by kind",
+            self.path_changes.clone(),
+        );
+        registry.register(
+            "requests",
+            "Requests answered, by protocol and status class",
+            self.requests.clone(),
+        );
+        registry.register(
+            "requests_failed",
+            "Requests without their handler's response, by reason",
+            self.requests_failed.clone(),
+        );
+        registry.register(
+            "panics",
+            "Connection tasks that panicked",
+            self.panics.clone(),
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! What the gateway tells its operator: metrics, the access log, and events.
+
+mod access;
+mod metrics;
+
+pub use access::{AccessLog, AccessRecord};
+pub use metrics::{Answered, Metrics, PathChange, Reason, Transport, UdpSocket};
