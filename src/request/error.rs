@@ -1,0 +1,236 @@
+use http::StatusCode;
+
+use super::BodyError;
+
+/// Why a request was not answered by its handler, with everything the client may learn.
+///
+/// The one mapping from failure to status or reset code is here ([`RequestError::status`],
+/// [`RequestError::reset`]); transports only apply it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The request breaks a rule of RFC 9110 or RFC 9114; the text names the rule.
+    #[error("malformed request: {0}")]
+    Malformed(&'static str),
+    /// The header section passed the limit in bytes or fields.
+    #[error("the header section is larger than the limit")]
+    HeadersTooLarge,
+    /// The request did not arrive in time.
+    #[error("the request did not arrive in time")]
+    RequestTimeout,
+    /// The body failed before a response had begun.
+    #[error("{0}")]
+    Body(#[from] BodyError),
+    /// No route matches the request's host and path.
+    #[error("no route matches")]
+    NoRoute,
+    /// The method is one this gateway does not carry (CONNECT and upgrades).
+    #[error("the method is not implemented")]
+    NotImplemented,
+    /// `Expect` names something other than `100-continue` (RFC 9110, section 10.1.1).
+    #[error("the expectation cannot be met")]
+    ExpectationFailed,
+    /// The gateway is at a limit or draining.
+    #[error("the gateway is at a limit")]
+    Overloaded,
+    /// No upstream could be reached.
+    #[error("no upstream could be reached")]
+    UpstreamConnect,
+    /// The upstream broke the connection or the protocol before its response began.
+    #[error("the upstream broke off before its response")]
+    UpstreamBroken,
+    /// The upstream's response has fields or framing that must not be passed on.
+    #[error("the upstream's response is malformed")]
+    UpstreamMalformed,
+    /// The upstream did not connect or answer in time.
+    #[error("the upstream did not answer in time")]
+    UpstreamTimeout,
+    /// A handler failed; the request may have had effects.
+    #[error("the handler failed")]
+    Internal,
+}
+
+impl RequestError {
+    /// Who caused the failure.
+    pub fn origin(self) -> Origin {
+        match self {
+            Self::Malformed(_)
+            | Self::HeadersTooLarge
+            | Self::RequestTimeout
+            | Self::ExpectationFailed
+            | Self::Body(
+                BodyError::ClientGone
+                | BodyError::LengthMismatch
+                | BodyError::TooLarge
+                | BodyError::TimedOut
+                | BodyError::Malformed,
+            ) => Origin::Client,
+            Self::NoRoute
+            | Self::NotImplemented
+            | Self::Overloaded
+            | Self::Internal
+            | Self::Body(BodyError::Shutdown | BodyError::Internal) => Origin::Gateway,
+            Self::UpstreamConnect
+            | Self::UpstreamBroken
+            | Self::UpstreamMalformed
+            | Self::UpstreamTimeout
+            | Self::Body(BodyError::UpstreamGone) => Origin::Upstream,
+        }
+    }
+
+    /// How far the request had got.
+    pub fn stage(self) -> Stage {
+        match self {
+            Self::Malformed(_)
+            | Self::HeadersTooLarge
+            | Self::RequestTimeout
+            | Self::NoRoute
+            | Self::NotImplemented
+            | Self::ExpectationFailed
+            | Self::Overloaded => Stage::BeforeUpstream,
+            Self::UpstreamConnect => Stage::Connect,
+            Self::Body(_)
+            | Self::UpstreamBroken
+            | Self::UpstreamMalformed
+            | Self::UpstreamTimeout
+            | Self::Internal => Stage::Sent,
+        }
+    }
+
+    /// Whether sending the request again cannot run it twice, whatever its method.
+    pub fn retryable(self) -> bool {
+        self.stage() == Stage::Connect
+    }
+
+    /// The status that the client gets when no response has begun.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed(_)
+            | Self::Body(
+                BodyError::LengthMismatch | BodyError::Malformed | BodyError::ClientGone,
+            ) => StatusCode::BAD_REQUEST,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::RequestTimeout | Self::Body(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+            Self::Overloaded | Self::Body(BodyError::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamConnect
+            | Self::UpstreamBroken
+            | Self::UpstreamMalformed
+            | Self::Body(BodyError::UpstreamGone) => StatusCode::BAD_GATEWAY,
+            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Internal | Self::Body(BodyError::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The code that resets the stream when a response has begun or none can be sent.
+    pub fn reset(self) -> ResetCode {
+        match self {
+            Self::Malformed(_) | Self::Body(BodyError::LengthMismatch | BodyError::Malformed) => {
+                ResetCode::Message
+            }
+            Self::HeadersTooLarge | Self::Overloaded => ResetCode::ExcessiveLoad,
+            Self::Body(BodyError::ClientGone) => ResetCode::Cancelled,
+            Self::RequestTimeout
+            | Self::Body(
+                BodyError::TooLarge
+                | BodyError::TimedOut
+                | BodyError::UpstreamGone
+                | BodyError::Shutdown
+                | BodyError::Internal,
+            )
+            | Self::ExpectationFailed
+            | Self::NoRoute
+            | Self::NotImplemented
+            | Self::UpstreamConnect
+            | Self::UpstreamBroken
+            | Self::UpstreamMalformed
+            | Self::UpstreamTimeout
+            | Self::Internal => ResetCode::Internal,
+        }
+    }
+
+    /// The reason in logs and metrics: a fixed set of short words.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::RequestTimeout => "request_timeout",
+            Self::Body(BodyError::ClientGone) => "client_gone",
+            Self::Body(BodyError::UpstreamGone) => "upstream_gone",
+            Self::Body(BodyError::LengthMismatch) => "length_mismatch",
+            Self::Body(BodyError::TooLarge) => "body_too_large",
+            Self::Body(BodyError::TimedOut) => "body_timeout",
+            Self::Body(BodyError::Malformed) => "body_malformed",
+            Self::Body(BodyError::Shutdown) => "shutdown",
+            Self::Internal | Self::Body(BodyError::Internal) => "internal",
+            Self::NoRoute => "no_route",
+            Self::NotImplemented => "not_implemented",
+            Self::ExpectationFailed => "expectation_failed",
+            Self::Overloaded => "overloaded",
+            Self::UpstreamConnect => "upstream_connect",
+            Self::UpstreamBroken => "upstream_broken",
+            Self::UpstreamMalformed => "upstream_malformed",
+            Self::UpstreamTimeout => "upstream_timeout",
+        }
+    }
+}
+
+/// Who caused a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// What the client sent.
+    Client,
+    /// The gateway's own rules or limits.
+    Gateway,
+    /// A backend.
+    Upstream,
+}
+
+/// How far a request had got when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing was sent upstream.
+    BeforeUpstream,
+    /// A connection to an upstream could not be made; nothing was sent.
+    Connect,
+    /// The request, or part of it, was sent.
+    Sent,
+}
+
+/// Why a stream is reset, in words that HTTP/2 and HTTP/3 share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetCode {
+    /// `H3_REQUEST_CANCELLED`, `CANCEL`.
+    Cancelled,
+    /// `H3_MESSAGE_ERROR`, `PROTOCOL_ERROR`.
+    Message,
+    /// `H3_EXCESSIVE_LOAD`, `ENHANCE_YOUR_CALM`.
+    ExcessiveLoad,
+    /// `H3_INTERNAL_ERROR`, `INTERNAL_ERROR`.
+    Internal,
+}
+
+impl ResetCode {
+    /// The HTTP/3 error code (RFC 9114, section 8.1).
+    pub fn http3(self) -> u32 {
+        match self {
+            Self::Cancelled => 0x010c,
+            Self::Message => 0x010e,
+            Self::ExcessiveLoad => 0x0107,
+            Self::Internal => 0x0102,
+        }
+    }
+
+    /// The HTTP/2 error code (RFC 9113, section 7).
+    pub fn http2(self) -> u32 {
+        match self {
+            Self::Cancelled => 0x8,
+            Self::Message => 0x1,
+            Self::ExcessiveLoad => 0xb,
+            Self::Internal => 0x2,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+use http::header::{self, HeaderMap, HeaderName};
+
+/// Whether a field belongs to one connection and never to the message (RFC 9110, section 7.6.1).
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(&name.as_str())
+}
+
+/// Whether a field makes an HTTP/2 or HTTP/3 message malformed (RFC 9114, section 4.2).
+pub(crate) fn is_connection_specific(name: &HeaderName) -> bool {
+    CONNECTION_SPECIFIC.contains(&name.as_str())
+}
+
+/// Removes every field that belongs to one connection, those that `Connection` nominates among
+/// them.
+pub(crate) fn remove_hop_by_hop(fields: &mut HeaderMap) {
+    let nominated: Vec<HeaderName> = fields
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .collect();
+    for name in nominated {
+        fields.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        fields.remove(name);
+    }
+}
+
+/// Reads `Content-Length` (RFC 9110, section 8.6): absent, or one field of digits only.
+///
+/// # Errors
+/// Lists, repeated fields, signs and numbers over 64 bits are refused even where the RFC would let a
+/// recipient repair them: another recipient may repair them otherwise.
+pub(crate) fn declared_length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
+    let mut values = fields.get_all(header::CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err("several content-length fields");
+    }
+    let digits = value.as_bytes();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err("content-length is not a number");
+    }
+    digits
+        .iter()
+        .try_fold(0_u64, |sum, digit| {
+            sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        })
+        .map(Some)
+        .ok_or("content-length is too large")
+}
+
+/// The bytes of a field section as RFC 9114, section 4.2.2 counts them.
+pub(crate) fn section_bytes(fields: &HeaderMap) -> u64 {
+    fields
+        .iter()
+        .map(|(name, value)| field_bytes(name.as_str().len(), value.len()))
+        .sum()
+}
+
+/// The bytes of one field as RFC 9114, section 4.2.2 counts them.
+pub(crate) fn field_bytes(name: usize, value: usize) -> u64 {
+    u64::try_from(name + value + 32).unwrap_or(u64::MAX)
+}
+
+/// Whether a trailer could change the framing or the routing of a message whose header section has
+/// already been acted on (RFC 9110, section 6.5.1).
+pub(crate) fn reframes(name: &HeaderName) -> bool {
+    is_hop_by_hop(name) || *name == header::CONTENT_LENGTH || *name == header::HOST
+}
+
+/// Removes the trailers that only have a meaning in a header section (RFC 9110, section 6.5.1).
+pub(crate) fn remove_misplaced_trailers(trailers: &mut HeaderMap) {
+    let misplaced: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| reframes(name) || MISPLACED.contains(&name.as_str()))
+        .cloned()
+        .collect();
+    for name in misplaced {
+        trailers.remove(name);
+    }
+}
+
+const CONNECTION_SPECIFIC: [&str; 5] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+];
+
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Fields that steer routing, authentication or the reading of the content.
+const MISPLACED: [&str; 22] = [
+    "age",
+    "alt-svc",
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "expires",
+    "forwarded",
+    "location",
+    "max-forwards",
+    "pragma",
+    "range",
+    "retry-after",
+    "set-cookie",
+    "trailer",
+    "vary",
+    "via",
+    "www-authenticate",
+];
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn fields(list: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = list.iter().map(|&(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        });
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(name, value);
+        }
+        map
+    }
+
+    #[test]
+    fn nominated_fields_go_with_the_connection() {
+        let mut map = fields(&[
+            ("connection", "close, X-Private"),
+            ("connection", "x-other"),
+            ("x-private", "1"),
+            ("x-other", "2"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip"),
+            ("x-kept", "3"),
+        ]);
+        remove_hop_by_hop(&mut map);
+        assert_eq!(map, fields(&[("x-kept", "3")]));
+    }
+
+    #[test]
+    fn only_one_plain_number_is_a_length() {
+        assert_eq!(declared_length(&fields(&[])), Ok(None));
+        assert_eq!(
+            declared_length(&fields(&[("content-length", "18446744073709551615")])),
+            Ok(Some(u64::MAX))
+        );
+        for bad in [
+            "",
+            "+1",
+            "-1",
+            "1, 1",
+            "0x1",
+            " 1",
+            "1.0",
+            "18446744073709551616",
+        ] {
+            assert!(
+                declared_length(&fields(&[("content-length", bad)])).is_err(),
+                "{bad:?}"
+            );
+        }
+        assert!(
+            declared_length(&fields(&[("content-length", "1"), ("content-length", "1")])).is_err()
+        );
+    }
+
+    #[test]
+    fn trailers_lose_what_belongs_into_a_header_section() {
+        let mut map = fields(&[
+            ("content-length", "1"),
+            ("set-cookie", "a=b"),
+            ("grpc-status", "0"),
+        ]);
+        remove_misplaced_trailers(&mut map);
+        assert_eq!(map, fields(&[("grpc-status", "0")]));
+    }
+}

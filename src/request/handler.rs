@@ -1,0 +1,61 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::{Request, Response};
+
+use super::{Body, ClientFacts, RequestError};
+
+/// Answers requests: the bridge to backends, or an embedder's own code.
+///
+/// The gateway calls a handler with a request that has passed the rules of RFC 9110 and RFC 9114
+/// and the configured limits; its URI always has scheme, authority and path. Both bodies are streamed; a handler that stops reading the request
+/// body stops the client by flow control. The future is dropped when the client cancels the
+/// request, so every await in it must be cancel safe.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// A [`RequestError`] becomes the status of [`RequestError::status`] with a short body.
+    fn handle(
+        &self,
+        request: Request<Body>,
+        client: ClientFacts,
+    ) -> impl Future<Output = Result<Response<Body>, RequestError>> + Send;
+}
+
+/// The future of one call of a [`SharedHandler`].
+pub type HandlerFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Response<Body>, RequestError>> + Send + 'a>>;
+
+/// A [`Handler`] of any type, shared by every connection.
+#[derive(Clone)]
+pub struct SharedHandler(Arc<dyn ErasedHandler>);
+
+impl SharedHandler {
+    /// Wraps a handler for sharing.
+    pub fn new(handler: impl Handler) -> Self {
+        Self(Arc::new(handler))
+    }
+
+    /// Answers one request; see [`Handler::handle`].
+    pub fn handle(&self, request: Request<Body>, client: ClientFacts) -> HandlerFuture<'_> {
+        self.0.handle_erased(request, client)
+    }
+}
+
+impl std::fmt::Debug for SharedHandler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedHandler").finish_non_exhaustive()
+    }
+}
+
+trait ErasedHandler: Send + Sync {
+    fn handle_erased(&self, request: Request<Body>, client: ClientFacts) -> HandlerFuture<'_>;
+}
+
+impl<H: Handler> ErasedHandler for H {
+    fn handle_erased(&self, request: Request<Body>, client: ClientFacts) -> HandlerFuture<'_> {
+        Box::pin(self.handle(request, client))
+    }
+}

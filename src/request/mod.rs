@@ -1,0 +1,18 @@
+//! What a request is to the gateway: the [`Handler`] that answers it, the facts known about its
+//! client, the streamed body, and the one mapping from failures to what the client sees.
+//!
+//! Nothing here knows a transport: `edge` turns HTTP/3, HTTP/2 and HTTP/1.1 into these types.
+
+mod body;
+mod client;
+pub(crate) mod clock;
+mod error;
+pub(crate) mod fields;
+mod handler;
+mod upstream;
+
+pub use body::{Body, BodyError};
+pub use client::{ClientFacts, PathFacts, Protocol};
+pub use error::{Origin, RequestError, ResetCode, Stage};
+pub use handler::{Handler, HandlerFuture, SharedHandler};
+pub use upstream::AnsweredBy;
