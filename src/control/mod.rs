@@ -1,0 +1,5 @@
+//! Where a node's view of its fleet comes from.
+
+mod key_file;
+
+pub use key_file::{KeyFileError, read_key_file, write_key_file};
