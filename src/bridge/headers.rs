@@ -1,0 +1,281 @@
+//! What an intermediary does to the fields of a message (RFC 9110, section 7.6).
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{Version, request, response};
+
+use crate::config::UpstreamProtocol;
+use crate::request::fields;
+use crate::request::{ClientFacts, RequestError};
+
+/// Turns a client's request into the gateway's own to an upstream.
+///
+/// What the client says about who it is and how it came (`Forwarded`, `X-Forwarded-*`) is replaced by
+/// what the gateway knows: no proxy before the gateway is trusted.
+pub(super) fn to_upstream(
+    parts: &mut request::Parts,
+    client: &ClientFacts,
+    protocol: UpstreamProtocol,
+    upstream: &Authority,
+) -> Result<(), RequestError> {
+    let authority = parts
+        .uri
+        .authority()
+        .cloned()
+        .ok_or(RequestError::Malformed("no authority"))?;
+    let trailers = wants_trailers(&parts.headers);
+    fields::remove_hop_by_hop(&mut parts.headers);
+    remove_claims(&mut parts.headers);
+    // The gateway itself answers an expectation, by reading the body or not.
+    parts.headers.remove(header::EXPECT);
+    // What a transport leaves here is about its own connection.
+    parts.extensions.clear();
+    add_forwarding(&mut parts.headers, client, &authority)?;
+    if client.early_data {
+        let name = HeaderName::from_static("early-data");
+        parts.headers.insert(name, HeaderValue::from_static("1"));
+    }
+    if trailers {
+        let trailers = HeaderValue::from_static("trailers");
+        parts.headers.insert(header::TE, trailers);
+    }
+    let path = parts.uri.path_and_query().cloned();
+    match protocol {
+        UpstreamProtocol::Http1 => {
+            parts
+                .headers
+                .insert(header::HOST, value(authority.as_str())?);
+            if trailers {
+                let te = HeaderValue::from_static("te");
+                parts.headers.insert(header::CONNECTION, te);
+            }
+            join_cookies(&mut parts.headers)?;
+            parts.version = Version::HTTP_11;
+            parts.uri = cleartext(upstream.clone(), path)?;
+        }
+        UpstreamProtocol::Http2 => {
+            parts.headers.remove(header::HOST);
+            parts.version = Version::HTTP_2;
+            parts.uri = cleartext(authority, path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Turns an upstream's response into the gateway's own.
+///
+/// # Errors
+/// [`RequestError::UpstreamMalformed`] for a switch of protocols that nobody asked for and for a
+/// content-length that another recipient could read otherwise.
+pub(super) fn from_upstream(
+    parts: &mut response::Parts,
+    protocol: UpstreamProtocol,
+) -> Result<(), RequestError> {
+    let fields = &parts.headers;
+    let two_framings = fields.contains_key(header::CONTENT_LENGTH)
+        && fields.contains_key(header::TRANSFER_ENCODING);
+    if parts.status.is_informational() || two_framings || fields::declared_length(fields).is_err() {
+        return Err(RequestError::UpstreamMalformed);
+    }
+    parts.extensions.clear();
+    parts.version = Version::HTTP_11;
+    fields::remove_hop_by_hop(&mut parts.headers);
+    // It names alternatives to the upstream, which clients cannot and should not reach.
+    parts.headers.remove(header::ALT_SVC);
+    let via = match protocol {
+        UpstreamProtocol::Http1 => "1.1 wayhold",
+        UpstreamProtocol::Http2 => "2 wayhold",
+    };
+    parts
+        .headers
+        .append(header::VIA, HeaderValue::from_static(via));
+    Ok(())
+}
+
+fn cleartext(authority: Authority, path: Option<PathAndQuery>) -> Result<Uri, RequestError> {
+    Uri::builder()
+        .scheme(Scheme::HTTP)
+        .authority(authority)
+        .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+        .build()
+        .map_err(|_invalid| RequestError::Malformed("target is not a URI"))
+}
+
+fn add_forwarding(
+    fields: &mut HeaderMap,
+    client: &ClientFacts,
+    authority: &Authority,
+) -> Result<(), RequestError> {
+    let address = client.address.ip().to_canonical();
+    let node = match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    };
+    let forwarded = format!("for={node};host=\"{authority}\";proto=https");
+    fields.insert(header::FORWARDED, value(&forwarded)?);
+    fields.insert(FORWARDED_FOR, value(&address.to_string())?);
+    fields.insert(FORWARDED_HOST, value(authority.as_str())?);
+    fields.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    let via = format!("{} wayhold", client.protocol.via());
+    fields.append(header::VIA, value(&via)?);
+    Ok(())
+}
+
+/// Removes what a backend could take for the gateway's word, also in the spelling that CGI folds into
+/// the same variable, and `Proxy`, which CGI turns into the proxy of the backend's own requests.
+fn remove_claims(fields: &mut HeaderMap) {
+    let claims: Vec<HeaderName> = fields
+        .keys()
+        .filter(|name| {
+            let name = name.as_str().replace('_', "-");
+            name.starts_with("x-forwarded-")
+                || matches!(name.as_str(), "forwarded" | "x-real-ip" | "proxy")
+        })
+        .cloned()
+        .collect();
+    for name in claims {
+        fields.remove(name);
+    }
+}
+
+/// HTTP/2 and HTTP/3 may split `Cookie`; HTTP/1.1 has it once (RFC 9114, section 4.2.1).
+fn join_cookies(fields: &mut HeaderMap) -> Result<(), RequestError> {
+    let cookies: Vec<&[u8]> = fields
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if cookies.len() > 1 {
+        let joined = HeaderValue::from_bytes(&cookies.join(b"; ".as_slice()))
+            .map_err(|_invalid| RequestError::Malformed("cookie"))?;
+        fields.insert(header::COOKIE, joined);
+    }
+    Ok(())
+}
+
+fn wants_trailers(fields: &HeaderMap) -> bool {
+    fields
+        .get_all(header::TE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|coding| coding.split(|&byte| byte == b';').next())
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+fn value(text: &str) -> Result<HeaderValue, RequestError> {
+    HeaderValue::from_str(text).map_err(|_invalid| RequestError::Malformed("authority"))
+}
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::Request;
+
+    use super::*;
+
+    fn client(address: &str) -> ClientFacts {
+        let address = address.parse().unwrap();
+        ClientFacts::new(Arc::default(), address, address)
+    }
+
+    fn sent(fields: &[(&str, &str)], address: &str, protocol: UpstreamProtocol) -> request::Parts {
+        let mut request = Request::builder().uri("https://example.org:8443/a?b=c");
+        for &(name, value) in fields {
+            request = request.header(name, value);
+        }
+        let mut parts = request.body(()).unwrap().into_parts().0;
+        let upstream = Authority::from_static("10.0.0.1:8080");
+        to_upstream(&mut parts, &client(address), protocol, &upstream).unwrap();
+        parts
+    }
+
+    fn field(parts: &request::Parts, name: &str) -> Vec<String> {
+        let values = parts.headers.get_all(name).iter();
+        values.map(|v| v.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_gateway_replaces_what_the_client_claims() {
+        let claims = [
+            ("forwarded", "for=6.6.6.6"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x_forwarded_for", "6.6.6.6"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-port", "1"),
+            ("x-real-ip", "6.6.6.6"),
+            ("proxy", "evil.example"),
+        ];
+        let parts = sent(&claims, "192.0.2.7:5000", UpstreamProtocol::Http1);
+        assert_eq!(field(&parts, "x-forwarded-for"), ["192.0.2.7"]);
+        assert_eq!(field(&parts, "x-forwarded-host"), ["example.org:8443"]);
+        assert_eq!(field(&parts, "x-forwarded-proto"), ["https"]);
+        assert_eq!(
+            field(&parts, "forwarded"),
+            ["for=192.0.2.7;host=\"example.org:8443\";proto=https"]
+        );
+        for gone in ["x_forwarded_for", "x-forwarded-port", "x-real-ip", "proxy"] {
+            assert!(field(&parts, gone).is_empty(), "{gone}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_client_is_quoted_and_a_mapped_one_is_not() {
+        let parts = sent(&[], "[2001:db8::7]:5000", UpstreamProtocol::Http1);
+        assert_eq!(
+            field(&parts, "forwarded"),
+            ["for=\"[2001:db8::7]\";host=\"example.org:8443\";proto=https"]
+        );
+        let parts = sent(&[], "[::ffff:192.0.2.7]:5000", UpstreamProtocol::Http1);
+        assert_eq!(field(&parts, "x-forwarded-for"), ["192.0.2.7"]);
+    }
+
+    #[test]
+    fn fields_of_the_connection_stay_on_it() {
+        let given = [
+            ("connection", "x-secret, te"),
+            ("x-secret", "1"),
+            ("te", "gzip, Trailers;q=0.5"),
+            ("keep-alive", "timeout=1"),
+            ("proxy-authorization", "Basic x"),
+            ("expect", "100-continue"),
+            ("via", "1.1 before"),
+        ];
+        let parts = sent(&given, "192.0.2.7:5000", UpstreamProtocol::Http1);
+        for gone in ["x-secret", "keep-alive", "proxy-authorization", "expect"] {
+            assert!(field(&parts, gone).is_empty(), "{gone}");
+        }
+        assert_eq!(field(&parts, "te"), ["trailers"]);
+        assert_eq!(field(&parts, "connection"), ["te"]);
+        assert_eq!(field(&parts, "via"), ["1.1 before", "3 wayhold"]);
+    }
+
+    #[test]
+    fn the_authority_is_kept_in_the_form_of_each_protocol() {
+        let parts = sent(&[], "192.0.2.7:5000", UpstreamProtocol::Http1);
+        assert_eq!(field(&parts, "host"), ["example.org:8443"]);
+        assert_eq!(parts.uri, "http://10.0.0.1:8080/a?b=c");
+        let parts = sent(
+            &[("host", "example.org:8443")],
+            "192.0.2.7:5000",
+            UpstreamProtocol::Http2,
+        );
+        assert!(field(&parts, "host").is_empty());
+        assert_eq!(parts.uri, "http://example.org:8443/a?b=c");
+    }
+
+    #[test]
+    fn split_cookies_are_joined_for_http1_only() {
+        let cookies = [("cookie", "a=1"), ("cookie", "b=2")];
+        let parts = sent(&cookies, "192.0.2.7:5000", UpstreamProtocol::Http1);
+        assert_eq!(field(&parts, "cookie"), ["a=1; b=2"]);
+        let parts = sent(&cookies, "192.0.2.7:5000", UpstreamProtocol::Http2);
+        assert_eq!(field(&parts, "cookie"), ["a=1", "b=2"]);
+    }
+}

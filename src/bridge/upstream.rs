@@ -1,0 +1,166 @@
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::Authority;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
+use hyper_util::rt::TokioTimer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use super::error;
+use super::http2::{Busy, Link};
+use super::upload::{Pace, Upload};
+use crate::config::{self, Limits, Timeouts, UpstreamProtocol};
+use crate::request::RequestError;
+
+/// One backend, with the requests under way to it and its connections.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) name: Arc<str>,
+    pub(super) authority: Authority,
+    pub(super) protocol: UpstreamProtocol,
+    channel: Channel,
+    permits: Arc<Semaphore>,
+    connect: Duration,
+    first_byte: Duration,
+}
+
+#[derive(Debug)]
+enum Channel {
+    Http1(Box<Pool>),
+    Http2(Link),
+}
+
+/// The connections to every HTTP/1.1 upstream.
+pub(super) type Pool = Client<HttpConnector, Upload>;
+
+impl Upstream {
+    pub(super) fn new(
+        upstream: &config::Upstream,
+        authority: Authority,
+        pool: &Pool,
+        tasks: &Tasks,
+        (limits, timeouts): (&Limits, &Timeouts),
+    ) -> Self {
+        let name: Arc<str> = upstream.authority.as_str().into();
+        let channel = match upstream.protocol {
+            UpstreamProtocol::Http1 => Channel::Http1(Box::new(pool.clone())),
+            UpstreamProtocol::Http2 => Channel::Http2(Link::new(
+                Arc::clone(&name),
+                tasks.clone(),
+                timeouts.connect,
+                timeouts.upstream_idle,
+            )),
+        };
+        let permits = usize::try_from(limits.upstream_requests).unwrap_or(usize::MAX);
+        Self {
+            name,
+            authority,
+            protocol: upstream.protocol,
+            channel,
+            permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            connect: timeouts.connect,
+            first_byte: timeouts.first_byte,
+        }
+    }
+
+    /// Takes one of the places for requests, unless all are taken.
+    pub(super) fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
+    /// Sends a request and waits for the header section of the response.
+    ///
+    /// Dropping the future cancels the request at the upstream.
+    pub(super) async fn send(
+        &self,
+        mut request: Request<Upload>,
+        pace: &Pace,
+    ) -> Result<(Response<Incoming>, Option<Busy>), RequestError> {
+        match &self.channel {
+            Channel::Http1(pool) => {
+                let mut captured = capture_connection(&mut request);
+                let mut response = pool.request(request);
+                let connected = async {
+                    captured.wait_for_connection_metadata().await;
+                };
+                let response = tokio::select! {
+                    biased;
+                    response = &mut response => response,
+                    connected = timeout(self.connect, connected) => {
+                        connected.map_err(|_elapsed| RequestError::UpstreamTimeout)?;
+                        self.in_time(pace, response).await?
+                    }
+                };
+                response
+                    .map(|response| (response, None))
+                    .map_err(|error| error::classify(&error))
+            }
+            Channel::Http2(link) => {
+                let ready = link.ready().await?;
+                let (response, busy) = self.in_time(pace, link.send(ready, request)).await??;
+                Ok((response, Some(busy)))
+            }
+        }
+    }
+
+    async fn in_time<F: Future>(
+        &self,
+        pace: &Pace,
+        response: F,
+    ) -> Result<F::Output, RequestError> {
+        tokio::select! {
+            biased;
+            response = response => Ok(response),
+            () = pace.upstream_idle(self.first_byte) => Err(RequestError::UpstreamTimeout),
+        }
+    }
+}
+
+/// Makes the pool of HTTP/1.1 connections.
+pub(super) fn pool(tasks: &Tasks, limits: &Limits, timeouts: &Timeouts) -> Pool {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    // Shared out among the addresses of a name, so that one dead address does not use it up.
+    connector.set_connect_timeout(Some(timeouts.connect));
+    Client::builder(tasks.clone())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(timeouts.upstream_idle)
+        .pool_max_idle_per_host(usize::try_from(limits.upstream_idle).unwrap_or(usize::MAX))
+        .http1_max_buf_size(BUFFER)
+        .set_host(false)
+        // hyper gives a request back only if it has written none of it, as when the upstream had
+        // closed the pooled connection; sending that again cannot run it twice, whatever its method.
+        .retry_canceled_requests(true)
+        .build(connector)
+}
+
+/// Spawns the tasks of upstream connections, and knows when all have ended.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tasks(TaskTracker);
+
+impl Tasks {
+    pub(super) fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.0.spawn(task);
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.spawn(task);
+    }
+}
+
+/// Bytes that a connection reads ahead; also the largest header section of a response.
+const BUFFER: usize = 64 << 10;
