@@ -1,0 +1,176 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use tokio::time::Instant;
+
+use super::inbound::Tally;
+use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, RequestError, clock};
+use crate::telemetry::{AccessLog, AccessRecord, Answered, Metrics, Reason};
+
+/// Where the measurements of every request go.
+#[derive(Debug)]
+pub(super) struct Telemetry {
+    pub(super) metrics: Metrics,
+    pub(super) access: AccessLog,
+}
+
+/// The measuring of one request; it is counted and logged once, when this is dropped.
+///
+/// Dropped before [`Exchange::complete`] or [`Exchange::fail`], it was cancelled by the client.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    telemetry: Arc<Telemetry>,
+    client: ClientFacts,
+    method: Method,
+    uri: Uri,
+    host: Option<HeaderValue>,
+    upload: Arc<Tally>,
+    upload_seen: u64,
+    response_bytes: u64,
+    status: Option<StatusCode>,
+    answered_by: Option<AnsweredBy>,
+    began: Instant,
+    first_byte: Option<Duration>,
+    outcome: Option<Outcome>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Complete,
+    Failed(RequestError),
+}
+
+impl Exchange {
+    pub(super) fn begin(
+        telemetry: &Arc<Telemetry>,
+        request: &Request<Body>,
+        client: &ClientFacts,
+    ) -> Self {
+        Self {
+            telemetry: Arc::clone(telemetry),
+            client: client.clone(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            host: request.headers().get(header::HOST).cloned(),
+            upload: Arc::default(),
+            upload_seen: 0,
+            response_bytes: 0,
+            status: None,
+            answered_by: None,
+            began: clock::now(),
+            first_byte: None,
+            outcome: None,
+        }
+    }
+
+    pub(super) fn upload(&self) -> &Arc<Tally> {
+        &self.upload
+    }
+
+    /// Whether more of the request body was read since the last call.
+    pub(super) fn upload_moved(&mut self) -> bool {
+        let seen = std::mem::replace(&mut self.upload_seen, self.upload.bytes());
+        self.upload_seen > seen
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub(super) fn answer(&mut self, status: StatusCode, by: Option<AnsweredBy>) {
+        self.first_byte = Some(clock::now() - self.began);
+        self.status = Some(status);
+        self.answered_by = by;
+    }
+
+    pub(super) fn count_response_bytes(&mut self, bytes: usize) {
+        self.response_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
+    }
+
+    pub(super) fn response_bytes(&self) -> u64 {
+        self.response_bytes
+    }
+
+    pub(super) fn count_panic(&self) {
+        self.telemetry.metrics.panics.inc();
+    }
+
+    /// Notes the first failure; later ones follow from it.
+    pub(super) fn fail(&mut self, error: RequestError) {
+        self.outcome.get_or_insert(Outcome::Failed(error));
+    }
+
+    /// Notes that the response ended well, unless it told of a failure.
+    pub(super) fn complete(&mut self) {
+        self.outcome.get_or_insert(Outcome::Complete);
+    }
+
+    fn failure(&self) -> Option<RequestError> {
+        match self.outcome {
+            Some(Outcome::Complete) => None,
+            Some(Outcome::Failed(error)) => {
+                Some(self.upload.failure().map_or(error, RequestError::Body))
+            }
+            None => Some(RequestError::Body(
+                self.upload.failure().unwrap_or(BodyError::ClientGone),
+            )),
+        }
+    }
+
+    fn record(&self, failure: Option<RequestError>) -> AccessRecord {
+        let host = match (self.uri.authority(), &self.host) {
+            (Some(authority), _) => authority.to_string(),
+            (None, Some(host)) => String::from_utf8_lossy(host.as_bytes()).into_owned(),
+            (None, None) => String::new(),
+        };
+        AccessRecord {
+            method: self.method.to_string(),
+            host,
+            path: self.uri.path().to_owned(),
+            protocol: self.client.protocol.name(),
+            status: self.status.map(|status| status.as_u16()),
+            request_bytes: self.upload.bytes(),
+            response_bytes: self.response_bytes,
+            client: self.client.address,
+            path_changes: self.client.path.changes(),
+            upstream: self.answered_by.as_ref().map(|by| Arc::clone(&by.0)),
+            first_byte: self.first_byte,
+            total: clock::now() - self.began,
+            failure: failure.map(RequestError::reason),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let failure = self.failure();
+        let metrics = &self.telemetry.metrics;
+        if let Some(status) = self.status {
+            let answered = Answered {
+                protocol: self.client.protocol.name(),
+                status: class(status),
+            };
+            metrics.requests.get_or_create(&answered).inc();
+        }
+        if let Some(error) = failure {
+            let reason = Reason {
+                reason: error.reason(),
+            };
+            metrics.requests_failed.get_or_create(&reason).inc();
+        }
+        if self.telemetry.access == AccessLog::On {
+            self.telemetry.access.write(&self.record(failure));
+        }
+    }
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}

@@ -1,0 +1,57 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+
+use crate::request::clock;
+
+/// Bounds the wait for the next piece of a body.
+///
+/// The timer runs only while the body is pending, so a reader that holds back does not use it up.
+#[derive(Debug)]
+pub(super) struct Idle {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    running: bool,
+}
+
+/// Nothing came in time.
+#[derive(Debug)]
+pub(super) struct Stalled;
+
+impl Idle {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            timer: None,
+            running: false,
+        }
+    }
+
+    /// Passes on what the body returned, or [`Stalled`] when it has been pending for too long. The
+    /// next call starts anew then.
+    pub(super) fn bound<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<T>,
+    ) -> Poll<Result<T, Stalled>> {
+        if let Poll::Ready(piece) = polled {
+            self.running = false;
+            return Poll::Ready(Ok(piece));
+        }
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| {
+            self.running = true;
+            Box::pin(sleep(limit))
+        });
+        if !self.running {
+            timer.as_mut().reset(clock::now() + limit);
+            self.running = true;
+        }
+        ready!(timer.as_mut().poll(cx));
+        self.running = false;
+        Poll::Ready(Err(Stalled))
+    }
+}

@@ -1,0 +1,146 @@
+//! The steps of every request that no transport differs in: rules, limits, deadlines, measuring.
+//!
+//! A request that breaks a rule never reaches the handler, and what the handler answers never breaks
+//! one on the way out.
+
+mod exchange;
+mod idle;
+mod inbound;
+mod outbound;
+mod response;
+mod rules;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response};
+
+use self::exchange::{Exchange, Telemetry};
+use self::inbound::Inbound;
+use crate::config::{Limits, Timeouts};
+use crate::request::{Body, BodyError, ClientFacts, RequestError, ResetCode, SharedHandler};
+use crate::telemetry::{AccessLog, Metrics, Reason};
+
+/// What stands between every transport and the [`Handler`](crate::request::Handler).
+#[derive(Debug)]
+pub(crate) struct Service {
+    handler: SharedHandler,
+    rules: Rules,
+    telemetry: Arc<Telemetry>,
+}
+
+/// The limits and deadlines of one request.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    header_bytes: u64,
+    header_fields: usize,
+    body_bytes: Option<u64>,
+    body_idle: Duration,
+    alt_svc: Option<HeaderValue>,
+}
+
+/// What a transport does for a request.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Send this. A body that ends with an error resets the stream.
+    Response(Response<Body>),
+    /// Reset the stream; nobody waits for a response.
+    Reset(ResetCode),
+}
+
+impl Service {
+    /// Puts the rules before a handler.
+    pub(crate) fn new(
+        handler: SharedHandler,
+        rules: Rules,
+        metrics: Metrics,
+        access: AccessLog,
+    ) -> Self {
+        Self {
+            handler,
+            rules,
+            telemetry: Arc::new(Telemetry { metrics, access }),
+        }
+    }
+
+    /// Answers one request. Dropping the future, or the body of the response before its end, cancels
+    /// the request.
+    ///
+    /// It never fails: every error is a response with a short body, or a reset where the client has
+    /// gone.
+    pub(crate) async fn respond(&self, mut request: Request<Body>, client: ClientFacts) -> Reply {
+        let mut exchange = Exchange::begin(&self.telemetry, &request, &client);
+        let protocol = client.protocol;
+        let answer = match rules::check(&mut request, protocol, &self.rules) {
+            Ok(declared) => {
+                let tally = Arc::clone(exchange.upload());
+                let request =
+                    request.map(|body| Body::new(Inbound::new(body, declared, &self.rules, tally)));
+                self.call(request, client, &exchange).await
+            }
+            Err(error) => Err(error),
+        };
+        let answer =
+            answer.and_then(|response| response::Checked::new(response, exchange.method()));
+        match answer {
+            Ok(checked) => Reply::Response(checked.dress(protocol, &self.rules, exchange)),
+            Err(error) => {
+                let error = exchange
+                    .upload()
+                    .failure()
+                    .map_or(error, RequestError::Body);
+                exchange.fail(error);
+                if error == RequestError::Body(BodyError::ClientGone) {
+                    return Reply::Reset(error.reset());
+                }
+                let checked = response::Checked::error(error, exchange.method());
+                Reply::Response(checked.dress(protocol, &self.rules, exchange))
+            }
+        }
+    }
+
+    /// Counts a request whose header section never was whole or acceptable to its transport.
+    pub(crate) fn never_began(&self, error: RequestError) {
+        let reason = error.reason();
+        let failed = &self.telemetry.metrics.requests_failed;
+        failed.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Calls the handler; a panic in it fails this request and nothing else.
+    async fn call(
+        &self,
+        request: Request<Body>,
+        client: ClientFacts,
+        exchange: &Exchange,
+    ) -> Result<Response<Body>, RequestError> {
+        let panicked = |_panic| {
+            exchange.count_panic();
+            RequestError::Internal
+        };
+        let mut future = catch_unwind(AssertUnwindSafe(|| self.handler.handle(request, client)))
+            .map_err(panicked)?;
+        std::future::poll_fn(|cx| {
+            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
+                .unwrap_or_else(|panic| Poll::Ready(Err(panicked(panic))))
+        })
+        .await
+    }
+}
+
+impl Rules {
+    /// Takes what concerns requests; `alt_svc` goes into responses over TCP.
+    pub(crate) fn new(limits: &Limits, timeouts: &Timeouts, alt_svc: Option<HeaderValue>) -> Self {
+        Self {
+            header_bytes: limits.header_bytes.into(),
+            header_fields: usize::try_from(limits.header_fields).unwrap_or(usize::MAX),
+            body_bytes: (limits.body_bytes > 0).then_some(limits.body_bytes),
+            body_idle: timeouts.body_idle,
+            alt_svc,
+        }
+    }
+}

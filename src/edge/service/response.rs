@@ -1,0 +1,108 @@
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
+
+use super::Rules;
+use super::exchange::Exchange;
+use super::idle::Idle;
+use super::outbound::Outbound;
+use crate::request::fields;
+use crate::request::{AnsweredBy, Body, Protocol, RequestError, clock};
+
+/// A response whose fields are fit for every protocol.
+#[derive(Debug)]
+pub(super) struct Checked {
+    response: Response<Body>,
+    declared: Option<u64>,
+}
+
+impl Checked {
+    /// Takes connection-specific fields from a handler's response, and the body from one that has
+    /// none (RFC 9110, section 6.4.1).
+    ///
+    /// # Errors
+    /// A status below 200 and a content-length that is not one are the handler's fault.
+    pub(super) fn new(mut response: Response<Body>, method: &Method) -> Result<Self, RequestError> {
+        if response.status().is_informational() {
+            return Err(RequestError::Internal);
+        }
+        // A transport has its own version, and hyper panics at one that it does not know.
+        *response.version_mut() = Version::HTTP_11;
+        let fields = response.headers_mut();
+        fields::remove_hop_by_hop(fields);
+        let declared = fields::declared_length(fields).map_err(|_rule| RequestError::Internal)?;
+        if response.status() == StatusCode::NO_CONTENT {
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+        }
+        if has_content(response.status(), method) {
+            return Ok(Self { response, declared });
+        }
+        Ok(Self {
+            response: response.map(|_unsent| Body::empty()),
+            declared: None,
+        })
+    }
+
+    /// The short response for a failure.
+    pub(super) fn error(error: RequestError, method: &Method) -> Self {
+        let status = error.status();
+        let text = format!("{status}\n{error}\n");
+        let length = HeaderValue::from(text.len());
+        let body = if *method == Method::HEAD {
+            Body::empty()
+        } else {
+            Body::full(text)
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        let fields = response.headers_mut();
+        fields.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        fields.insert(header::CONTENT_LENGTH, length);
+        Self {
+            response,
+            declared: None,
+        }
+    }
+
+    /// Adds what the gateway says itself, and measures the body.
+    pub(super) fn dress(
+        mut self,
+        protocol: Protocol,
+        rules: &Rules,
+        mut exchange: Exchange,
+    ) -> Response<Body> {
+        let by = self.response.extensions_mut().remove::<AnsweredBy>();
+        exchange.answer(self.response.status(), by);
+        let fields = self.response.headers_mut();
+        match protocol {
+            Protocol::Http3 => add_date(fields),
+            Protocol::Http1 | Protocol::Http2 => {
+                if let Some(value) = &rules.alt_svc {
+                    fields
+                        .entry(header::ALT_SVC)
+                        .or_insert_with(|| value.clone());
+                }
+            }
+        }
+        let idle = Idle::new(rules.body_idle);
+        let declared = self.declared;
+        self.response
+            .map(|body| Body::new(Outbound::new(body, declared, idle, exchange)))
+    }
+}
+
+/// hyper dates the responses over TCP; nothing does it for HTTP/3.
+fn add_date(fields: &mut HeaderMap) {
+    if fields.contains_key(header::DATE) {
+        return;
+    }
+    let date = httpdate::fmt_http_date(clock::time_of_day());
+    if let Ok(value) = HeaderValue::try_from(date) {
+        fields.insert(header::DATE, value);
+    }
+}
+
+fn has_content(status: StatusCode, method: &Method) -> bool {
+    *method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}

@@ -1,0 +1,153 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::activity::Activity;
+use super::closing::close;
+use super::exchange::Exchanges;
+use super::opening::{self, Refusal};
+use super::{TcpParts, http1, http2};
+use crate::edge::tls::TlsStream;
+use crate::request::{ClientFacts, PathFacts, Protocol, RequestError};
+use crate::telemetry::{Reason, Transport};
+
+/// One client's connection, from its first byte to its last.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) parts: Arc<TcpParts>,
+    pub(super) shutdown: CancellationToken,
+    client: SocketAddr,
+}
+
+impl Connection {
+    pub(super) fn new(
+        parts: Arc<TcpParts>,
+        client: SocketAddr,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            parts,
+            shutdown,
+            client: canonical(client),
+        }
+    }
+
+    /// Serves the connection to its end. Its handshake counts as half open until it is complete.
+    pub(super) async fn run(self, stream: TcpStream, handshake: OwnedSemaphorePermit) {
+        let _panics = PanicCount(self.parts.metrics.panics.clone());
+        let local = stream.local_addr().map(canonical);
+        let opened = tokio::select! {
+            () = self.shutdown.cancelled() => return,
+            opened = self.open(stream) => opened,
+        };
+        drop(handshake);
+        match (opened, local) {
+            (Ok((stream, protocol)), Ok(local)) => self.serve(stream, protocol, local).await,
+            (Ok(_), Err(error)) => self.refused(&Refusal::Handshake(error)),
+            (Err(refusal), _) => self.refused(&refusal),
+        }
+    }
+
+    async fn open(&self, stream: TcpStream) -> Result<(TlsStream, Protocol), Refusal> {
+        stream.set_nodelay(true)?;
+        opening::open(stream, &self.parts.tls, self.parts.timeouts.handshake).await
+    }
+
+    async fn serve(&self, mut stream: TlsStream, protocol: Protocol, local: SocketAddr) {
+        let open = self
+            .parts
+            .metrics
+            .connections
+            .get_or_create_owned(&Transport::TCP);
+        let _open = OpenCount::new(open);
+        let mut client = ClientFacts::new(Arc::new(PathFacts::default()), self.client, local);
+        client.owner = self.parts.node;
+        client.protocol = protocol;
+        let exchanges = Exchanges {
+            service: Arc::clone(&self.parts.service),
+            client,
+            activity: Activity::new(),
+        };
+        let ended = if protocol == Protocol::Http2 {
+            http2::serve(self, &mut stream, exchanges).await
+        } else {
+            http1::serve(self, &mut stream, exchanges).await
+        };
+        match ended {
+            Ok(End::InOrder) => close(stream).await,
+            Ok(End::Cut) => {}
+            Err(error) => {
+                tracing::debug!(client = %self.client, %error, "TCP connection ended early");
+            }
+        }
+    }
+
+    /// Counts a request that failed before the service saw it.
+    pub(super) fn failed(&self, error: RequestError) {
+        let reason = error.reason();
+        let failed = &self.parts.metrics.requests_failed;
+        failed.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Counts a connection that is ended for what its client did.
+    pub(super) fn refuse(&self, reason: &'static str) {
+        let refused = &self.parts.metrics.connections_refused;
+        refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        tracing::debug!(client = %self.client, %refusal, "TCP connection refused");
+        self.refuse(refusal.reason());
+    }
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Everything was sent, and the client may still receive it.
+    InOrder,
+    /// The client gets nothing more.
+    Cut,
+}
+
+/// Counts a panic that unwinds through its owner.
+#[derive(Debug)]
+pub(super) struct PanicCount(pub(super) Counter);
+
+impl Drop for PanicCount {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.inc();
+        }
+    }
+}
+
+/// hyper ended the connection by itself.
+pub(super) fn in_order(ended: hyper::Result<()>) -> hyper::Result<End> {
+    ended.map(|()| End::InOrder)
+}
+
+struct OpenCount(Gauge);
+
+impl OpenCount {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for OpenCount {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// An IPv4 client of a dual-stack socket appears as `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2).
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,152 @@
+//! HTTP/2 and HTTP/1.1 over TLS and TCP, for clients whose network does not carry QUIC.
+//!
+//! hyper speaks the protocols; this module bounds what a connection may hold and for how long,
+//! and hands each request to [`Service`]. A connection is one task and cannot harm another.
+
+mod activity;
+mod closing;
+mod connection;
+mod exchange;
+mod http1;
+mod http2;
+mod opening;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use self::connection::Connection;
+use super::service::Service;
+use super::tls::ServerTls;
+use crate::config::{Limits, Timeouts};
+use crate::fleet::NodeId;
+use crate::telemetry::{Metrics, Reason};
+
+/// What a [`TcpEdge`] is made of.
+#[derive(Debug)]
+pub(crate) struct TcpParts {
+    /// The identity and tickets that clients are shown.
+    pub(crate) tls: ServerTls,
+    /// What answers requests.
+    pub(crate) service: Arc<Service>,
+    /// The node that handlers are told owns the connections.
+    pub(crate) node: NodeId,
+    /// `connections`, `handshakes`, `streams`, `header_bytes` and `header_fields` are heeded here.
+    pub(crate) limits: Limits,
+    /// `handshake`, `header`, `body_idle` and `tcp_idle` are heeded here.
+    pub(crate) timeouts: Timeouts,
+    /// Where connections and failures are counted.
+    pub(crate) metrics: Metrics,
+}
+
+/// Serves TCP listeners, which share its limits.
+#[derive(Clone, Debug)]
+pub(crate) struct TcpEdge {
+    parts: Arc<TcpParts>,
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+}
+
+impl TcpEdge {
+    /// Sets the limits that all its listeners share.
+    pub(crate) fn new(parts: TcpParts) -> Self {
+        let semaphore = |permits| Arc::new(Semaphore::new(usize::try_from(permits).unwrap_or(0)));
+        Self {
+            connections: semaphore(parts.limits.connections),
+            handshakes: semaphore(parts.limits.handshakes),
+            parts: Arc::new(parts),
+        }
+    }
+
+    /// Serves a listener until `shutdown`, then closes it and finishes the requests under way. At
+    /// `deadline` it closes the connections that are left, and gives their number.
+    ///
+    /// Dropping the future closes everything at once.
+    pub(crate) async fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+        deadline: CancellationToken,
+    ) -> usize {
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(_) = tasks.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, client)) => self.admit(stream, client, &shutdown, &mut tasks),
+                    Err(error) => self.accept_failed(&error).await,
+                },
+            }
+        }
+        drop(listener);
+        tokio::select! {
+            biased;
+            () = async { while tasks.join_next().await.is_some() {} } => {}
+            () = deadline.cancelled() => {}
+        }
+        let left = tasks.len();
+        tasks.shutdown().await;
+        left
+    }
+
+    fn admit(
+        &self,
+        stream: TcpStream,
+        client: SocketAddr,
+        shutdown: &CancellationToken,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let Ok(place) = Arc::clone(&self.connections).try_acquire_owned() else {
+            return self.refuse("connection_limit");
+        };
+        let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+            return self.refuse("handshake_limit");
+        };
+        let connection = Connection::new(Arc::clone(&self.parts), client, shutdown.clone());
+        tasks.spawn(async move {
+            connection.run(stream, handshake).await;
+            drop(place);
+        });
+    }
+
+    fn refuse(&self, reason: &'static str) {
+        let refused = &self.parts.metrics.connections_refused;
+        refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Errors of the one connection are over at once; others, such as a lack of file descriptors,
+    /// would come back without a pause.
+    async fn accept_failed(&self, error: &io::Error) {
+        self.refuse("accept_failed");
+        let of_connection = matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::Interrupted
+        );
+        if !of_connection {
+            tracing::warn!(%error, "cannot accept TCP connections");
+            sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
+
+/// The `Alt-Svc` field that sends clients to HTTP/3 on a port of the same host, remembered for a
+/// day (RFC 7838, section 3).
+pub(crate) fn alt_svc(port: u16) -> HeaderValue {
+    HeaderValue::try_from(format!("h3=\":{port}\"; ma=86400")).expect("digits are visible ASCII")
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

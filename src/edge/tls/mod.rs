@@ -1,0 +1,18 @@
+//! TLS 1.3 for both transports: certificates and keys, session tickets, and the rustls
+//! configurations made of them. The only module of the rim that names rustls.
+//!
+//! The aws-lc-rs provider is passed explicitly, so nothing is installed for the whole process, and
+//! `SSLKEYLOGFILE` is not honoured: secrets never leave the process.
+
+mod config;
+mod development;
+mod identity;
+#[cfg(test)]
+pub(crate) mod testing;
+mod ticketer;
+mod validity;
+
+pub(crate) use config::{ServerTls, Tickets, TlsStream};
+pub(crate) use identity::{Identity, TlsError};
+pub(crate) use rustls::ServerConfig as TlsConfig;
+pub(crate) use ticketer::FleetTicketer;
