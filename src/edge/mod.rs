@@ -1,0 +1,21 @@
+//! Where clients and peers reach the gateway: sockets, QUIC, TLS, the tunnel between nodes, and the
+//! HTTP versions.
+
+mod http3;
+mod quic;
+mod service;
+mod socket;
+mod steering;
+mod tcp;
+mod tls;
+mod tunnel;
+
+pub(crate) use http3::{Http3, Rules as Http3Rules};
+pub(crate) use quic::{EndpointParts, Issuer, QuicEdge, QuicParts, endpoint};
+pub(crate) use service::{Rules, Service};
+pub(crate) use socket::{Injector, SteeredSocket};
+pub use steering::Fault;
+pub(crate) use steering::{Steering, declare_reasons};
+pub(crate) use tcp::{TcpEdge, TcpParts, alt_svc};
+pub(crate) use tls::{FleetTicketer, Identity, ServerTls, Tickets, TlsError};
+pub(crate) use tunnel::{Endpoints, Peer, Tunnel};

@@ -1,0 +1,145 @@
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_lc_rs::hkdf;
+use quinn::crypto::{CryptoError, HandshakeTokenKey, HmacKey};
+use quinn::{ConnectionId, ConnectionIdGenerator};
+use quinn_proto::InvalidCid;
+
+use crate::cid::{Cid, Minter};
+use crate::edge::steering::Steering;
+use crate::fleet::ResetKeys;
+
+/// Everything by which an endpoint's connections are recognised: its connection IDs, the stateless
+/// reset tokens that go with them, and its address validation tokens.
+#[derive(Clone)]
+pub(crate) struct Issuer {
+    minter: Arc<Mutex<Minter>>,
+    steering: Arc<Steering>,
+    resets: Arc<ResetKeys>,
+    tokens: Arc<hkdf::Prk>,
+    lifetime: Duration,
+    len: usize,
+}
+
+impl Issuer {
+    /// Combines what one endpoint issues. Open connections get new IDs after `lifetime`.
+    pub(crate) fn new(
+        minter: Minter,
+        steering: Arc<Steering>,
+        resets: Arc<ResetKeys>,
+        token_key: &[u8; 32],
+        lifetime: Duration,
+    ) -> Self {
+        let tokens = hkdf::Salt::new(hkdf::HKDF_SHA256, b"wayhold token").extract(token_key);
+        let len = minter.config().cid_len();
+        Self {
+            minter: Arc::new(Mutex::new(minter)),
+            steering,
+            resets,
+            tokens: Arc::new(tokens),
+            lifetime,
+            len,
+        }
+    }
+
+    pub(super) fn generator(&self) -> Box<dyn ConnectionIdGenerator> {
+        Box::new(Generator(self.clone()))
+    }
+
+    pub(super) fn reset_key(&self) -> Arc<dyn HmacKey> {
+        Arc::new(ResetKey(Arc::clone(&self.resets)))
+    }
+
+    pub(super) fn token_key(&self) -> Arc<dyn HandshakeTokenKey> {
+        Arc::clone(&self.tokens) as Arc<dyn HandshakeTokenKey>
+    }
+}
+
+struct Generator(Issuer);
+
+impl ConnectionIdGenerator for Generator {
+    /// An unroutable ID ends its connection at the client's next packet. It is the only answer left
+    /// when the nonces or the random source are exhausted, and no panic.
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut random = Random::default();
+        let minted = self
+            .0
+            .minter
+            .lock()
+            .expect("no holder panics")
+            .mint(|bytes| random.fill(bytes));
+        match minted {
+            Ok(cid) if !random.failed => ConnectionId::new(&cid),
+            _ => {
+                tracing::error!("connection IDs are exhausted; restart this process");
+                let mut bytes = [0; Cid::MAX_LEN];
+                random.fill(&mut bytes);
+                let len = self.0.len.max(Cid::MIN_UNROUTABLE_LEN);
+                let cid = Cid::unroutable(&bytes[..len]).expect("the length is in its range");
+                ConnectionId::new(&cid)
+            }
+        }
+    }
+
+    /// Accepts only IDs of this process: quinn answers a packet with an ID that is accepted here
+    /// and that it does not know with a valid stateless reset.
+    fn validate(&self, cid: &ConnectionId) -> Result<(), InvalidCid> {
+        let own = self.0.minter.lock().expect("no holder panics").owns(cid);
+        if own || self.0.steering.accepts_any_cid() {
+            Ok(())
+        } else {
+            Err(InvalidCid)
+        }
+    }
+
+    fn cid_len(&self) -> usize {
+        self.0.len
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        Some(self.0.lifetime)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Random {
+    failed: bool,
+}
+
+impl Random {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.failed |= aws_lc_rs::rand::fill(bytes).is_err();
+    }
+}
+
+/// Derives the reset key of each connection ID's issuer, so that no node can make another's tokens
+/// by accident and any node could make them on purpose.
+struct ResetKey(Arc<ResetKeys>);
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
+        signature_out.copy_from_slice(&self.0.token(data));
+    }
+
+    fn signature_len(&self) -> usize {
+        RESET_TOKEN_LEN
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0.token(data), signature)
+            .map_err(|_unequal| CryptoError)
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer")
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
+}
+
+/// RFC 9000, section 10.3.
+const RESET_TOKEN_LEN: usize = 16;

@@ -1,0 +1,87 @@
+use std::io;
+use std::sync::Arc;
+
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
+
+use super::identity::Issuer;
+use crate::config::{Keepalive, Limits, Quic};
+use crate::edge::socket::SteeredSocket;
+use crate::edge::tls::TlsConfig;
+use crate::wire::SUPPORTED_VERSIONS;
+
+/// What an endpoint is made of.
+#[derive(Debug)]
+pub(crate) struct EndpointParts<'a> {
+    pub(crate) socket: Arc<SteeredSocket>,
+    pub(crate) tls: Arc<TlsConfig>,
+    pub(crate) issuer: Issuer,
+    pub(crate) quic: &'a Quic,
+    pub(crate) limits: &'a Limits,
+    /// The largest UDP payload that fits through every tunnel, or the configured one.
+    pub(crate) max_udp_payload: u16,
+}
+
+/// Starts an endpoint. Needs a tokio runtime.
+///
+/// # Errors
+/// When the TLS configuration has no cipher suite for QUIC, or a value is out of quinn's range.
+pub(crate) fn endpoint(parts: EndpointParts<'_>) -> io::Result<Endpoint> {
+    let crypto = QuicServerConfig::try_from(Arc::clone(&parts.tls)).map_err(io::Error::other)?;
+    let mut server = ServerConfig::new(Arc::new(crypto), parts.issuer.token_key());
+    server.transport_config(Arc::new(transport(&parts)?));
+    server.migration(true);
+    server.max_incoming(usize::try_from(parts.limits.handshakes).unwrap_or(usize::MAX));
+    server.incoming_buffer_size(INCOMING_BUFFER);
+    server.incoming_buffer_size_total(INCOMING_BUFFER * u64::from(parts.limits.handshakes));
+
+    let mut config = EndpointConfig::new(parts.issuer.reset_key());
+    config
+        .max_udp_payload_size(parts.max_udp_payload)
+        .map_err(io::Error::other)?;
+    config.supported_versions(SUPPORTED_VERSIONS.to_vec());
+    let issuer = parts.issuer;
+    config.cid_generator(move || issuer.generator());
+
+    let runtime = Arc::new(quinn::TokioRuntime);
+    Endpoint::new_with_abstract_socket(config, Some(server), parts.socket, runtime)
+}
+
+fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig> {
+    let EndpointParts {
+        quic,
+        limits,
+        max_udp_payload,
+        ..
+    } = parts;
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(*max_udp_payload);
+    // A probe costs about 40 us, most of it for padding: one or two of them find a bound that is
+    // near enough.
+    mtu.minimum_change(MTU_STEP);
+
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(limits.streams.into())
+        .max_concurrent_uni_streams(UNI_STREAMS.into())
+        .max_idle_timeout(Some(
+            quic.idle_timeout.try_into().map_err(io::Error::other)?,
+        ))
+        .keep_alive_interval(match quic.keep_alive {
+            Keepalive::Off => None,
+            Keepalive::After(silence) => Some(silence),
+        })
+        .stream_receive_window(VarInt::from_u32(quic.stream_receive_window))
+        .receive_window(VarInt::from_u32(quic.receive_window))
+        .send_window(u64::from(quic.send_window))
+        .datagram_receive_buffer_size(None)
+        .mtu_discovery_config(Some(mtu));
+    Ok(transport)
+}
+
+/// The control stream, the two of QPACK, and a few that clients open to exercise the extension
+/// point (RFC 9114, section 6.2.3).
+const UNI_STREAMS: u32 = 8;
+/// Bytes that a connection may send before it is accepted: a client hello of several packets.
+const INCOMING_BUFFER: u64 = 16 << 10;
+const MTU_STEP: u16 = 64;

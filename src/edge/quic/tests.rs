@@ -1,0 +1,182 @@
+use std::net::{Ipv4Addr, UdpSocket};
+
+use quinn::ClientConfig;
+use quinn::crypto::rustls::QuicClientConfig;
+
+use super::*;
+use crate::bridge::Origin;
+use crate::cid::{CidConfig, ConfigId, ConfigSet, FirstOctet, Lane, Minter, ServerId};
+use crate::config::Quic;
+use crate::edge::http3::Rules as Http3Rules;
+use crate::edge::service::{Rules, Service};
+use crate::edge::steering::Steering;
+use crate::edge::tls::testing::identity_and_client;
+use crate::edge::tls::{FleetTicketer, ServerTls, Tickets};
+use crate::fleet::{Epoch, FleetKey, Identity, ResetKeys, View};
+use crate::request::SharedHandler;
+use crate::session::{TicketKey, TicketKeys};
+use crate::steer::Steer;
+use crate::telemetry::AccessLog;
+
+const LOCALHOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Edge {
+    address: SocketAddr,
+    metrics: Metrics,
+    client: ClientConfig,
+    drain: CancellationToken,
+    tasks: JoinSet<usize>,
+}
+
+impl Edge {
+    fn start(limits: &Limits) -> Self {
+        let (identity, client) = identity_and_client(&[Protocol::Http3]);
+        let ticket_keys = TicketKeys::new(TicketKey::new(1, &[1; 32]), None, None);
+        let tickets: Tickets = Arc::new(FleetTicketer::new(ticket_keys));
+        let tls = ServerTls::new(&identity, &tickets).unwrap();
+        let metrics = Metrics::default();
+        let (socket, issuer) = socket_and_issuer(&metrics);
+        let endpoint = endpoint(EndpointParts {
+            socket: Arc::clone(&socket),
+            tls: tls.quic,
+            issuer,
+            quic: &Quic::default(),
+            limits,
+            max_udp_payload: 1400,
+        })
+        .unwrap();
+        let timeouts = Timeouts::default();
+        let http3 = Http3 {
+            service: Arc::new(Service::new(
+                SharedHandler::new(Origin),
+                Rules::new(limits, &timeouts, None),
+                metrics.clone(),
+                AccessLog::Off,
+            )),
+            rules: Http3Rules {
+                header_bytes: limits.header_bytes,
+                header_timeout: timeouts.header,
+                body_idle: timeouts.body_idle,
+            },
+            metrics: metrics.clone(),
+        };
+        let parts = QuicParts {
+            http3,
+            metrics: metrics.clone(),
+            node: NodeId::default(),
+            limits,
+            timeouts: &timeouts,
+            retry: false,
+        };
+        let address = endpoint.local_addr().unwrap();
+        let edge = QuicEdge::new(endpoint, socket, parts).unwrap();
+        let drain = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(edge.serve(drain.clone(), CancellationToken::new()));
+        let crypto = QuicClientConfig::try_from(client.config()).unwrap();
+        Self {
+            address,
+            metrics,
+            client: ClientConfig::new(Arc::new(crypto)),
+            drain,
+            tasks,
+        }
+    }
+
+    async fn connect(&self) -> (Endpoint, Result<quinn::Connection, quinn::ConnectionError>) {
+        let endpoint = Endpoint::client(LOCALHOST).unwrap();
+        let connecting = endpoint.connect_with(self.client.clone(), self.address, "localhost");
+        let connected = tokio::time::timeout(PATIENCE, connecting.unwrap()).await;
+        (endpoint, connected.unwrap())
+    }
+
+    /// Sends the first datagram of a client that then says nothing more, and gives the first byte
+    /// of the answer.
+    async fn first_answer(&self) -> u8 {
+        let mute = UdpSocket::bind(LOCALHOST).unwrap();
+        mute.set_nonblocking(true).unwrap();
+        let mute = tokio::net::UdpSocket::from_std(mute).unwrap();
+        let endpoint = Endpoint::client(LOCALHOST).unwrap();
+        let (client, to) = (self.client.clone(), mute.local_addr().unwrap());
+        let _connecting = endpoint.connect_with(client, to, "localhost").unwrap();
+        let mut buffer = [0; 2048];
+        let exchange = async {
+            let len = mute.recv(&mut buffer).await.unwrap();
+            mute.send_to(&buffer[..len], self.address).await.unwrap();
+            while mute.recv_from(&mut buffer).await.unwrap().1 != self.address {}
+            buffer[0]
+        };
+        tokio::time::timeout(PATIENCE, exchange).await.unwrap()
+    }
+
+    fn refused(&self, reason: &'static str) -> u64 {
+        let refused = &self.metrics.connections_refused;
+        refused.get_or_create(&Reason { reason }).get()
+    }
+}
+
+fn socket_and_issuer(metrics: &Metrics) -> (Arc<SteeredSocket>, Issuer) {
+    let own = ServerId::new(&[5; 8]).unwrap();
+    let config = CidConfig::new(ConfigId::default(), 8, 7, FirstOctet::Random, None).unwrap();
+    let configs: ConfigSet = [config.clone()].into_iter().collect();
+    let steer = Steer::new(configs.clone(), View::new(Identity::Opaque(own), []));
+    let steering = Arc::new(Steering::new(steer, metrics.clone(), None));
+    let socket = crate::sys::socket::bind_udp(LOCALHOST).unwrap();
+    let socket = SteeredSocket::new(socket, Arc::clone(&steering), 16, metrics.clone());
+    let resets = ResetKeys::new(FleetKey::new(Epoch(1), [2; 32]), configs, own);
+    let minter = Minter::new(config, own, Lane::ONLY, 0).unwrap();
+    let lifetime = Duration::from_secs(300);
+    let issuer = Issuer::new(minter, steering, Arc::new(resets), &[3; 32], lifetime);
+    (Arc::new(socket.unwrap().0), issuer)
+}
+
+fn is_retry(first: u8) -> bool {
+    first & 0xf0 == 0xf0
+}
+
+#[tokio::test]
+async fn forged_addresses_leave_places_to_those_who_prove_theirs() {
+    let edge = Edge::start(&Limits {
+        handshakes: 3,
+        ..Limits::default()
+    });
+    for _ in 0..2 {
+        assert!(!is_retry(edge.first_answer().await));
+    }
+    for _ in 0..5 {
+        assert!(is_retry(edge.first_answer().await));
+    }
+    assert_eq!(edge.metrics.retries.get(), 5);
+    let (_endpoint, connected) = edge.connect().await;
+    connected.unwrap();
+    assert_eq!(edge.refused("handshake_limit"), 0);
+}
+
+#[tokio::test]
+async fn a_complete_handshake_gives_its_place_back() {
+    let edge = Edge::start(&Limits {
+        handshakes: 1,
+        connections: 2,
+        ..Limits::default()
+    });
+    let (_first_endpoint, first) = edge.connect().await;
+    let (_second_endpoint, second) = edge.connect().await;
+    let (_open, _also_open) = (first.unwrap(), second.unwrap());
+    let (_third_endpoint, third) = edge.connect().await;
+    assert!(third.is_err());
+    assert_eq!(edge.refused("connection_limit"), 1);
+}
+
+#[tokio::test]
+async fn a_draining_edge_ends_idle_connections_and_returns() {
+    let mut edge = Edge::start(&Limits::default());
+    let (_endpoint, connected) = edge.connect().await;
+    let connection = connected.unwrap();
+    edge.drain.cancel();
+    let ended = tokio::time::timeout(PATIENCE, edge.tasks.join_next()).await;
+    ended.unwrap().unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, connection.closed())
+        .await
+        .unwrap();
+}

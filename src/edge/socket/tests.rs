@@ -1,0 +1,237 @@
+use std::net::UdpSocket as Client;
+use std::time::Duration;
+
+use quinn::udp::BATCH_SIZE;
+
+use super::*;
+use crate::cid::{ConfigSet, ServerId};
+use crate::fleet::{Identity, View};
+use crate::steer::Steer;
+use crate::telemetry::Reason;
+
+const ANY: &str = "[::]:0";
+const IPV4: &str = "127.0.0.1:0";
+const PATIENCE: Duration = Duration::from_secs(10);
+const BUFFER: usize = 2048;
+
+struct Owner {
+    socket: Arc<SteeredSocket>,
+    injector: Injector,
+    metrics: Metrics,
+}
+
+impl Owner {
+    fn bind(address: &str, queue: usize) -> Self {
+        let own = Identity::Opaque(ServerId::new(&[1; 8]).unwrap());
+        let steer = Steer::new(ConfigSet::default(), View::new(own, []));
+        let metrics = Metrics::default();
+        let steering = Arc::new(Steering::new(steer, metrics.clone(), None));
+        let socket = crate::sys::socket::bind_udp(address.parse().unwrap()).unwrap();
+        let (socket, injector) =
+            SteeredSocket::new(socket, steering, queue, metrics.clone()).unwrap();
+        Self {
+            socket: Arc::new(socket),
+            injector,
+            metrics,
+        }
+    }
+
+    /// Receives once and gives where each datagram came from and what it holds.
+    async fn receive(&self) -> Vec<(RecvMeta, Vec<u8>)> {
+        let mut storage = vec![0; BATCH_SIZE * BUFFER];
+        let mut bufs: Vec<_> = storage.chunks_mut(BUFFER).map(IoSliceMut::new).collect();
+        let mut meta = [RecvMeta::default(); BATCH_SIZE];
+        let received = std::future::poll_fn(|cx| self.socket.poll_recv(cx, &mut bufs, &mut meta));
+        let received = tokio::time::timeout(PATIENCE, received).await.unwrap();
+        let datagram = |(meta, buf): (&RecvMeta, &IoSliceMut<'_>)| (*meta, buf[..meta.len].into());
+        let all = meta.iter().zip(&bufs).take(received.unwrap());
+        all.map(datagram).collect()
+    }
+
+    /// Answers as quinn does: to where a datagram came from, from where it was sent to.
+    async fn answer(&self, meta: &RecvMeta) {
+        self.socket.io().writable().await.unwrap();
+        let transmit = Transmit {
+            destination: meta.addr,
+            ecn: None,
+            contents: b"answer",
+            segment_size: None,
+            src_ip: meta.dst_ip,
+        };
+        self.socket.try_send(&transmit).unwrap();
+    }
+
+    fn inject(&self, source: SocketAddr, destination: &str, datagram: Vec<u8>) {
+        let destination = destination.parse().unwrap();
+        let injected = Injected {
+            datagram: datagram.into(),
+            path: Path {
+                source,
+                destination,
+            },
+            ecn: Ecn::Ect0,
+        };
+        self.injector.try_send(injected).unwrap();
+    }
+
+    fn dropped(&self, reason: &'static str) -> u64 {
+        let dropped = &self.metrics.datagrams_dropped;
+        dropped.get_or_create(&Reason { reason }).get()
+    }
+
+    fn port(&self) -> u16 {
+        self.socket.local.port()
+    }
+}
+
+fn client(address: &str) -> Client {
+    let client = Client::bind(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+}
+
+fn initial(mark: u8) -> Vec<u8> {
+    let mut datagram = vec![0xc0, 0, 0, 0, 1, 8];
+    datagram.resize(14, 0x5a);
+    datagram.extend_from_slice(&[0, 0, mark]);
+    datagram.resize(1200, mark);
+    datagram
+}
+
+fn answered_from(client: &Client) -> SocketAddr {
+    let mut buffer = [0; 64];
+    let (len, from) = client.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..len], b"answer");
+    from
+}
+
+#[tokio::test]
+async fn an_ipv4_client_has_one_address_on_every_kind_of_socket() {
+    for bound in [ANY, IPV4] {
+        let owner = Owner::bind(bound, 1);
+        let client = client(IPV4);
+        let service = SocketAddr::new([127, 0, 0, 1].into(), owner.port());
+        client.send_to(&initial(1), service).unwrap();
+        let received = owner.receive().await;
+        let (meta, datagram) = &received[0];
+        assert_eq!(meta.addr, client.local_addr().unwrap(), "{bound}");
+        assert_eq!(meta.dst_ip, Some(service.ip()), "{bound}");
+        assert_eq!(*datagram, initial(1));
+        owner.answer(meta).await;
+        assert_eq!(answered_from(&client), service, "{bound}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_a_peer_is_answered_from_the_address_that_it_asked() {
+    for (bound, from, service) in [
+        (ANY, IPV4, "127.0.0.2:443"),
+        (IPV4, IPV4, "127.0.0.2:443"),
+        (ANY, "[::1]:0", "[::1]:443"),
+    ] {
+        let owner = Owner::bind(bound, 1);
+        let client = client(from);
+        owner.inject(client.local_addr().unwrap(), service, initial(1));
+        let received = owner.receive().await;
+        let (meta, datagram) = &received[0];
+        assert_eq!(meta.addr, client.local_addr().unwrap());
+        assert_eq!(meta.ecn, Some(EcnCodepoint::Ect0));
+        assert_eq!(*datagram, initial(1));
+        owner.answer(meta).await;
+        let service: SocketAddr = service.parse().unwrap();
+        assert_eq!(answered_from(&client).ip(), service.ip());
+    }
+}
+
+#[tokio::test]
+async fn what_this_socket_cannot_answer_or_hold_is_dropped_and_counted() {
+    let owner = Owner::bind(IPV4, 3);
+    let v6 = "[2001:db8::7]:4000".parse().unwrap();
+    let v4 = "192.0.2.7:4000".parse().unwrap();
+    owner.inject(v6, "[2001:db8::1]:443", initial(1));
+    owner.inject(v4, "192.0.2.1:443", vec![0; BUFFER + 1]);
+    owner.inject(v4, "192.0.2.1:443", initial(2));
+    let received = owner.receive().await;
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0].1, initial(2));
+    assert_eq!(owner.dropped(WRONG_FAMILY), 1);
+    assert_eq!(owner.dropped(OVERSIZED), 1);
+    let client = client(IPV4);
+    client.send_to(b"", owner.socket.local).unwrap();
+    client.send_to(&initial(3), owner.socket.local).unwrap();
+    assert_eq!(owner.receive().await.last().unwrap().1, initial(3));
+    assert_eq!(owner.dropped("not_quic"), 1);
+}
+
+#[tokio::test]
+async fn a_flood_from_peers_leaves_clients_their_turn() {
+    let owner = Owner::bind(IPV4, 8 * BATCH_SIZE);
+    let client = client(IPV4);
+    for _ in 0..8 * BATCH_SIZE {
+        owner.inject(client.local_addr().unwrap(), "192.0.2.1:443", initial(1));
+    }
+    client.send_to(&initial(2), owner.socket.local).unwrap();
+    owner.socket.io().readable().await.unwrap();
+    let turns = [owner.receive().await, owner.receive().await];
+    let directly = |turn: &Vec<(RecvMeta, Vec<u8>)>| turn[0].1 == initial(2);
+    assert_eq!(turns.iter().filter(|turn| directly(turn)).count(), 1);
+}
+
+#[tokio::test]
+async fn a_waiting_endpoint_is_woken_from_either_side() {
+    let owner = Owner::bind(IPV4, 1);
+    let client = client(IPV4);
+    let from = client.local_addr().unwrap();
+    for round in 0..4 {
+        let arrive = async {
+            tokio::task::yield_now().await;
+            if round < 2 {
+                owner.inject(from, "192.0.2.1:443", initial(round));
+            } else {
+                client.send_to(&initial(round), owner.socket.local).unwrap();
+            }
+        };
+        let (received, ()) = tokio::join!(owner.receive(), arrive);
+        assert_eq!(received[0].1, initial(round));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_changes_family_through_a_peer_is_answered_in_the_new_one() {
+    let owner = Owner::bind(ANY, 1);
+    let v4 = Some("192.0.2.1".parse().unwrap());
+    let client: SocketAddr = "[2001:db8::7]:4000".parse().unwrap();
+    assert_eq!(owner.socket.source_for(client, v4), None);
+    owner.inject(client, "[2001:db8::1]:443", initial(1));
+    owner.receive().await;
+    let service = Some("2001:db8::1".parse().unwrap());
+    assert_eq!(owner.socket.source_for(client, v4), service);
+    let client = "192.0.2.7:4000".parse().unwrap();
+    assert_eq!(owner.socket.source_for(client, v4), v4);
+}
+
+#[tokio::test]
+async fn garbage_does_not_choose_the_address_of_answers() {
+    let owner = Owner::bind(ANY, 1);
+    let attacker = client("[::1]:0");
+    let service = SocketAddr::new([0, 0, 0, 0, 0, 0, 0, 1].into(), owner.port());
+    attacker.send_to(b"garbage", service).unwrap();
+    owner.inject(
+        attacker.local_addr().unwrap(),
+        "[2001:db8::1]:443",
+        initial(1),
+    );
+    while owner.dropped("not_quic") == 0 {
+        owner.receive().await;
+        owner.inject(
+            attacker.local_addr().unwrap(),
+            "[2001:db8::1]:443",
+            initial(1),
+        );
+    }
+    let v4 = Some("192.0.2.1".parse().unwrap());
+    let source = owner
+        .socket
+        .source_for("[2001:db8::7]:1".parse().unwrap(), v4);
+    assert_eq!(source, Some("2001:db8::1".parse().unwrap()));
+}

@@ -1,0 +1,196 @@
+//! The tunnel between nodes: datagrams that reached the wrong node go to their owner, and
+//! heartbeats tell each node which process of its peers is alive.
+
+mod forwarder;
+mod receiver;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::edge::socket::udp::UdpSocketState;
+use tokio::net::UdpSocket;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use forwarder::Forwarder;
+
+use super::socket::{Drops, Injector};
+use super::steering::Steering;
+use crate::cid::WorkerHash;
+use crate::fleet::{Association, NodeId};
+use crate::telemetry::{self, Metrics};
+use crate::wire::{Challenge, Datagram};
+
+/// This node's end of the tunnels to all its peers.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    io: Arc<TunnelSocket>,
+    own: NodeId,
+    peers: HashMap<NodeId, Peer>,
+    forwarder: Arc<Forwarder>,
+    metrics: Metrics,
+    drops: Drops,
+}
+
+/// A peer and where its end of the tunnel is.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    relay: SocketAddr,
+    association: Mutex<Association>,
+}
+
+/// Where datagrams from peers go: to the listener's endpoint that issued their connection ID.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoints {
+    hash: WorkerHash,
+    cid_len: usize,
+    lanes: NonZeroU16,
+    injectors: Vec<Injector>,
+}
+
+#[derive(Debug)]
+struct TunnelSocket {
+    io: UdpSocket,
+    state: UdpSocketState,
+}
+
+impl Peer {
+    /// Describes a peer.
+    pub(crate) fn new(relay: SocketAddr, association: Association) -> Self {
+        Self {
+            relay,
+            association: Mutex::new(association),
+        }
+    }
+}
+
+impl Endpoints {
+    /// Takes the endpoints in the order of their lanes, at least one. Their connection IDs have
+    /// `cid_len` bytes and are shared out by `hash`.
+    pub(crate) fn new(hash: WorkerHash, cid_len: usize, injectors: Vec<Injector>) -> Self {
+        let lanes = u16::try_from(injectors.len())
+            .ok()
+            .and_then(NonZeroU16::new);
+        let lanes = lanes.expect("a gateway has 1 to 65535 listeners");
+        Self {
+            hash,
+            cid_len,
+            lanes,
+            injectors,
+        }
+    }
+
+    /// Finds the endpoint that issued the destination connection ID of a datagram.
+    fn of(&self, datagram: &[u8]) -> &Injector {
+        let cid = match Datagram::parse(datagram) {
+            Ok(Datagram::Short(rest)) => rest.get(..self.cid_len).unwrap_or(rest),
+            Ok(Datagram::Long(header)) => header.destination,
+            Err(_) => &[],
+        };
+        let lane = self.hash.worker_of(cid, self.cid_len, self.lanes);
+        &self.injectors[usize::from(lane)]
+    }
+}
+
+impl Tunnel {
+    /// Takes a bound socket and the peers. Needs a tokio runtime.
+    pub(crate) fn new(
+        socket: std::net::UdpSocket,
+        own: NodeId,
+        peers: impl IntoIterator<Item = Peer>,
+        metrics: Metrics,
+    ) -> io::Result<Self> {
+        let state = UdpSocketState::new((&socket).into())?;
+        let io = Arc::new(TunnelSocket {
+            io: UdpSocket::from_std(socket)?,
+            state,
+        });
+        let peers: HashMap<_, _> = peers.into_iter().map(|peer| (peer.id(), peer)).collect();
+        let relays = peers.iter().map(|(id, peer)| (*id, peer.relay));
+        let forwarder = Arc::new(Forwarder::new(Arc::clone(&io), relays));
+        Ok(Self {
+            io,
+            own,
+            peers,
+            forwarder,
+            drops: Drops::new(telemetry::UdpSocket::TUNNEL, metrics.clone()),
+            metrics,
+        })
+    }
+
+    /// The way to the peers.
+    pub(crate) fn forwarder(&self) -> Arc<Forwarder> {
+        Arc::clone(&self.forwarder)
+    }
+
+    /// Sends heartbeats and takes what peers send, until told to stop.
+    pub(crate) async fn serve(
+        self,
+        endpoints: Endpoints,
+        steering: Arc<Steering>,
+        stop: CancellationToken,
+    ) {
+        let mut tick = tokio::time::interval(HEARTBEAT_INTERVAL);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut receiver = receiver::Receiver::new(&self, &endpoints, &steering);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {
+                    self.beat_all();
+                    self.drops.count(&self.io.io);
+                }
+                () = receiver.receive() => {}
+            }
+        }
+    }
+
+    fn beat_all(&self) {
+        for peer in self.peers.values() {
+            self.beat(peer);
+        }
+    }
+
+    /// Sends a heartbeat; one that the socket has no room for is lost, as on any network.
+    fn beat(&self, peer: &Peer) {
+        let mut challenge = [0; 16];
+        if aws_lc_rs::rand::fill(&mut challenge).is_err() {
+            return;
+        }
+        let mut heartbeat = Vec::with_capacity(HEARTBEAT_LEN);
+        let mut association = peer.association.lock().expect("no holder panics");
+        association.heartbeat(Challenge(challenge), &mut heartbeat);
+        drop(association);
+        self.send(&heartbeat, peer);
+    }
+
+    fn send(&self, heartbeat: &[u8], peer: &Peer) {
+        drop(self.io.io.try_send_to(heartbeat, peer.relay));
+    }
+}
+
+impl Peer {
+    fn id(&self) -> NodeId {
+        self.association.lock().expect("no holder panics").peer()
+    }
+}
+
+/// Every reason for which the tunnel drops a datagram that it should have carried or delivered.
+pub(crate) const DROP_REASONS: [&str; 6] = [
+    forwarder::UNKNOWN_PEER,
+    forwarder::PEER_UNCONFIRMED,
+    forwarder::COUNTERS_EXHAUSTED,
+    forwarder::TUNNEL_FULL,
+    forwarder::TUNNEL_ERROR,
+    receiver::QUEUE_FULL,
+];
+
+/// Four heartbeats a second: with four answerable challenges, an answer counts for one second.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
+const HEARTBEAT_LEN: usize = 86;
+
+#[cfg(test)]
+mod tests;

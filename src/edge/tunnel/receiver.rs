@@ -1,0 +1,137 @@
+use std::io::IoSliceMut;
+
+use crate::edge::socket::udp::{BATCH_SIZE, RecvMeta};
+use bytes::Bytes;
+use tokio::io::Interest;
+
+use super::{Endpoints, Peer, Tunnel};
+use crate::edge::socket::Injected;
+use crate::edge::steering::Steering;
+use crate::fleet::{NodeId, Refusal};
+use crate::steer::{Arrival, Verdict};
+use crate::telemetry::Reason;
+use crate::wire::{Envelope, Heartbeat, Kind, Sender};
+
+/// Takes what peers send: checks it, and hands client datagrams to this node's endpoints.
+pub(super) struct Receiver<'a> {
+    tunnel: &'a Tunnel,
+    endpoints: &'a Endpoints,
+    steering: &'a Steering,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Receiver<'a> {
+    pub(super) fn new(
+        tunnel: &'a Tunnel,
+        endpoints: &'a Endpoints,
+        steering: &'a Steering,
+    ) -> Self {
+        Self {
+            tunnel,
+            endpoints,
+            steering,
+            buffer: vec![0; BATCH_SIZE * MAX_MESSAGE],
+        }
+    }
+
+    /// Waits for the next batch and handles it. Cancel safe: nothing is taken off the socket before
+    /// the last await.
+    pub(super) async fn receive(&mut self) {
+        let io = &self.tunnel.io;
+        // A socket error is about a datagram sent earlier (ICMP), never about this socket.
+        let mut meta = [RecvMeta::default(); BATCH_SIZE];
+        let Ok(()) = io.io.readable().await else {
+            return;
+        };
+        let mut chunks = self
+            .buffer
+            .chunks_exact_mut(MAX_MESSAGE)
+            .map(IoSliceMut::new);
+        let mut slices: [_; BATCH_SIZE] =
+            std::array::from_fn(|_| chunks.next().expect("the buffer has BATCH_SIZE chunks"));
+        let receive = || io.state.recv((&io.io).into(), &mut slices, &mut meta);
+        let Ok(received) = io.io.try_io(Interest::READABLE, receive) else {
+            return;
+        };
+        for (chunk, meta) in self.buffer.chunks_exact(MAX_MESSAGE).zip(&meta[..received]) {
+            for message in chunk[..meta.len].chunks(meta.stride.max(1)) {
+                if let Err(refusal) = self.handle(message) {
+                    let reason = Reason {
+                        reason: refusal.reason(),
+                    };
+                    self.tunnel
+                        .metrics
+                        .tunnel_refused
+                        .get_or_create(&reason)
+                        .inc();
+                }
+            }
+        }
+    }
+
+    fn handle(&self, message: &[u8]) -> Result<(), Refusal> {
+        match Kind::of(message)? {
+            Kind::Datagram => self.on_datagram(message),
+            Kind::Heartbeat => self.on_heartbeat(message),
+        }
+    }
+
+    fn on_heartbeat(&self, message: &[u8]) -> Result<(), Refusal> {
+        let sealed = Heartbeat::parse(message)?;
+        let peer = self.peer(sealed.heartbeat.sender)?;
+        let mut association = peer.association.lock().expect("no holder panics");
+        let heard = association.on_heartbeat(&sealed)?;
+        let id = association.peer();
+        let mut answer = Vec::new();
+        if heard.answer_now {
+            association.answer(&sealed.heartbeat, &mut answer);
+        }
+        drop(association);
+        if let Some(outgoing) = heard.confirmed {
+            tracing::info!(peer = %id, "peer confirmed");
+            self.tunnel.forwarder.confirm(id, outgoing);
+        }
+        if heard.answer_now {
+            self.tunnel.send(&answer, peer);
+        }
+        Ok(())
+    }
+
+    fn on_datagram(&self, message: &[u8]) -> Result<(), Refusal> {
+        let sealed = Envelope::parse(message)?;
+        let peer = self.peer(sealed.envelope.sender)?;
+        peer.association
+            .lock()
+            .expect("no holder panics")
+            .open(&sealed)?;
+        self.tunnel.metrics.datagrams_tunnelled.inc();
+        if self.steering.decide(sealed.payload, Arrival::Tunnel) == Verdict::Local {
+            let injected = Injected {
+                datagram: Bytes::copy_from_slice(sealed.payload),
+                path: sealed.envelope.path,
+                ecn: sealed.envelope.ecn,
+            };
+            if self
+                .endpoints
+                .of(sealed.payload)
+                .try_send(injected)
+                .is_err()
+            {
+                self.steering.count_drop(QUEUE_FULL);
+            }
+        }
+        Ok(())
+    }
+
+    fn peer(&self, sender: Sender) -> Result<&Peer, Refusal> {
+        let id = NodeId::from_bytes(sender.node);
+        if id == self.tunnel.own {
+            return Err(Refusal::OwnNode);
+        }
+        self.tunnel.peers.get(&id).ok_or(Refusal::UnknownNode)
+    }
+}
+
+/// The largest message that generic receive offload makes of several datagrams.
+const MAX_MESSAGE: usize = 65_535;
+pub(super) const QUEUE_FULL: &str = "queue_full";

@@ -1,0 +1,326 @@
+use std::io::IoSliceMut;
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::cid::{Cid, CidConfig, ConfigId, ConfigSet, FirstOctet, Key, Nonce, WorkerHash};
+use crate::edge::socket::udp::{AsyncUdpSocket, RecvMeta};
+use crate::edge::socket::{Injected, SteeredSocket};
+use crate::fleet::{Identity, InstanceId, PairKey, View, server_id};
+use crate::steer::Steer;
+use crate::telemetry::Reason;
+use crate::wire::{BootId, Ecn, Path, Sender};
+
+const INSTANCE: InstanceId = InstanceId(1);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Node {
+    steering: Arc<Steering>,
+    metrics: Metrics,
+    relay: SocketAddr,
+    arrived: mpsc::Receiver<Injected>,
+}
+
+struct Fleet {
+    nodes: Vec<Node>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+fn id(index: usize) -> NodeId {
+    NodeId::new(u32::try_from(index).unwrap() + 1).unwrap()
+}
+
+fn config() -> CidConfig {
+    let key = Key::from_bytes([1; 16]);
+    CidConfig::new(ConfigId::default(), 4, 12, FirstOctet::Random, Some(&key)).unwrap()
+}
+
+fn cid(owner: usize, nonce: u8) -> Cid {
+    let id = server_id(id(owner), INSTANCE);
+    config()
+        .encode(&id, &Nonce::new(&[nonce; 12]).unwrap(), 0)
+        .unwrap()
+}
+
+fn short(owner: usize, nonce: u8, len: usize) -> Vec<u8> {
+    let mut datagram = vec![0x40];
+    datagram.extend_from_slice(&cid(owner, nonce));
+    datagram.resize(len, nonce);
+    datagram
+}
+
+fn path() -> Path {
+    Path {
+        source: "192.0.2.7:4000".parse().unwrap(),
+        destination: "[2001:db8::1]:443".parse().unwrap(),
+    }
+}
+
+impl Fleet {
+    /// Starts a fleet whose nodes hold up to `queue` datagrams for their endpoint.
+    fn start(size: usize, queue: usize) -> Self {
+        let sockets: Vec<_> = (0..size)
+            .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let relays: Vec<_> = sockets
+            .iter()
+            .map(|socket| socket.local_addr().unwrap())
+            .collect();
+        let mut fleet = Self {
+            nodes: Vec::new(),
+            stop: CancellationToken::new(),
+            tasks: JoinSet::new(),
+        };
+        for (own, socket) in sockets.into_iter().enumerate() {
+            socket.set_nonblocking(true).unwrap();
+            fleet.add(own, socket, &relays, queue);
+        }
+        fleet
+    }
+
+    fn add(&mut self, own: usize, socket: UdpSocket, relays: &[SocketAddr], queue: usize) {
+        let mut configs = ConfigSet::default();
+        assert!(configs.insert(config()).is_none());
+        let view = View::new(Identity::Node(id(own), INSTANCE), (0..relays.len()).map(id));
+        let metrics = Metrics::default();
+        let steering = Arc::new(Steering::new(
+            Steer::new(configs, view),
+            metrics.clone(),
+            None,
+        ));
+        let sender = Sender {
+            node: id(own).to_bytes(),
+            instance: INSTANCE.0,
+            epoch: 0,
+        };
+        let boot = BootId([u8::try_from(own).unwrap(); 16]);
+        let peers = relays
+            .iter()
+            .enumerate()
+            .filter(|(peer, _)| *peer != own)
+            .map(|(peer, relay)| {
+                let association = Association::new(sender, boot, id(peer), PairKey::new(&[7; 32]));
+                Peer::new(*relay, association)
+            });
+        let tunnel = Tunnel::new(socket, id(own), peers, metrics.clone()).unwrap();
+        steering.connect(tunnel.forwarder());
+        let (injector, arrived) = mpsc::channel(queue);
+        let endpoints = Endpoints::new(WorkerHash::new([0; 8]), config().cid_len(), vec![injector]);
+        let serve = tunnel.serve(endpoints, Arc::clone(&steering), self.stop.clone());
+        self.tasks.spawn(serve);
+        self.nodes.push(Node {
+            steering,
+            metrics,
+            relay: relays[own],
+            arrived,
+        });
+    }
+
+    /// Waits until two nodes have confirmed each other.
+    async fn confirm(&self, one: usize, other: usize) {
+        let knows = |from: usize, to: usize| {
+            self.nodes[from]
+                .steering
+                .forwarder()
+                .unwrap()
+                .outgoing(id(to))
+                .is_some()
+        };
+        let confirmed = async {
+            while !(knows(one, other) && knows(other, one)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, confirmed).await.unwrap();
+    }
+
+    async fn arrived(&mut self, at: usize) -> Injected {
+        let arrived = self.nodes[at].arrived.recv();
+        tokio::time::timeout(PATIENCE, arrived)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    async fn count(&self, at: usize, counter: impl Fn(&Metrics) -> u64, expected: u64) {
+        let reached = async {
+            while counter(&self.nodes[at].metrics) < expected {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.unwrap();
+        assert_eq!(counter(&self.nodes[at].metrics), expected);
+    }
+}
+
+fn refused(reason: &'static str) -> impl Fn(&Metrics) -> u64 {
+    move |metrics| {
+        metrics
+            .tunnel_refused
+            .get_or_create(&Reason { reason })
+            .get()
+    }
+}
+
+fn dropped(reason: &'static str) -> impl Fn(&Metrics) -> u64 {
+    move |metrics| {
+        metrics
+            .datagrams_dropped
+            .get_or_create(&Reason { reason })
+            .get()
+    }
+}
+
+#[tokio::test]
+async fn a_batch_reaches_its_owner_in_order_with_the_clients_path_and_mark() {
+    let mut fleet = Fleet::start(2, 256);
+    fleet.confirm(0, 1).await;
+    let batch: Vec<u8> = (1..=60)
+        .flat_map(|nonce| short(1, nonce, 1200))
+        .chain(short(1, 61, 300))
+        .collect();
+    fleet.nodes[0]
+        .steering
+        .forward(id(1), batch.chunks(1200), path(), Ecn::Ect0);
+    for nonce in 1..=61 {
+        let injected = fleet.arrived(1).await;
+        assert_eq!((injected.path, injected.ecn), (path(), Ecn::Ect0));
+        assert_eq!(
+            injected.datagram,
+            short(1, nonce, if nonce == 61 { 300 } else { 1200 })
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_ipv4_client_of_a_dual_stack_socket_keeps_its_address_through_the_tunnel() {
+    let mut fleet = Fleet::start(2, 16);
+    fleet.confirm(0, 1).await;
+    let node = &fleet.nodes[0];
+    let ingress = crate::sys::socket::bind_udp("[::]:0".parse().unwrap()).unwrap();
+    let service = SocketAddr::new([127, 0, 0, 1].into(), ingress.local_addr().unwrap().port());
+    let steering = Arc::clone(&node.steering);
+    let (ingress, _injector) =
+        SteeredSocket::new(ingress, steering, 1, node.metrics.clone()).unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.send_to(&short(1, 1, 100), service).unwrap();
+    let mut buffer = [0; 2048];
+    let receive = std::future::poll_fn(|cx| {
+        let mut meta = [RecvMeta::default()];
+        ingress.poll_recv(cx, &mut [IoSliceMut::new(&mut buffer)], &mut meta)
+    });
+    let mut receive = std::pin::pin!(receive);
+    let arrived = tokio::select! {
+        received = &mut receive => unreachable!("{received:?} is not for this node"),
+        arrived = fleet.nodes[1].arrived.recv() => arrived.unwrap(),
+    };
+    assert_eq!(arrived.path.source, client.local_addr().unwrap());
+    assert_eq!(arrived.path.destination, service);
+}
+
+#[tokio::test]
+async fn a_datagram_for_a_third_node_is_dropped_at_the_hop_limit() {
+    let fleet = Fleet::start(3, 16);
+    fleet.confirm(0, 1).await;
+    let foreign = short(2, 1, 100);
+    fleet.nodes[0]
+        .steering
+        .forward(id(1), foreign.chunks(100), path(), Ecn::NotEct);
+    fleet.count(1, dropped("hop_limit"), 1).await;
+    assert_eq!(fleet.nodes[1].metrics.datagrams_forwarded.get(), 0);
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_and_counts() {
+    let fleet = Fleet::start(2, 1);
+    fleet.confirm(0, 1).await;
+    let batch: Vec<u8> = (1..=5).flat_map(|nonce| short(1, nonce, 100)).collect();
+    fleet.nodes[0]
+        .steering
+        .forward(id(1), batch.chunks(100), path(), Ecn::NotEct);
+    fleet.count(1, dropped("queue_full"), 4).await;
+}
+
+#[tokio::test]
+async fn before_a_peer_is_confirmed_datagrams_for_it_are_dropped_and_counted() {
+    let fleet = Fleet::start(2, 1);
+    let datagram = short(1, 1, 100);
+    fleet.nodes[0]
+        .steering
+        .forward(id(1), datagram.chunks(100), path(), Ecn::NotEct);
+    assert_eq!(dropped("peer_unconfirmed")(&fleet.nodes[0].metrics), 1);
+    let stranger = NodeId::new(99).unwrap();
+    fleet.nodes[0]
+        .steering
+        .forward(stranger, datagram.chunks(100), path(), Ecn::NotEct);
+    assert_eq!(dropped("unknown_peer")(&fleet.nodes[0].metrics), 1);
+}
+
+#[tokio::test]
+async fn garbage_forgeries_and_strangers_are_refused_and_the_tunnel_goes_on() {
+    let mut fleet = Fleet::start(2, 16);
+    fleet.confirm(0, 1).await;
+    let attacker = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let relay = fleet.nodes[1].relay;
+    let send = |bytes: &[u8]| attacker.send_to(bytes, relay).unwrap();
+    let forged = |node: usize| {
+        let mut bytes = vec![0x11];
+        bytes.extend_from_slice(&id(node).to_bytes());
+        bytes.extend_from_slice(&[INSTANCE.0, 0]);
+        bytes.extend_from_slice(&1_000_u64.to_be_bytes());
+        bytes.extend_from_slice(&[0; 13]);
+        bytes.extend_from_slice(&60_u16.to_be_bytes());
+        bytes.extend_from_slice(&[0; 16]);
+        bytes.extend_from_slice(&short(1, 1, 60));
+        bytes
+    };
+    send(b"");
+    send(b"garbage");
+    send(&[0x21; 100]);
+    send(&[0x1f; 100]);
+    send(&[0x11; 30]);
+    send(&forged(0));
+    send(&forged(1));
+    send(&forged(8));
+    fleet.count(1, refused("tag"), 1).await;
+    fleet.count(1, refused("own_node"), 1).await;
+    fleet.count(1, refused("unknown_node"), 1).await;
+    fleet.count(1, refused("kind"), 1).await;
+    fleet.count(1, refused("length"), 1).await;
+    fleet.count(1, refused("version"), 2).await;
+    let datagram = short(1, 1, 100);
+    fleet.nodes[0]
+        .steering
+        .forward(id(1), datagram.chunks(100), path(), Ecn::NotEct);
+    assert_eq!(fleet.arrived(1).await.datagram, datagram);
+}
+
+#[tokio::test]
+async fn a_replayed_datagram_is_delivered_once() {
+    let mut fleet = Fleet::start(2, 16);
+    fleet.confirm(0, 1).await;
+    let eavesdropper = UdpSocket::bind("127.0.0.1:0").unwrap();
+    eavesdropper.set_read_timeout(Some(PATIENCE)).unwrap();
+    let outgoing = fleet.nodes[0]
+        .steering
+        .forwarder()
+        .unwrap()
+        .outgoing(id(1))
+        .unwrap();
+    let mut captured = Vec::new();
+    outgoing
+        .seal(path(), Ecn::NotEct, &short(1, 9, 100), &mut captured)
+        .unwrap();
+    for _ in 0..3 {
+        eavesdropper
+            .send_to(&captured, fleet.nodes[1].relay)
+            .unwrap();
+    }
+    assert_eq!(fleet.arrived(1).await.datagram, short(1, 9, 100));
+    fleet.count(1, refused("replayed"), 2).await;
+    assert!(fleet.nodes[1].arrived.try_recv().is_err());
+}
