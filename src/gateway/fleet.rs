@@ -1,0 +1,159 @@
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::GatewayError;
+use super::listener::bind_udp;
+use crate::cid::{CidConfig, ConfigSet, ServerId, WorkerHash};
+use crate::config::{Config, Fleet};
+use crate::control::read_key_file;
+use crate::edge::{Endpoints, Peer, Steering, Tunnel};
+use crate::fleet::{
+    Association, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, PairKey, ResetKeys, View,
+};
+use crate::steer::Steer;
+use crate::telemetry::Metrics;
+use crate::wire::{BootId, Sender};
+
+/// Everything that identifies this process and its fleet.
+#[derive(Debug)]
+pub(super) struct Membership {
+    pub(super) keyring: Keyring,
+    pub(super) identity: Identity,
+    pub(super) node: NodeId,
+    pub(super) instance: InstanceId,
+    pub(super) cid: CidConfig,
+    configs: ConfigSet,
+    peers: Vec<NodeId>,
+}
+
+/// The tunnel with what it delivers to.
+#[derive(Debug)]
+pub(super) struct BoundTunnel {
+    pub(super) tunnel: Tunnel,
+    pub(super) endpoints: Endpoints,
+    pub(super) steering: Arc<Steering>,
+}
+
+impl BoundTunnel {
+    pub(super) async fn serve(self, stop: CancellationToken) {
+        self.tunnel.serve(self.endpoints, self.steering, stop).await;
+    }
+}
+
+impl Membership {
+    /// Reads the key file, or draws a key for a node without a fleet.
+    pub(super) fn new(config: &Config) -> Result<Self, GatewayError> {
+        let node = config.node.id;
+        let instance = InstanceId(match config.node.instance {
+            Some(instance) => instance,
+            None => random::<1>()?[0],
+        });
+        let (keyring, peers) = match &config.fleet {
+            None => (
+                Keyring::new(FleetKey::new(Epoch::default(), random()?)),
+                Vec::new(),
+            ),
+            Some(fleet) => {
+                let ids: Vec<_> = fleet.member.iter().map(|member| member.id).collect();
+                if !ids.contains(&node) {
+                    return Err(GatewayError::NotAMember(node));
+                }
+                (read_key_file(&fleet.key_file)?, ids)
+            }
+        };
+        let cid = config
+            .cid
+            .form::<GatewayError>(|| Ok(keyring.current().clone()))?;
+        let identity = match config.cid.aws_server_id {
+            None => Identity::Node(node, instance),
+            Some(id) => Identity::Opaque(ServerId::new(&id).expect("8 bytes are a server ID")),
+        };
+        if identity.server_id().len() != cid.server_id_len() {
+            return Err(GatewayError::ServerId);
+        }
+        let configs = [cid.clone()].into_iter().collect();
+        Ok(Self {
+            keyring,
+            identity,
+            node,
+            instance,
+            cid,
+            configs,
+            peers,
+        })
+    }
+
+    /// The steering rules that follow from it.
+    pub(super) fn steer(&self) -> Steer {
+        Steer::new(
+            self.configs.clone(),
+            View::new(self.identity, self.peers.iter().copied()),
+        )
+    }
+
+    /// The hash by which the listeners share the connection IDs of this process.
+    pub(super) fn worker_hash(&self) -> WorkerHash {
+        self.keyring.current().worker_hash()
+    }
+
+    /// The keys of the stateless reset tokens.
+    pub(super) fn reset_keys(&self) -> ResetKeys {
+        let key = self.keyring.current().clone();
+        ResetKeys::new(key, self.configs.clone(), self.identity.server_id())
+    }
+
+    /// Opens this node's end of the tunnels, on `socket` or on the member's relay address.
+    pub(super) fn tunnel(
+        &self,
+        fleet: &Fleet,
+        socket: Option<UdpSocket>,
+        metrics: &Metrics,
+    ) -> Result<Tunnel, GatewayError> {
+        let relay = fleet
+            .member
+            .iter()
+            .find(|member| member.id == self.node)
+            .ok_or(GatewayError::NotAMember(self.node))?
+            .relay;
+        let bind_error = |source| GatewayError::Bind {
+            address: format!("relay {relay}"),
+            source,
+        };
+        let socket = match socket {
+            Some(socket) => socket,
+            None => bind_udp(relay).map_err(bind_error)?,
+        };
+        socket.set_nonblocking(true).map_err(bind_error)?;
+        let key = self.keyring.current();
+        let boot = BootId(random()?);
+        let own = Sender {
+            node: self.node.to_bytes(),
+            instance: self.instance.0,
+            epoch: key.epoch().0.to_be_bytes()[3],
+        };
+        let others = fleet.member.iter().filter(|member| member.id != self.node);
+        let peers = others.map(|member| {
+            let pair = PairKey::new(key.pair_key(self.node, member.id).as_bytes());
+            Peer::new(member.relay, Association::new(own, boot, member.id, pair))
+        });
+        Tunnel::new(socket, self.node, peers, metrics.clone()).map_err(bind_error)
+    }
+}
+
+/// The largest UDP payload that a client may send.
+pub(super) fn max_udp_payload(config: &Config) -> Result<u16, GatewayError> {
+    let configured = config.quic.max_udp_payload;
+    match &config.fleet {
+        None => Ok(configured),
+        Some(fleet) => Ok(configured.min(fleet.max_udp_payload()?)),
+    }
+}
+
+/// Draws random bytes from the operating system's generator.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], GatewayError> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| GatewayError::Random)?;
+    Ok(bytes)
+}

@@ -1,0 +1,199 @@
+//! Composition: from a checked configuration to a running gateway. The only module that knows every
+//! module of the rim.
+
+mod builder;
+mod fleet;
+mod identities;
+mod listener;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use builder::{GatewayBuilder, Sockets};
+pub use identities::DevelopmentCertificate;
+
+use self::fleet::BoundTunnel;
+use self::listener::Listener;
+use crate::admin::{Admin, AdminError, AdminState, Readiness};
+use crate::edge::TlsError;
+use crate::telemetry::Metrics;
+
+/// A gateway whose sockets are bound and which serves nothing yet.
+///
+/// The gateway installs no signal handler, no global subscriber and no runtime, and never exits the
+/// process: it runs on the caller's tokio runtime until the caller's future resolves.
+#[derive(Debug)]
+pub struct Gateway {
+    listeners: Vec<Listener>,
+    tunnel: Option<BoundTunnel>,
+    admin: Option<Admin>,
+    admin_state: Arc<AdminState>,
+    readiness: Readiness,
+    development: Option<DevelopmentCertificate>,
+    metrics: Metrics,
+    grace: Duration,
+}
+
+/// Why a gateway could not start or ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// A socket could not be bound.
+    #[error("cannot bind {address}: {source}")]
+    Bind {
+        /// What was to be bound.
+        address: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A certificate or key cannot be used.
+    #[error("{0}")]
+    Tls(Box<dyn std::error::Error + Send + Sync>),
+    /// The admin listener could not be bound.
+    #[error("the admin listener: {0}")]
+    Admin(#[from] AdminError),
+    /// The fleet's key file cannot be used.
+    #[error("{0}")]
+    KeyFile(#[from] crate::control::KeyFileError),
+    /// The connection ID settings do not go together; the configuration check refuses them too.
+    #[error("connection IDs: {0}")]
+    Cid(#[from] crate::cid::ConfigError),
+    /// `cid.aws_server_id` is not present exactly under the `aws-nlb` profile; the configuration
+    /// check refuses that too.
+    #[error("the profile aws-nlb, and no other, needs AWS_LBC_QUIC_SERVER_ID")]
+    ServerId,
+    /// This node is not among the fleet's members.
+    #[error("node {0} is not a member of the fleet")]
+    NotAMember(crate::fleet::NodeId),
+    /// The fleet's links are too small for a QUIC packet in an envelope.
+    #[error("fleet.link_mtu: {0}")]
+    LinkMtu(#[from] crate::config::LinkMtuError),
+    /// The routes cannot be built.
+    #[error("routes: {0}")]
+    Routes(String),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    Random,
+    /// A listener, the tunnel or the admin listener ended by itself, which none should; the rest was
+    /// drained. Start again, and report it with the log.
+    #[error("a part of the gateway ended by itself")]
+    PartEnded,
+    /// So many connections had not ended when the shutdown grace ran out; they were cut off.
+    #[error("the shutdown grace ran out with {0} connections still open")]
+    GraceExpired(usize),
+}
+
+impl From<TlsError> for GatewayError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(Box::new(error))
+    }
+}
+
+impl Gateway {
+    /// Starts with the default configuration, the bridge as handler and a new metrics registry.
+    pub fn builder() -> GatewayBuilder {
+        GatewayBuilder::default()
+    }
+
+    /// The addresses that were bound, in the order of `config.listen`, with ports resolved.
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// Where the admin listener is, in words; `None` when it is off.
+    pub fn admin_address(&self) -> Option<String> {
+        self.admin.as_ref().map(|admin| admin.local().to_owned())
+    }
+
+    /// The development certificate, if a listener uses it.
+    pub fn development_certificate(&self) -> Option<&DevelopmentCertificate> {
+        self.development.as_ref()
+    }
+
+    /// The counters of this gateway.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    /// Serves until `shutdown` resolves, then drains for at most `shutdown.grace`: not ready, no new
+    /// connection, GOAWAY, and the requests under way to their end.
+    ///
+    /// # Errors
+    /// [`GatewayError::GraceExpired`] when connections had to be cut off, and
+    /// [`GatewayError::PartEnded`].
+    pub async fn serve(
+        self,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), GatewayError> {
+        let (drain, deadline, end) = (
+            CancellationToken::new(),
+            CancellationToken::new(),
+            CancellationToken::new(),
+        );
+        let mut edges = JoinSet::new();
+        let mut services = JoinSet::new();
+        if let Some(tunnel) = self.tunnel {
+            services.spawn(tunnel.serve(end.clone()));
+        }
+        if let Some(admin) = self.admin {
+            let state = Arc::clone(&self.admin_state);
+            services.spawn(admin.serve(state, end.clone().cancelled_owned()));
+        }
+        for listener in self.listeners {
+            listener.spawn(&mut edges, &drain, &deadline);
+        }
+        self.readiness.ready();
+
+        let told = tokio::select! {
+            () = shutdown => true,
+            Some(()) = ended(&mut edges) => false,
+            Some(()) = ended(&mut services) => false,
+        };
+        self.readiness.draining();
+        drain.cancel();
+        let expire = async {
+            tokio::time::sleep(self.grace).await;
+            deadline.cancel();
+            std::future::pending().await
+        };
+        // A panic goes on here: no task of the gateway itself may end before it is told to.
+        let left: Vec<usize> = tokio::select! {
+            left = edges.join_all() => left,
+            never = expire => never,
+        };
+        end.cancel();
+        services.join_all().await;
+        match (told, left.iter().sum()) {
+            (false, _) => Err(GatewayError::PartEnded),
+            (true, 0) => Ok(()),
+            (true, left) => Err(GatewayError::GraceExpired(left)),
+        }
+    }
+}
+
+/// Waits for the next task, if there is any left. A panic is passed on: those of connections do not
+/// come this far, so it is of the gateway itself.
+async fn ended<T: 'static>(tasks: &mut JoinSet<T>) -> Option<()> {
+    match tasks.join_next().await? {
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Ok(_) | Err(_) => Some(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "planted")]
+    async fn a_panic_of_a_part_is_passed_on() {
+        let mut parts = JoinSet::new();
+        parts.spawn(async { panic!("planted") });
+        let _ended: Option<()> = ended::<()>(&mut parts).await;
+    }
+}
