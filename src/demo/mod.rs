@@ -1,0 +1,111 @@
+//! The demo: two gateway nodes, two stateless backends and a dozen clients in one process, on
+//! loopback, with a [relay](crate::testbed::Relay) between them under which everything moves.
+//!
+//! The same work runs over HTTP/3 and, through the same moves, over TCP and TLS. Every body is
+//! checked by hash, and the relay's counts are compared with the metrics of the nodes: a demo that
+//! only looked at its own success could not tell a gateway that works from a network that never
+//! moved.
+
+mod audit;
+mod cast;
+mod plan;
+mod report;
+mod stage;
+mod tally;
+mod workload;
+
+use std::io;
+use std::time::Duration;
+
+pub use plan::{Break, Minimums, Plan};
+pub use report::{Moved, Report, Transport};
+pub use tally::Totals;
+
+use self::audit::{NodeBooks, disagreements};
+use self::cast::{CONNECTIONS, Cast};
+use self::stage::Stage;
+use crate::GatewayError;
+use crate::client::ClientError;
+use crate::control::KeyFileError;
+use crate::testbed::{Counts, RelayGone};
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    /// Since the first move was due.
+    pub elapsed: Duration,
+    /// Moves made.
+    pub moves: u64,
+    /// What HTTP/3 has been through.
+    pub http3: Totals,
+    /// What TCP has been through.
+    pub tcp_tls: Totals,
+}
+
+/// Why a run could not be made; a run that was made and went badly is a [`Report`] with problems.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DemoError {
+    /// A socket or a temporary file failed.
+    #[error("cannot set the demo up")]
+    Io(#[from] io::Error),
+    /// No certificate could be made.
+    #[error("cannot make a certificate")]
+    Certificate(#[from] rcgen::Error),
+    /// The fleet's key file could not be made.
+    #[error("cannot make the fleet's key file")]
+    KeyFile(#[from] KeyFileError),
+    /// A node could not start.
+    #[error("a node could not start")]
+    Gateway(#[from] GatewayError),
+    /// A client could not connect before anything moved.
+    #[error("a client could not connect")]
+    Client(#[from] ClientError),
+    /// The relay stopped.
+    #[error("the relay stopped")]
+    Relay(#[from] RelayGone),
+}
+
+/// Runs the demo and tells `watch` several times a second where it is. Needs a tokio runtime with
+/// more than one thread to be fair to everyone.
+///
+/// # Errors
+/// [`DemoError`] when the run could not be made.
+pub async fn run(plan: &Plan, watch: impl FnMut(Status)) -> Result<Report, DemoError> {
+    let stage = Stage::set(plan.fault).await?;
+    let cast = Cast::connect(&stage, plan).await?;
+    let performance = cast.perform(plan, stage.relay(), watch).await?;
+    let (counts, nodes, disagreements) = settle(&stage).await?;
+    stage.strike().await;
+
+    let mut report = Report {
+        http3: performance.http3,
+        tcp_tls: performance.tcp_tls,
+        moves: Moved::new(&counts, performance.in_flight),
+        forwarded: nodes.iter().map(|node| node.forwarded).sum(),
+        problems: disagreements,
+    };
+    report.problems.extend(report.losses());
+    if plan.fault.is_none() {
+        report.problems.extend(report.shortfalls(&plan.minimums));
+    }
+    Ok(report)
+}
+
+/// Gives the last datagrams the time to arrive, and reads all books until they agree.
+async fn settle(stage: &Stage) -> Result<(Counts, Vec<NodeBooks>, Vec<String>), DemoError> {
+    let mut rounds = 0;
+    loop {
+        let counts = stage.relay().counts().await?;
+        let nodes = stage.books()?;
+        let found = disagreements(&counts, &nodes, CONNECTIONS);
+        rounds += 1;
+        if (found.is_empty() && counts.under_way == 0) || rounds == SETTLE_ROUNDS {
+            return Ok((counts, nodes, found));
+        }
+        tokio::time::sleep(SETTLE_PAUSE).await;
+    }
+}
+
+const SETTLE_ROUNDS: u32 = 40;
+const SETTLE_PAUSE: Duration = Duration::from_millis(25);

@@ -1,0 +1,24 @@
+//! A moving network of real sockets on loopback, which the demo, the tests and the bench share.
+//!
+//! [`Relay`] plays the internet between clients and nodes, with NATs that rebind, addresses that
+//! change and a route that flips; [`Backend`] is a stateless origin. Nothing here knows what is in a
+//! datagram but whether it is a QUIC Initial.
+
+mod backend;
+mod drops;
+mod relay;
+mod socket;
+
+use std::time::Instant;
+
+pub use backend::Backend;
+pub use drops::kernel_drops;
+pub use relay::{Counts, FlowCounts, Honesty, Move, Relay, RelayConfig, RelayGone};
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one clock of testbed and demo"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}

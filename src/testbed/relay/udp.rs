@@ -1,0 +1,239 @@
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::delay::{DelayLine, until};
+use super::nat::{Mapping, Nat, Parcel};
+use super::{Command, Counts, FlowCounts, Honesty, Move, RelayConfig, tcp};
+use crate::testbed::now;
+use crate::testbed::socket::{Batch, Socket};
+
+/// Carries datagrams from clients to nodes, and owns everything that moves.
+///
+/// One task does it all, so a move is one instant for every flow and every count.
+#[derive(Debug)]
+pub(super) struct Uplink {
+    service: Arc<Socket>,
+    nodes: Arc<[SocketAddr]>,
+    honesty: Honesty,
+    nat: Nat,
+    tcp: Arc<tcp::Route>,
+    flows: Vec<Flow>,
+    by_client: HashMap<SocketAddr, usize>,
+    line: DelayLine<Travelling>,
+    // Where datagrams go, and where they are counted; they differ in a relay that lies.
+    route: usize,
+    claimed: usize,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Flow {
+    client: SocketAddr,
+    address: Ipv4Addr,
+    mapping: Mapping,
+    owner: Option<usize>,
+    delivered: Vec<u64>,
+}
+
+/// A parcel that has left its NAT: the source address is fixed, the node is not.
+#[derive(Debug)]
+struct Travelling {
+    flow: usize,
+    from: Arc<Socket>,
+    parcel: Parcel,
+}
+
+impl Uplink {
+    pub(super) fn new(service: Socket, config: RelayConfig, tcp: Arc<tcp::Route>) -> Self {
+        let service = Arc::new(service);
+        let nodes: Arc<[SocketAddr]> = config.nodes.into();
+        let counts = Counts {
+            delivered: vec![0; nodes.len()],
+            foreign: vec![0; nodes.len()],
+            ..Counts::default()
+        };
+        Self {
+            nat: Nat::new(Arc::clone(&service), Arc::clone(&nodes), config.delay),
+            service,
+            nodes,
+            honesty: config.honesty,
+            tcp,
+            flows: Vec::new(),
+            by_client: HashMap::new(),
+            line: DelayLine::new(config.delay, MAX_HELD),
+            route: 0,
+            claimed: 0,
+            counts,
+        }
+    }
+
+    /// Runs until the relay is dropped or has no socket for a move.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut batch = Batch::new();
+        loop {
+            tokio::select! {
+                command = commands.recv() => {
+                    let Some(command) = command else { return };
+                    if self.obey(command).is_err() {
+                        return;
+                    }
+                }
+                received = self.service.receive(&mut batch) => {
+                    if received.is_err() {
+                        return;
+                    }
+                    self.take(&batch);
+                }
+                () = until(self.line.due()) => self.deliver(),
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> io::Result<()> {
+        match command {
+            Command::Make(event, reply) => answer(reply, self.make(event)?),
+            Command::RouteTo(node, reply) => {
+                self.claimed = node % self.nodes.len();
+                self.route = self.claimed;
+                self.tcp.lead_to(self.nodes[self.route]);
+                answer(reply, now());
+            }
+            Command::Counts(reply) => answer(reply, self.count()),
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, event: Move) -> io::Result<Instant> {
+        match event {
+            Move::Rebind => {
+                self.counts.rebinds += 1;
+                self.remap(|_, old| old)?;
+            }
+            Move::Address => {
+                self.counts.addresses += 1;
+                self.remap(|nat, _| nat.new_address())?;
+                self.tcp.come_from(self.nat.new_address());
+            }
+            Move::Flip => {
+                self.counts.flips += 1;
+                self.claimed = (self.claimed + 1) % self.nodes.len();
+                if self.honesty == Honesty::Honest {
+                    self.route = self.claimed;
+                    self.tcp.lead_to(self.nodes[self.route]);
+                }
+            }
+        }
+        self.tcp.cut();
+        Ok(now())
+    }
+
+    fn remap(&mut self, address: impl Fn(&mut Nat, Ipv4Addr) -> Ipv4Addr) -> io::Result<()> {
+        for flow in &mut self.flows {
+            flow.address = address(&mut self.nat, flow.address);
+            flow.mapping = self.nat.map(flow.client, flow.address)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, batch: &Batch) {
+        let now = now();
+        for received in batch.iter() {
+            let datagrams = received.datagrams() as u64;
+            let Some(flow) = self.flow(received.from) else {
+                self.counts.overflowed += datagrams;
+                continue;
+            };
+            let travelling = Travelling {
+                flow,
+                from: Arc::clone(&self.flows[flow].mapping.socket),
+                parcel: Parcel::copy(received),
+            };
+            if self.line.push(now, datagrams, travelling).is_err() {
+                self.counts.overflowed += datagrams;
+            }
+        }
+    }
+
+    fn flow(&mut self, client: SocketAddr) -> Option<usize> {
+        if let Some(flow) = self.by_client.get(&client) {
+            return Some(*flow);
+        }
+        if self.flows.len() >= MAX_FLOWS {
+            return None;
+        }
+        let address = self.nat.new_address();
+        let mapping = self.nat.map(client, address).ok()?;
+        self.flows.push(Flow {
+            client,
+            address,
+            mapping,
+            owner: None,
+            delivered: vec![0; self.nodes.len()],
+        });
+        self.by_client.insert(client, self.flows.len() - 1);
+        Some(self.flows.len() - 1)
+    }
+
+    fn deliver(&mut self) {
+        let now = now();
+        while let Some(travelling) = self.line.pop(now) {
+            let Parcel {
+                contents,
+                stride,
+                ecn,
+            } = &travelling.parcel;
+            let flow = &mut self.flows[travelling.flow];
+            // One by one, not as a batch, so that what a node's socket drops is counted exactly.
+            for datagram in contents.chunks(*stride) {
+                if travelling
+                    .from
+                    .send(self.nodes[self.route], datagram, *ecn)
+                    .is_err()
+                {
+                    self.counts.overflowed += 1;
+                    continue;
+                }
+                if flow.owner.is_none() && is_initial(datagram) {
+                    flow.owner = Some(self.claimed);
+                }
+                flow.delivered[self.claimed] += 1;
+                self.counts.delivered[self.claimed] += 1;
+                self.counts.foreign[self.claimed] +=
+                    u64::from(flow.owner.is_some_and(|owner| owner != self.claimed));
+            }
+        }
+    }
+
+    fn count(&self) -> Counts {
+        let flows = self.flows.iter().map(|flow| FlowCounts {
+            client: flow.client,
+            owner: flow.owner,
+            delivered: flow.delivered.clone(),
+        });
+        Counts {
+            flows: flows.collect(),
+            under_way: self.line.held(),
+            overflowed: self.counts.overflowed + self.nat.overflowed(),
+            ..self.counts.clone()
+        }
+    }
+}
+
+fn answer<T>(asked: oneshot::Sender<T>, answer: T) {
+    // Whoever asked may have stopped listening; what was done is done.
+    drop(asked.send(answer));
+}
+
+/// Whether a datagram begins with an Initial of QUIC version 1 (RFC 9000, section 17.2.2).
+fn is_initial(datagram: &[u8]) -> bool {
+    matches!(datagram, [first, 0, 0, 0, 1, ..] if first & 0xf0 == 0xc0)
+}
+
+/// Datagrams on the way to the nodes; at 1400 bytes 22 MB, more than all windows in use.
+const MAX_HELD: u64 = 16_384;
+const MAX_FLOWS: usize = 1024;
