@@ -1,0 +1,100 @@
+//! `wayhold demo`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use wayhold::demo::{Break, Plan, Report, Status, run};
+
+/// Arguments of `wayhold demo`.
+///
+/// Two gateway nodes, two stateless backends and twelve clients run in this process, with a relay of
+/// real sockets between clients and nodes. Every 250 ms each client's NAT gives it another port,
+/// every eighth time another address too, and every 500 ms the route leads to the other node. The
+/// exit code is 0 only if HTTP/3 lost nothing and the relay counted the same datagrams as the nodes.
+///
+/// All connections are made before anything moves: until a handshake is confirmed a client must not
+/// move (RFC 9000, section 9), and no server can help one that does.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Args {
+    /// How long to run at least; a slow machine takes longer to reach the minimums
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Break this on purpose, to see that the demo notices
+    #[arg(long = "break", value_enum, value_name = "WHAT")]
+    fault: Option<Fault>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Fault {
+    /// Nodes take each other's connection IDs for their own
+    Steer,
+    /// Nodes answer for each other's connections
+    Validate,
+    /// The relay claims flips that it does not make
+    Relay,
+}
+
+pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
+    let fault = args.fault.map(|fault| match fault {
+        Fault::Steer => Break::Steer,
+        Fault::Validate => Break::Validate,
+        Fault::Relay => Break::Relay,
+    });
+    let plan = Plan::new(Duration::from_secs(args.seconds), fault);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let bar = progress_bar(&plan)?;
+    let report = runtime.block_on(run(&plan, |status| show(&bar, status)));
+    bar.finish_and_clear();
+    let report = report?;
+    print(&report, args.json);
+    Ok(if report.succeeded() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Hidden where standard error is no terminal.
+fn progress_bar(plan: &Plan) -> anyhow::Result<ProgressBar> {
+    let length = u64::try_from(plan.duration.as_millis())?;
+    let style = ProgressStyle::with_template("{bar:30} {msg}")?;
+    Ok(ProgressBar::new(length).with_style(style))
+}
+
+fn show(bar: &ProgressBar, status: Status) {
+    let megabytes = |bytes: u64| bytes / 1_000_000;
+    bar.set_position(u64::try_from(status.elapsed.as_millis()).unwrap_or(u64::MAX));
+    bar.set_message(format!(
+        "{} moves; HTTP/3: {} requests, {} MB down, {} MB up, {} lost; TCP+TLS: {} lost",
+        status.moves,
+        status.http3.requests,
+        megabytes(status.http3.downloaded),
+        megabytes(status.http3.uploaded),
+        status.http3.lost,
+        status.tcp_tls.lost,
+    ));
+}
+
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the command's output"
+)]
+fn print(report: &Report, json: bool) {
+    for problem in &report.problems {
+        eprintln!("problem: {problem}");
+    }
+    if json {
+        println!("{}", report.json());
+    } else {
+        println!("{}", report.table());
+    }
+}

@@ -1,0 +1,153 @@
+//! `wayhold run`.
+
+use std::io::{self, IsTerminal, Write};
+use std::pin::pin;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+use wayhold::config::{self, Config, Log, LogFormat};
+use wayhold::sys;
+use wayhold::{Gateway, GatewayError};
+
+use super::{ConfigArgs, Exit};
+
+/// Arguments of `wayhold run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = match config::load(&args.config.sources()) {
+        Ok(config) => config,
+        Err(errors) => {
+            super::refuse(&errors);
+            return Ok(Exit::Configuration.into());
+        }
+    };
+    start_log(&config.log)?;
+    sys::process::forbid_core_dumps().context("cannot forbid core dumps")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let exit = runtime.block_on(serve(config));
+    // A lookup of a name that still runs on a blocking thread must not hold the process.
+    runtime.shutdown_background();
+    Ok(exit?.into())
+}
+
+async fn serve(config: Config) -> anyhow::Result<Exit> {
+    let mut signals = Signals::new().context("cannot watch for signals")?;
+    let gateway = match Gateway::builder().config(config).bind() {
+        Ok(gateway) => gateway,
+        Err(error) => return Ok(failed(error)),
+    };
+    if let Err(error) = announce(&gateway) {
+        tracing::warn!(%error, "cannot write to standard output");
+    }
+    let (begin, begun) = oneshot::channel::<()>();
+    // The sender is kept until a signal comes, so its end is a signal too.
+    let shutdown = async move { drop(begun.await) };
+    let mut serving = pin!(gateway.serve(shutdown));
+    tokio::select! {
+        ended = &mut serving => return Ok(ended.map_or_else(failed, |()| Exit::Clean)),
+        () = signals.next() => {}
+    }
+    tracing::info!("shutting down; a second signal ends at once");
+    drop(begin);
+    tokio::select! {
+        ended = &mut serving => Ok(ended.map_or_else(failed, |()| Exit::Clean)),
+        () = signals.next() => Ok(Exit::Forced),
+    }
+}
+
+fn failed(error: GatewayError) -> Exit {
+    let exit = match &error {
+        GatewayError::Bind { .. } | GatewayError::Admin(_) => Exit::Bind,
+        GatewayError::Tls(_)
+        | GatewayError::KeyFile(_)
+        | GatewayError::Cid(_)
+        | GatewayError::ServerId
+        | GatewayError::NotAMember(_)
+        | GatewayError::LinkMtu(_)
+        | GatewayError::Routes(_) => Exit::Configuration,
+        GatewayError::GraceExpired(_) => Exit::Forced,
+        _ => Exit::Failure,
+    };
+    // Its message holds its cause already.
+    super::complain(&anyhow::Error::msg(error));
+    exit
+}
+
+/// Tells on standard output where the gateway can be reached.
+fn announce(gateway: &Gateway) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for address in gateway.local_addresses() {
+        writeln!(out, "listening on {address}")?;
+    }
+    if let Some(admin) = gateway.admin_address() {
+        writeln!(out, "admin on {admin}")?;
+    }
+    if let Some(certificate) = gateway.development_certificate() {
+        let path = certificate.path.display();
+        let expires = httpdate::fmt_http_date(certificate.expires);
+        writeln!(out, "development certificate {path} until {expires}")?;
+    }
+    out.flush()
+}
+
+/// Writes events to standard error from here on.
+fn start_log(log: &Log) -> anyhow::Result<()> {
+    let filter: Targets = log.level.parse().context("log.level")?;
+    let layer = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    let layer = match log.format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().with_ansi(false).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init()?;
+    Ok(())
+}
+
+/// SIGTERM and SIGINT, which both ask for an orderly end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  ended in order after SIGTERM or SIGINT
+  1  failed while starting or running
+  2  wrong usage
+  3  the configuration was refused
+  4  a socket could not be bound
+  5  the shutdown's grace ran out, or a second signal came";
