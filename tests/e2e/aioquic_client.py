@@ -1,0 +1,157 @@
+"""An HTTP/3 client on aioquic that a test drives over stdin.
+
+Each line is a command, each answer one JSON object on a line:
+  get PATH            fetches; {"status":N,"bytes":N,"sha256":"HEX"}
+  start PATH          begins a fetch and answers {"started":true} at its first body byte
+  finish              waits for that fetch; answers as get does
+  upload PATH BYTES   posts that many bytes; {"status":N,"body":"...","sha256":"HEX"} of what was sent
+  rebind              goes on from a new UDP socket, as after a NAT rebinding; {"port":N}
+  quit
+"""
+
+import asyncio
+import hashlib
+import json
+import socket
+import sys
+from collections import deque
+
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.events import DataReceived, HeadersReceived
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import ConnectionTerminated, StreamReset
+
+TIMEOUT = 60
+
+
+class Response:
+    def __init__(self):
+        self.status = None
+        self.hash = hashlib.sha256()
+        self.length = 0
+        self.body = bytearray()
+        self.first_byte = asyncio.get_running_loop().create_future()
+        self.done = asyncio.get_running_loop().create_future()
+
+    def fail(self, why):
+        for future in (self.first_byte, self.done):
+            if not future.done():
+                future.set_exception(RuntimeError(why))
+                future.exception()
+
+    def on_data(self, data):
+        self.hash.update(data)
+        self.length += len(data)
+        if len(self.body) < 4096:
+            self.body += data
+        if data and not self.first_byte.done():
+            self.first_byte.set_result(None)
+
+    def end(self):
+        for future in (self.first_byte, self.done):
+            if not future.done():
+                future.set_result(None)
+
+
+class Client(QuicConnectionProtocol):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.http = H3Connection(self._quic)
+        self.responses = {}
+
+    def quic_event_received(self, event):
+        if isinstance(event, ConnectionTerminated):
+            for response in self.responses.values():
+                response.fail(f"connection terminated: {event.error_code:#x} {event.reason_phrase}")
+        elif isinstance(event, StreamReset) and event.stream_id in self.responses:
+            self.responses[event.stream_id].fail(f"stream reset: {event.error_code:#x}")
+        for http_event in self.http.handle_event(event):
+            response = self.responses.get(getattr(http_event, "stream_id", None))
+            if response is None:
+                continue
+            if isinstance(http_event, HeadersReceived):
+                for name, value in http_event.headers:
+                    if name == b":status":
+                        response.status = int(value)
+            elif isinstance(http_event, DataReceived):
+                response.on_data(http_event.data)
+            if getattr(http_event, "stream_ended", False):
+                response.end()
+
+    def request(self, authority, method, path, body=None):
+        stream_id = self._quic.get_next_available_stream_id()
+        response = self.responses[stream_id] = Response()
+        headers = [
+            (b":method", method.encode()),
+            (b":scheme", b"https"),
+            (b":authority", authority.encode()),
+            (b":path", path.encode()),
+        ]
+        if body is not None:
+            headers.append((b"content-length", str(len(body)).encode()))
+        self.http.send_headers(stream_id, headers, end_stream=body is None)
+        if body is not None:
+            self.http.send_data(stream_id, body, end_stream=True)
+        self.transmit()
+        return response
+
+
+async def summary(response):
+    await asyncio.wait_for(response.done, TIMEOUT)
+    return {
+        "status": response.status,
+        "bytes": response.length,
+        "sha256": response.hash.hexdigest(),
+    }
+
+
+async def rebind(client):
+    new = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    new.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    new.bind(("::", 0))
+    new.setblocking(False)
+    old = client._transport
+    await asyncio.get_running_loop().create_datagram_endpoint(lambda: client, sock=new)
+    old.close()
+    return {"port": new.getsockname()[1]}
+
+
+async def run(host, port, ca):
+    authority = f"localhost:{port}"
+    configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, server_name="localhost")
+    configuration.load_verify_locations(cafile=ca)
+    started = deque()
+    async with connect(
+        host, port, configuration=configuration, create_protocol=Client, local_port=0
+    ) as client:
+        while True:
+            line = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+            words = line.split()
+            if not words or words[0] == "quit":
+                return
+            if words[0] == "get":
+                answer = await summary(client.request(authority, "GET", words[1]))
+            elif words[0] == "start":
+                response = client.request(authority, "GET", words[1])
+                await asyncio.wait_for(response.first_byte, TIMEOUT)
+                started.append(response)
+                answer = {"started": True}
+            elif words[0] == "finish":
+                answer = await summary(started.popleft())
+            elif words[0] == "upload":
+                body = bytes(index * 31 % 251 for index in range(int(words[2])))
+                response = client.request(authority, "POST", words[1], body)
+                answer = await summary(response)
+                answer["body"] = response.body.decode()
+                answer["sha256"] = hashlib.sha256(body).hexdigest()
+            elif words[0] == "rebind":
+                answer = await rebind(client)
+            else:
+                answer = {"error": f"unknown command {words[0]}"}
+            print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(run(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

@@ -1,0 +1,77 @@
+//! Claims about the demo: that it succeeds, and that it notices what is broken.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+use wayhold::demo::{Minimums, Plan, run};
+
+/// The demo itself takes 20 s and runs in CI; this is the same thing with less of it. Among so few
+/// moves a busy machine leaves TCP without a body at several, while it connects again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_demo_loses_nothing_over_http3_and_counts_right() {
+    let mut plan = Plan::new(Duration::from_secs(3), None);
+    plan.minimums = Minimums {
+        requests: 100,
+        bytes: 5_000_000,
+        rebinds: 8,
+        addresses: 1,
+        flips: 5,
+        in_flight_percent: 50,
+    };
+    let report = run(&plan, |_| {}).await.unwrap();
+    assert!(report.succeeded(), "{:?}", report.problems);
+    assert_eq!(report.http3.totals.lost, 0);
+    assert_eq!(report.http3.totals.reconnects, 0);
+    assert!(report.forwarded > 0);
+    assert!(report.tcp_tls.totals.lost > 0, "TCP does not survive moves");
+    assert!(report.tcp_tls.totals.reconnects > 0);
+}
+
+#[test]
+fn a_demo_without_steering_fails() {
+    assert_fails("steer");
+}
+
+#[test]
+fn a_demo_whose_nodes_answer_for_each_other_fails() {
+    let report = assert_fails("validate");
+    assert!(report["http3"]["lost"].as_u64() > Some(0), "{report}");
+}
+
+#[test]
+fn a_demo_whose_relay_lies_fails_though_nothing_is_lost() {
+    let report = assert_fails("relay");
+    assert_eq!(report["http3"]["lost"], 0, "{report}");
+}
+
+/// Runs the broken demo, which must exit with 1, and returns the object on its last line.
+fn assert_fails(fault: &str) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_wayhold"))
+        .args(["demo", "--json", "--seconds", "2", "--break", fault])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = last_line(&output);
+    for transport in ["http3", "tcp_tls"] {
+        for key in ["requests", "lost", "truncated", "reconnects", "bytes"] {
+            assert!(
+                report[transport][key].is_u64(),
+                "{transport}.{key}: {report}"
+            );
+        }
+        for key in ["p50", "p99"] {
+            assert!(report[transport]["recover_ms"][key].is_f64(), "{report}");
+        }
+    }
+    for key in ["rebind", "address", "flip", "in_flight"] {
+        assert!(report["moves"][key].is_u64(), "{key}: {report}");
+    }
+    assert!(report["forwarded"].is_u64(), "{report}");
+    report
+}
+
+fn last_line(output: &Output) -> Value {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    serde_json::from_str(text.lines().next_back().unwrap()).unwrap()
+}

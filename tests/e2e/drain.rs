@@ -1,0 +1,124 @@
+//! Claims about the end of HTTP/3 connections when a node drains.
+
+use quinn::RecvStream;
+use tokio::time::timeout;
+
+use crate::raw::{CONTROL, Ended, Raw, ended, head, split_frame, status, take_varint};
+use crate::stage::{PATIENCE, Solo, until};
+use crate::wild::Wild;
+
+const H3_NO_ERROR: u64 = 0x100;
+const H3_REQUEST_REJECTED: u64 = 0x10b;
+const SETTINGS: u64 = 0x04;
+const GOAWAY: u64 = 0x07;
+
+async fn start() -> (Solo, Wild, Raw) {
+    let wild = Wild::default();
+    let solo = Solo::start("", wild.clone()).await;
+    let raw = Raw::connect(&solo.directory, solo.node.address).await;
+    raw.one_way(&CONTROL).await;
+    (solo, wild, raw)
+}
+
+/// The gateway's control stream, after its type.
+async fn control(raw: &Raw) -> RecvStream {
+    loop {
+        let stream = timeout(PATIENCE, raw.connection.accept_uni()).await;
+        let mut stream = stream.unwrap().unwrap();
+        let mut kind = [0xff];
+        stream.read_exact(&mut kind).await.unwrap();
+        if kind == [0] {
+            return stream;
+        }
+    }
+}
+
+/// The stream ID that the GOAWAY names.
+async fn goaway(control: &mut RecvStream) -> usize {
+    let mut bytes = Vec::new();
+    loop {
+        let mut byte = [0];
+        let read = timeout(PATIENCE, control.read_exact(&mut byte)).await;
+        read.unwrap().unwrap();
+        bytes.push(byte[0]);
+        let whole = |bytes: &[u8]| bytes.len() > 1 && bytes.len() == 2 + usize::from(bytes[1]);
+        if whole(&bytes) {
+            let (kind, _, payload) = split_frame(&bytes);
+            if kind == GOAWAY {
+                return usize::try_from(take_varint(payload).0).unwrap();
+            }
+            assert_eq!(kind, SETTINGS);
+            bytes.clear();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_under_way_finish_and_new_ones_are_rejected() {
+    let (solo, wild, raw) = start().await;
+    let mut control = control(&raw).await;
+    let wait = head("GET", "/wait", &[]);
+    let mut under_way = Vec::new();
+    for _ in 0..3 {
+        under_way.push(raw.send(&wait).await);
+    }
+    until(|| wild.running() == 3).await;
+    solo.node.drain();
+    assert_eq!(
+        goaway(&mut control).await,
+        12,
+        "the first that is not answered"
+    );
+    for _ in 0..2 {
+        let rejected = Ended::Reset(H3_REQUEST_REJECTED);
+        assert_eq!(ended(raw.send(&wait).await).await, rejected);
+    }
+    wild.open_gate();
+    for response in under_way {
+        assert_eq!(status(response).await, 200);
+    }
+    assert_eq!(raw.closed().await, H3_NO_ERROR);
+    assert_eq!(wild.begun(), 3);
+    solo.node.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_client_is_told_before_the_connection_ends() {
+    let (solo, wild, raw) = start().await;
+    let mut control = control(&raw).await;
+    assert_eq!(status(raw.send(&head("GET", "/", &[])).await).await, 200);
+    solo.node.drain();
+    assert_eq!(goaway(&mut control).await, 4);
+    assert_eq!(raw.closed().await, H3_NO_ERROR);
+    assert_eq!(wild.begun(), 1);
+    solo.node.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_meets_the_drain_is_run_once_and_answered_or_not_at_all() {
+    let (solo, wild, raw) = start().await;
+    let mut control = control(&raw).await;
+    let wait = head("GET", "/wait", &[]);
+    let mut sent = Vec::new();
+    for index in 0..100 {
+        if index == 50 {
+            until(|| wild.running() > 0).await;
+            solo.node.drain();
+        }
+        sent.push(raw.send(&wait).await);
+    }
+    let first_rejected = goaway(&mut control).await;
+    wild.open_gate();
+    let mut answered = 0;
+    for (index, response) in sent.into_iter().enumerate() {
+        let expected = index < first_rejected / 4;
+        match ended(response).await {
+            Ended::Cleanly(_) => assert!(expected, "request {index} was given up"),
+            Ended::Reset(code) => assert!(!expected && code == H3_REQUEST_REJECTED, "{index}"),
+        }
+        answered += u32::from(expected);
+    }
+    assert_eq!(wild.begun(), answered);
+    raw.closed().await;
+    solo.node.end().await.unwrap();
+}

@@ -1,0 +1,174 @@
+//! `wayhold keys`: the file that it makes, and which files are accepted.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use wayhold::control::{KeyFileError, read_key_file, write_key_file};
+use wayhold::fleet::{Epoch, FleetKey, Keyring};
+
+#[test]
+fn init_makes_a_private_file_that_can_be_read_back() {
+    let directory = Directory::new("init");
+    let output = init(&directory, &["made.key"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let path = directory.0.join("made.key");
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+        0o600
+    );
+    assert_eq!(read_key_file(&path).unwrap().current().epoch(), Epoch(0));
+}
+
+#[test]
+fn init_prints_the_path_and_no_secret() {
+    let directory = Directory::new("silent");
+    let output = init(&directory, &[]);
+    let text = fs::read_to_string(directory.0.join("fleet.key")).unwrap();
+    let secret = text
+        .lines()
+        .find_map(|line| line.strip_prefix("secret = "))
+        .unwrap();
+    assert_eq!(secret.len(), 64);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed, "wrote fleet.key with mode 0600\n");
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn two_files_have_two_secrets() {
+    let directory = Directory::new("two");
+    init(&directory, &["a"]);
+    init(&directory, &["b"]);
+    let token_key = |name| {
+        let keyring = read_key_file(&directory.0.join(name)).unwrap();
+        *keyring.current().token_key().as_bytes()
+    };
+    assert_ne!(token_key("a"), token_key("b"));
+}
+
+#[test]
+fn init_replaces_nothing() {
+    let directory = Directory::new("exists");
+    let path = directory.0.join("fleet.key");
+    fs::write(&path, "mine").unwrap();
+    let output = init(&directory, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("fleet.key exists and is left as it is"),
+        "{error}"
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+
+    symlink("nowhere", directory.0.join("link")).unwrap();
+    assert_eq!(init(&directory, &["link"]).status.code(), Some(1));
+    assert!(!directory.0.join("nowhere").exists());
+}
+
+#[test]
+fn init_in_a_missing_directory_names_the_path() {
+    let directory = Directory::new("missing");
+    let output = init(&directory, &["no/such/fleet.key"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("cannot write the key file no/such/fleet.key"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_key_file_open_to_others_is_refused_with_the_remedy() {
+    let directory = Directory::new("mode");
+    let path = directory.write("fleet.key");
+    for mode in [0o640, 0o620, 0o604, 0o602, 0o644, 0o777] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let error = read_key_file(&path).unwrap_err();
+        assert!(matches!(error, KeyFileError::Mode { mode: found, .. } if found == mode));
+        let error = error.to_string();
+        assert!(error.contains(&format!("has mode {mode:04o}")), "{error}");
+        assert!(
+            error.contains(&format!("`chmod 600 {}`", path.display())),
+            "{error}"
+        );
+    }
+    for mode in [0o600, 0o400] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        assert!(read_key_file(&path).is_ok());
+    }
+}
+
+#[test]
+fn a_symbolic_link_is_followed_to_the_file_that_counts() {
+    let directory = Directory::new("link");
+    let (path, link) = (directory.write("real"), directory.0.join("link"));
+    symlink(&path, &link).unwrap();
+    assert!(read_key_file(&link).is_ok());
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    assert!(matches!(
+        read_key_file(&link),
+        Err(KeyFileError::Mode { .. })
+    ));
+}
+
+#[test]
+fn what_is_not_a_key_file_is_refused() {
+    let directory = Directory::new("wrong");
+    let error = read_key_file(&directory.0.join("missing")).unwrap_err();
+    assert!(matches!(error, KeyFileError::Read { .. }));
+    let error = read_key_file(&directory.0).unwrap_err();
+    assert!(matches!(error, KeyFileError::NotAFile(_)));
+
+    let path = directory.write("fleet.key");
+    fs::write(&path, "#".repeat((16 << 10) + 1)).unwrap();
+    let error = read_key_file(&path).unwrap_err();
+    assert!(matches!(error, KeyFileError::TooLarge(_)));
+    fs::write(&path, "not a key").unwrap();
+    let error = read_key_file(&path).unwrap_err().to_string();
+    assert!(
+        error.ends_with("the first line is not `wayhold-fleet-key v1`"),
+        "{error}"
+    );
+    fs::write(&path, [0xff, 0xfe]).unwrap();
+    assert!(matches!(
+        read_key_file(&path),
+        Err(KeyFileError::Read { .. })
+    ));
+}
+
+/// A directory of one test, removed at its end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(test: &str) -> Self {
+        let name = format!("wayhold-keys-{test}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        let keyring = Keyring::new(FleetKey::new(Epoch(3), [7; 32]));
+        write_key_file(&path, &keyring).unwrap();
+        path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn init(directory: &Directory, arguments: &[&str]) -> Output {
+    let directory: &Path = &directory.0;
+    Command::new(env!("CARGO_BIN_EXE_wayhold"))
+        .args(["keys", "init"])
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap()
+}

@@ -1,0 +1,29 @@
+//! Claims about the gateway on real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod abuse;
+mod aioquic;
+mod cancel;
+mod check_command;
+mod cid_command;
+mod client;
+mod demo;
+mod drain;
+mod fleet_command;
+mod garbage;
+mod get;
+mod initial;
+mod issued;
+mod keys_command;
+mod limits;
+mod moves;
+mod operate;
+mod plain;
+mod process;
+mod proxy;
+mod raw;
+mod relay;
+mod stage;
+mod transfer;
+mod wild;
