@@ -142,8 +142,10 @@ fn read(root: &Path, directory: &Path, files: &mut BTreeMap<String, String>) {
         let path = entry.expect("the package can be read").path();
         let relative = path.strip_prefix(root).expect("it is under the root");
         let relative = relative.to_str().expect("names are UTF-8").to_owned();
-        // cargo marks every directory that it builds in, whatever its name.
-        let built = relative == ".git" || path.join("CACHEDIR.TAG").exists();
+        // cargo marks every directory that it made to build in, whatever its name; one that was there
+        // before it marks not.
+        let built =
+            matches!(relative.as_str(), ".git" | "target") || path.join("CACHEDIR.TAG").exists();
         if path.is_dir() && !built {
             read(root, &path, files);
         } else if !built && let Ok(text) = fs::read_to_string(&path) {
