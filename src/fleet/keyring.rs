@@ -4,7 +4,7 @@ use aws_lc_rs::hkdf;
 use zeroize::Zeroizing;
 
 use super::{NodeId, ResetKey};
-use crate::cid::{ConfigId, Key, ServerId, WorkerHash};
+use crate::cid::{ConfigId, Key, ServerId};
 
 /// The number of a fleet key; it grows by one with each rotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,11 +46,6 @@ impl FleetKey {
     /// The key that encrypts the connection IDs of one configuration.
     pub fn cid_key(&self, config: ConfigId) -> Key {
         Key::from_bytes(*self.derive(b"cid", &[&[config.get()]]))
-    }
-
-    /// The hash by which a node's workers share its connection IDs.
-    pub fn worker_hash(&self) -> WorkerHash {
-        WorkerHash::new(*self.derive(b"worker", &[]))
     }
 
     /// The key that makes the stateless reset tokens of one server ID under one configuration.

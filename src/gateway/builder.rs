@@ -13,6 +13,7 @@ use crate::bridge::{Bridge, Origin};
 use crate::config::{AdminAddress, Config};
 use crate::edge::{Endpoints, Fault, Identity, Steering, TlsError, declare_reasons};
 use crate::request::{Handler, SharedHandler};
+use crate::steer::Tables;
 use crate::telemetry::{Metrics, Transport};
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
@@ -109,6 +110,8 @@ impl GatewayBuilder {
         let membership = Membership::new(&config)?;
         let steering = Arc::new(Steering::new(
             membership.steer(),
+            Tables::new(u64::from_be_bytes(random()?)),
+            membership.reset_keys(),
             metrics.clone(),
             self.fault,
         ));
@@ -139,11 +142,8 @@ impl GatewayBuilder {
             Some(fleet) => {
                 let tunnel = membership.tunnel(fleet, self.relay, &metrics)?;
                 steering.connect(tunnel.forwarder());
-                let endpoints = Endpoints::new(
-                    membership.worker_hash(),
-                    membership.cid.cid_len(),
-                    injectors,
-                );
+                let endpoints =
+                    Endpoints::new(membership.slots.hash(), membership.cid.cid_len(), injectors);
                 Some(BoundTunnel {
                     tunnel,
                     endpoints,

@@ -1,6 +1,5 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -11,7 +10,7 @@ use super::GatewayError;
 use super::builder::Sockets;
 use super::fleet::Membership;
 use super::identities::Identities;
-use crate::cid::{Lane, Minter};
+use crate::cid::Minter;
 use crate::config::{Config, Listen};
 use crate::edge::{
     EndpointParts, Http3, Http3Rules, Injector, Issuer, QuicEdge, QuicParts, Rules, Service,
@@ -172,12 +171,9 @@ impl Bound<'_> {
 
     /// Each listener has a lane of nonces of its own.
     fn issuer(&self, index: usize) -> io::Result<Issuer> {
-        let lane = || {
-            let listeners = NonZeroU16::new(u16::try_from(self.config.listen.len()).ok()?)?;
-            Lane::new(u16::try_from(index).ok()?, listeners).ok()
-        };
-        let lane = lane().ok_or_else(|| io::Error::other("more than 65535 listeners"))?;
         let membership = self.membership;
+        let listener = u16::try_from(index).map_err(io::Error::other)?;
+        let lane = membership.slots.lane(membership.slots.slot(listener, 0));
         let mint = if self.config.cid.dangerous_short_nonce {
             Minter::dangerous_short_nonce
         } else {
@@ -186,7 +182,7 @@ impl Bound<'_> {
         let id = membership.identity.server_id();
         // So each connection ID belongs to one listener's endpoint, and no other resets it.
         let minter = mint(membership.cid.clone(), id, lane, self.start)
-            .and_then(|minter| minter.with_worker_hash(membership.worker_hash()))
+            .and_then(|minter| minter.with_worker_hash(membership.slots.hash()))
             .map_err(io::Error::other)?;
         Ok(Issuer::new(
             minter,

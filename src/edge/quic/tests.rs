@@ -15,7 +15,7 @@ use crate::edge::tls::{FleetTicketer, ServerTls, Tickets};
 use crate::fleet::{Epoch, FleetKey, Identity, ResetKeys, View};
 use crate::request::SharedHandler;
 use crate::session::{TicketKey, TicketKeys};
-use crate::steer::Steer;
+use crate::steer::{Slots, Steer};
 use crate::telemetry::AccessLog;
 
 const LOCALHOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -120,8 +120,12 @@ fn socket_and_issuer(metrics: &Metrics) -> (Arc<SteeredSocket>, Issuer) {
     let own = ServerId::new(&[5; 8]).unwrap();
     let config = CidConfig::new(ConfigId::default(), 8, 7, FirstOctet::Random, None).unwrap();
     let configs: ConfigSet = [config.clone()].into_iter().collect();
-    let steer = Steer::new(configs.clone(), View::new(Identity::Opaque(own), []));
-    let steering = Arc::new(Steering::new(steer, metrics.clone(), None));
+    let steer = Steer::new(
+        configs.clone(),
+        View::new(Identity::Opaque(own), []),
+        Slots::single(16),
+    );
+    let steering = Steering::testing(steer, metrics);
     let socket = crate::sys::socket::bind_udp(LOCALHOST).unwrap();
     let socket = SteeredSocket::new(socket, Arc::clone(&steering), 16, metrics.clone());
     let resets = ResetKeys::new(FleetKey::new(Epoch(1), [2; 32]), configs, own);
