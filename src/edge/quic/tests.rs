@@ -9,12 +9,12 @@ use crate::cid::{CidConfig, ConfigId, ConfigSet, FirstOctet, Lane, Minter, Serve
 use crate::config::Quic;
 use crate::edge::http3::Rules as Http3Rules;
 use crate::edge::service::{Rules, Service};
+use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::steering::Steering;
 use crate::edge::tls::testing::identity_and_client;
 use crate::edge::tls::{FleetTicketer, ServerTls, Tickets};
-use crate::fleet::{Epoch, FleetKey, Identity, ResetKeys, View};
+use crate::fleet::{Epoch, FleetKey, Identity, Keyring, ResetKeys, View};
 use crate::request::SharedHandler;
-use crate::session::{TicketKey, TicketKeys};
 use crate::steer::{Slots, Steer};
 use crate::telemetry::AccessLog;
 
@@ -32,8 +32,7 @@ struct Edge {
 impl Edge {
     fn start(limits: &Limits) -> Self {
         let (identity, client) = identity_and_client(&[Protocol::Http3]);
-        let ticket_keys = TicketKeys::new(TicketKey::new(1, &[1; 32]), None, None);
-        let tickets: Tickets = Arc::new(FleetTicketer::new(ticket_keys));
+        let tickets: Tickets = Arc::new(FleetTicketer::new(keys()));
         let tls = ServerTls::new(&identity, &tickets).unwrap();
         let metrics = Metrics::default();
         let (socket, issuer) = socket_and_issuer(&metrics);
@@ -116,6 +115,10 @@ impl Edge {
     }
 }
 
+fn keys() -> SharedSessionKeys {
+    SharedSessionKeys::new(&Keyring::testing(1))
+}
+
 fn socket_and_issuer(metrics: &Metrics) -> (Arc<SteeredSocket>, Issuer) {
     let own = ServerId::new(&[5; 8]).unwrap();
     let config = CidConfig::new(ConfigId::default(), 8, 7, FirstOctet::Random, None).unwrap();
@@ -130,8 +133,9 @@ fn socket_and_issuer(metrics: &Metrics) -> (Arc<SteeredSocket>, Issuer) {
     let socket = SteeredSocket::new(socket, Arc::clone(&steering), 16, metrics.clone());
     let resets = ResetKeys::new(FleetKey::new(Epoch(1), [2; 32]), configs, own);
     let minter = Minter::new(config, own, Lane::ONLY, 0).unwrap();
+    let tokens = AddressTokens::new(keys());
     let lifetime = Duration::from_secs(300);
-    let issuer = Issuer::new(minter, steering, Arc::new(resets), &[3; 32], lifetime);
+    let issuer = Issuer::new(minter, steering, Arc::new(resets), tokens, lifetime);
     (Arc::new(socket.unwrap().0), issuer)
 }
 
