@@ -25,6 +25,7 @@ use crate::edge::service::Rules;
 use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::tls::testing::{Client, ClientStream, identity_and_client, is_resumed};
 use crate::edge::tls::{FleetTicketer, Identity, Tickets};
+use crate::fleet::Keyring;
 use crate::request::{Body, Protocol, SharedHandler};
 use crate::telemetry::{AccessLog, Transport};
 
