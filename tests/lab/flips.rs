@@ -1,5 +1,6 @@
 //! The route to the service moves.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use wayhold::bridge::pattern;
@@ -37,23 +38,24 @@ pub(crate) fn a_route_that_flaps_every_500_ms_loses_no_request() {
     play(&network.client, async || {
         let fleet = Fleet::start(&network, &directory, "").await;
         let client = connect(&directory, &target()).await;
+        let (flapping, requests) = (Cell::new(true), Cell::new(0));
         let flap = async {
             let mut ticks = tokio::time::interval(Duration::from_millis(500));
             for flips in 0..8 {
                 ticks.tick().await;
                 network.lead_to(&[flips % 3 + 1]).unwrap();
             }
+            flapping.set(false);
         };
-        let mut requests = 0;
-        let mut flapping = std::pin::pin!(flap);
-        loop {
-            let fetch = Download::begin(&client, requests, 40_000);
-            let fetched = async { fetch.await.finish().await };
-            tokio::select! {
-                () = &mut flapping => break,
-                () = fetched => requests += 1,
+        let fetch = async {
+            while flapping.get() {
+                let download = Download::begin(&client, requests.get(), 40_000);
+                download.await.finish().await;
+                requests.set(requests.get() + 1);
             }
-        }
+        };
+        tokio::join!(flap, fetch);
+        let requests = requests.get();
         assert!(requests > 20, "{requests}");
         fleet.assert_nothing_lost(1).await;
         client.close().await;
