@@ -4,9 +4,11 @@
 //! Run it with `cargo bench --bench datagram`. Nothing here is sent: a system call costs more than
 //! all of it. docs/bench.md says how to read the numbers.
 
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use criterion::measurement::WallTime;
 use criterion::{
@@ -14,9 +16,9 @@ use criterion::{
 };
 use wayhold::cid::{CidConfig, ConfigId, ConfigSet, FirstOctet, Key, Nonce, ServerId};
 use wayhold::fleet::{
-    Association, Heard, Identity, InstanceId, NodeId, Outgoing, PairKey, View, server_id,
+    Association, Heard, Identity, InstanceId, NodeId, Outgoing, PairKey, PeerView, View, server_id,
 };
-use wayhold::steer::{Arrival, DropReason, Steer, Verdict};
+use wayhold::steer::{Arrival, DropReason, Inbound, Slot, Slots, Steer, Tables, Verdict};
 use wayhold::wire::{
     BootId, Challenge, Datagram, Ecn, Envelope, Heartbeat, Path, ReplayWindow, Sender, WINDOW,
 };
@@ -54,7 +56,7 @@ fn verdict(criterion: &mut Criterion) {
         };
         let unknown = Verdict::Drop(DropReason::UnknownOwner);
         for (name, datagram, expected) in [
-            ("own", short(&cid(OWN)), Verdict::Local),
+            ("own", short(&cid(OWN)), Verdict::Local(Slot(0))),
             ("peer", short(&cid(PEER)), Verdict::Forward(node(PEER))),
             ("unknown owner", short(&cid(STRANGER)), unknown),
         ] {
@@ -69,7 +71,7 @@ fn verdict(criterion: &mut Criterion) {
     let steer = steer(config(12, Some(&key)));
     let undecodable = Verdict::Drop(DropReason::UndecodableCid);
     for (name, datagram, expected) in [
-        ("new connection", initial(&CHOSEN), Verdict::Local),
+        ("new connection", initial(&CHOSEN), Verdict::Accept(0)),
         ("garbage, short header", short(&[0xff; 17]), undecodable),
         (
             "garbage, too short",
@@ -87,9 +89,18 @@ fn decide(
     (steer, datagram): (&Steer, Vec<u8>),
     expected: Verdict,
 ) {
-    assert_eq!(steer.handle(&datagram, Arrival::Direct), expected, "{name}");
+    let (now, tables) = (now(), RefCell::new(Tables::new(0)));
+    let verdict = |datagram: &[u8]| {
+        let inbound = Inbound {
+            datagram,
+            source: ([192, 0, 2, 1], 5000).into(),
+            arrival: Arrival::Direct,
+        };
+        steer.handle(now, &inbound, || tables.borrow_mut())
+    };
+    assert_eq!(verdict(&datagram), expected, "{name}");
     group.bench_function(name, |bencher| {
-        bencher.iter(|| steer.handle(black_box(&datagram), Arrival::Direct));
+        bencher.iter(|| verdict(black_box(&datagram)));
     });
 }
 
@@ -193,8 +204,17 @@ fn per_datagram<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<
 
 fn steer(config: CidConfig) -> Steer {
     let own = Identity::Node(node(OWN), INSTANCE);
-    let peers = (OWN..=FLEET).map(node);
-    Steer::new(ConfigSet::from_iter([config]), View::new(own, peers))
+    let peers = (OWN..=FLEET).map(|id| PeerView::live(node(id)));
+    let slots = Slots::single(config.cid_len());
+    Steer::new(ConfigSet::from_iter([config]), View::new(own, peers), slots)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "verdicts need some time, and it stands still"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn config(nonce_len: usize, key: Option<&Key>) -> CidConfig {

@@ -1,19 +1,25 @@
 //! What the socket and the tunnel share: the current steering rules, the way to peers, and the
 //! counters of both.
 
+use std::net::SocketAddr;
 use std::slice::Chunks;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
 
 use super::tunnel::Forwarder;
-use crate::fleet::NodeId;
-use crate::steer::{Arrival, DropReason, Steer, Verdict};
+use crate::fleet::{NodeId, ResetKeys};
+use crate::steer::{Arrival, DropReason, Inbound, Steer, Tables, Verdict};
 use crate::telemetry::{Metrics, Reason};
-use crate::wire::{Datagram, Ecn, Path, version_negotiation};
+use crate::wire::{Datagram, Ecn, Path, RESET_RANDOM, stateless_reset, version_negotiation};
 
 /// Decides for each datagram and counts the decision.
 #[derive(Debug)]
 pub(crate) struct Steering {
-    steer: Steer,
+    steer: ArcSwap<Steer>,
+    tables: Mutex<Tables>,
+    resets: ArcSwap<ResetKeys>,
     forwarder: OnceLock<Arc<Forwarder>>,
     metrics: Metrics,
     fault: Option<Fault>,
@@ -33,10 +39,19 @@ pub enum Fault {
 }
 
 impl Steering {
-    /// Starts with these rules and no way to any peer.
-    pub(crate) fn new(steer: Steer, metrics: Metrics, fault: Option<Fault>) -> Self {
+    /// Starts with these rules, these keys for the resets of connections whose owner is gone, and no
+    /// way to any peer.
+    pub(crate) fn new(
+        steer: Steer,
+        tables: Tables,
+        resets: ResetKeys,
+        metrics: Metrics,
+        fault: Option<Fault>,
+    ) -> Self {
         Self {
-            steer,
+            steer: ArcSwap::from_pointee(steer),
+            tables: Mutex::new(tables),
+            resets: ArcSwap::from_pointee(resets),
             forwarder: OnceLock::new(),
             metrics,
             fault,
@@ -49,29 +64,48 @@ impl Steering {
         drop(self.forwarder.set(forwarder));
     }
 
+    /// Steers with keys that no fleet has.
+    #[cfg(test)]
+    pub(crate) fn testing(steer: Steer, metrics: &Metrics) -> Arc<Self> {
+        let key = crate::fleet::FleetKey::new(crate::fleet::Epoch(0), [9; 32]);
+        let own = steer.view().own().server_id();
+        let resets = ResetKeys::new(key, steer.configs().clone(), own);
+        let metrics = metrics.clone();
+        Arc::new(Self::new(steer, Tables::new(0), resets, metrics, None))
+    }
+
     #[cfg(test)]
     pub(crate) fn forwarder(&self) -> Option<&Arc<Forwarder>> {
         self.forwarder.get()
     }
 
-    /// Decides for one datagram.
-    pub(crate) fn decide(&self, datagram: &[u8], arrival: Arrival) -> Verdict {
-        let mut verdict = self.steer.handle(datagram, arrival);
+    /// Decides for one datagram of a client.
+    pub(crate) fn decide(&self, datagram: &[u8], source: SocketAddr, arrival: Arrival) -> Verdict {
+        let inbound = Inbound {
+            datagram,
+            source,
+            arrival,
+        };
+        let tables = || self.tables.lock().expect("no holder panics");
+        let mut verdict = self.steer.load().handle(now(), &inbound, tables);
         if self.fault == Some(Fault::NoForwarding) && matches!(verdict, Verdict::Forward(_)) {
-            verdict = Verdict::Local;
+            verdict = Verdict::Accept(0);
         }
         if arrival == Arrival::Direct {
             self.metrics.datagrams_received.inc();
         }
         match verdict {
-            Verdict::Local => {
+            Verdict::Local(_) | Verdict::Accept(_) => {
                 self.metrics.datagrams_local.inc();
             }
             Verdict::Drop(reason) => self.count_drop(reason.name()),
             Verdict::Negotiate => {
                 self.metrics.version_negotiations.inc();
             }
-            Verdict::Forward(_) => {}
+            Verdict::Reset => {
+                self.metrics.resets.inc();
+            }
+            Verdict::Forward(_) | Verdict::Sibling(_) => {}
         }
         verdict
     }
@@ -104,6 +138,17 @@ impl Steering {
         Some(version_negotiation(&header, random))
     }
 
+    /// The packet that answers a datagram whose verdict was [`Verdict::Reset`].
+    pub(crate) fn reset(&self, datagram: &[u8]) -> Option<Vec<u8>> {
+        let Ok(Datagram::Short(rest)) = Datagram::parse(datagram) else {
+            return None;
+        };
+        let mut random = [0; RESET_RANDOM];
+        aws_lc_rs::rand::fill(&mut random).ok()?;
+        let cid = rest.get(..self.steer.load().slots().cid_len())?;
+        stateless_reset(self.resets.load().token(cid), datagram.len(), random)
+    }
+
     /// Counts a datagram that was dropped for this reason.
     pub(crate) fn count_drop(&self, reason: &'static str) {
         self.metrics
@@ -134,6 +179,14 @@ pub(crate) fn declare_reasons(metrics: &Metrics) {
     {
         drop(metrics.datagrams_dropped.get_or_create(&Reason { reason }));
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where steering reads a clock"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 const NO_TUNNEL: &str = "no_tunnel";

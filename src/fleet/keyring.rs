@@ -4,7 +4,7 @@ use aws_lc_rs::hkdf;
 use zeroize::Zeroizing;
 
 use super::{NodeId, ResetKey};
-use crate::cid::{ConfigId, Key, ServerId, WorkerHash};
+use crate::cid::{ConfigId, Key, ServerId};
 
 /// The number of a fleet key; it grows by one with each rotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,11 +46,6 @@ impl FleetKey {
     /// The key that encrypts the connection IDs of one configuration.
     pub fn cid_key(&self, config: ConfigId) -> Key {
         Key::from_bytes(*self.derive(b"cid", &[&[config.get()]]))
-    }
-
-    /// The hash by which a node's workers share its connection IDs.
-    pub fn worker_hash(&self) -> WorkerHash {
-        WorkerHash::new(*self.derive(b"worker", &[]))
     }
 
     /// The key that makes the stateless reset tokens of one server ID under one configuration.
@@ -137,9 +132,30 @@ impl Keyring {
         }
     }
 
+    /// A keyring in mid-rotation, of which every node at this epoch has the same.
+    #[cfg(test)]
+    pub(crate) fn testing(epoch: u8) -> Self {
+        let key = |epoch: u8| FleetKey::new(Epoch(epoch.into()), [epoch; FleetKey::LEN]);
+        Self {
+            previous: epoch.checked_sub(1).map(key),
+            current: key(epoch),
+            next: epoch.checked_add(1).map(key),
+        }
+    }
+
     /// The key that makes new things.
     pub fn current(&self) -> &FleetKey {
         &self.current
+    }
+
+    /// The key of the epoch before, while what it made is still accepted.
+    pub fn previous(&self) -> Option<&FleetKey> {
+        self.previous.as_ref()
+    }
+
+    /// The key of the epoch after, once it is known.
+    pub fn next(&self) -> Option<&FleetKey> {
+        self.next.as_ref()
     }
 
     /// The key of an epoch, if it is in force.

@@ -18,4 +18,4 @@ pub use node::{InstanceId, NodeId, NodeIdError};
 pub use reset::{ResetKey, ResetKeys};
 pub use server_id::{SERVER_ID_LEN, server_id, split_server_id};
 pub use tunnel_key::PairKey;
-pub use view::{Identity, Owner, View};
+pub use view::{Identity, Owner, PeerState, PeerView, View};

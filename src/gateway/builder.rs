@@ -11,8 +11,11 @@ use super::{Gateway, GatewayError};
 use crate::admin::{Admin, AdminState, Readiness};
 use crate::bridge::{Bridge, Origin};
 use crate::config::{AdminAddress, Config};
-use crate::edge::{Endpoints, Fault, Identity, Steering, TlsError, declare_reasons};
+use crate::edge::{
+    Endpoints, Fault, Identity, SharedSessionKeys, Steering, TlsError, declare_reasons,
+};
 use crate::request::{Handler, SharedHandler};
+use crate::steer::Tables;
 use crate::telemetry::{Metrics, Transport};
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
@@ -109,6 +112,8 @@ impl GatewayBuilder {
         let membership = Membership::new(&config)?;
         let steering = Arc::new(Steering::new(
             membership.steer(),
+            Tables::new(u64::from_be_bytes(random()?)),
+            membership.reset_keys(),
             metrics.clone(),
             self.fault,
         ));
@@ -116,14 +121,16 @@ impl GatewayBuilder {
             Some(handler) => handler,
             None => default_handler(&config)?,
         };
+        let session_keys = SharedSessionKeys::new(&membership.keyring);
         let given = self.identity.transpose()?;
-        let identities = Identities::load(&config, &membership.keyring, given.as_ref())?;
+        let identities = Identities::load(&config, &session_keys, given.as_ref())?;
         let bound = Bound {
             config: &config,
             membership: &membership,
             steering: &steering,
             handler: &handler,
             identities: &identities,
+            session_keys: &session_keys,
             metrics: &metrics,
             max_udp_payload: max_udp_payload(&config)?,
             start: u128::from_be_bytes(random()?),
@@ -139,11 +146,8 @@ impl GatewayBuilder {
             Some(fleet) => {
                 let tunnel = membership.tunnel(fleet, self.relay, &metrics)?;
                 steering.connect(tunnel.forwarder());
-                let endpoints = Endpoints::new(
-                    membership.worker_hash(),
-                    membership.cid.cid_len(),
-                    injectors,
-                );
+                let endpoints =
+                    Endpoints::new(membership.slots.hash(), membership.cid.cid_len(), injectors);
                 Some(BoundTunnel {
                     tunnel,
                     endpoints,

@@ -1,4 +1,5 @@
 use std::net::UdpSocket;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -10,9 +11,10 @@ use crate::config::{Config, Fleet};
 use crate::control::read_key_file;
 use crate::edge::{Endpoints, Peer, Steering, Tunnel};
 use crate::fleet::{
-    Association, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, PairKey, ResetKeys, View,
+    Association, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, PairKey, PeerView,
+    ResetKeys, View,
 };
-use crate::steer::Steer;
+use crate::steer::{Slots, Steer};
 use crate::telemetry::Metrics;
 use crate::wire::{BootId, Sender};
 
@@ -24,6 +26,7 @@ pub(super) struct Membership {
     pub(super) node: NodeId,
     pub(super) instance: InstanceId,
     pub(super) cid: CidConfig,
+    pub(super) slots: Slots,
     configs: ConfigSet,
     peers: Vec<NodeId>,
 }
@@ -74,12 +77,20 @@ impl Membership {
             return Err(GatewayError::ServerId);
         }
         let configs = [cid.clone()].into_iter().collect();
+        let hash = WorkerHash::new(random()?);
+        let listeners = u16::try_from(config.listen.len())
+            .ok()
+            .and_then(NonZeroU16::new)
+            .ok_or(GatewayError::Listeners(config.listen.len()))?;
+        let slots = Slots::new(hash, cid.cid_len(), listeners, NonZeroU16::MIN)
+            .map_err(|_too_many| GatewayError::Listeners(config.listen.len()))?;
         Ok(Self {
             keyring,
             identity,
             node,
             instance,
             cid,
+            slots,
             configs,
             peers,
         })
@@ -89,13 +100,12 @@ impl Membership {
     pub(super) fn steer(&self) -> Steer {
         Steer::new(
             self.configs.clone(),
-            View::new(self.identity, self.peers.iter().copied()),
+            View::new(
+                self.identity,
+                self.peers.iter().copied().map(PeerView::live),
+            ),
+            self.slots,
         )
-    }
-
-    /// The hash by which the listeners share the connection IDs of this process.
-    pub(super) fn worker_hash(&self) -> WorkerHash {
-        self.keyring.current().worker_hash()
     }
 
     /// The keys of the stateless reset tokens.

@@ -1,6 +1,5 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -11,11 +10,11 @@ use super::GatewayError;
 use super::builder::Sockets;
 use super::fleet::Membership;
 use super::identities::Identities;
-use crate::cid::{Lane, Minter};
+use crate::cid::Minter;
 use crate::config::{Config, Listen};
 use crate::edge::{
-    EndpointParts, Http3, Http3Rules, Injector, Issuer, QuicEdge, QuicParts, Rules, Service,
-    SteeredSocket, Steering, TcpEdge, TcpParts, alt_svc, endpoint,
+    AddressTokens, EndpointParts, Http3, Http3Rules, Injector, Issuer, QuicEdge, QuicParts, Rules,
+    Service, SharedSessionKeys, SteeredSocket, Steering, TcpEdge, TcpParts, alt_svc, endpoint,
 };
 use crate::request::SharedHandler;
 use crate::sys;
@@ -38,6 +37,7 @@ pub(super) struct Bound<'a> {
     pub(super) steering: &'a Arc<Steering>,
     pub(super) handler: &'a SharedHandler,
     pub(super) identities: &'a Identities,
+    pub(super) session_keys: &'a SharedSessionKeys,
     pub(super) metrics: &'a Metrics,
     pub(super) max_udp_payload: u16,
     /// Where the nonces of connection IDs begin.
@@ -172,12 +172,9 @@ impl Bound<'_> {
 
     /// Each listener has a lane of nonces of its own.
     fn issuer(&self, index: usize) -> io::Result<Issuer> {
-        let lane = || {
-            let listeners = NonZeroU16::new(u16::try_from(self.config.listen.len()).ok()?)?;
-            Lane::new(u16::try_from(index).ok()?, listeners).ok()
-        };
-        let lane = lane().ok_or_else(|| io::Error::other("more than 65535 listeners"))?;
         let membership = self.membership;
+        let listener = u16::try_from(index).map_err(io::Error::other)?;
+        let lane = membership.slots.lane(membership.slots.slot(listener, 0));
         let mint = if self.config.cid.dangerous_short_nonce {
             Minter::dangerous_short_nonce
         } else {
@@ -186,13 +183,13 @@ impl Bound<'_> {
         let id = membership.identity.server_id();
         // So each connection ID belongs to one listener's endpoint, and no other resets it.
         let minter = mint(membership.cid.clone(), id, lane, self.start)
-            .and_then(|minter| minter.with_worker_hash(membership.worker_hash()))
+            .and_then(|minter| minter.with_worker_hash(membership.slots.hash()))
             .map_err(io::Error::other)?;
         Ok(Issuer::new(
             minter,
             Arc::clone(self.steering),
             Arc::new(membership.reset_keys()),
-            membership.keyring.current().token_key().as_bytes(),
+            AddressTokens::new(self.session_keys.clone()),
             self.config.quic.cid_lifetime,
         ))
     }

@@ -70,6 +70,9 @@ pub enum GatewayError {
     /// This node is not among the fleet's members.
     #[error("node {0} is not a member of the fleet")]
     NotAMember(crate::fleet::NodeId),
+    /// There are no listeners, or more than 65,535.
+    #[error("{0} listeners; there are 1 to 65535")]
+    Listeners(usize),
     /// The fleet's links are too small for a QUIC packet in an envelope.
     #[error("fleet.link_mtu: {0}")]
     LinkMtu(#[from] crate::config::LinkMtuError),

@@ -1,36 +1,79 @@
 //! Where a datagram goes: from the bytes that anyone can read to one verdict.
 //!
-//! The ladder: too short, a connection ID that names its owner, versions, Initials of new
-//! connections. It keeps no state for each flow. It does not send, and what happens to a forwarded
-//! datagram when the peer cannot be reached is the tunnel's business.
+//! The ladder: too short, a connection ID that names its owner, versions, first packets of new
+//! connections. It does not send, and what happens to a forwarded datagram when the peer cannot be
+//! reached is the tunnel's business.
+
+mod allowance;
+mod early;
+mod slots;
+
+use std::net::SocketAddr;
+use std::ops::DerefMut;
+use std::time::Instant;
+
+pub use allowance::{Allowance, Rate};
+pub use early::{EarlyKey, EarlyTable, Place};
+pub use slots::{Slot, Slots, TooManySlots};
 
 use crate::cid::{ConfigSet, ServerId};
-use crate::fleet::{NodeId, Owner, View};
-use crate::wire::{Datagram, LongHeader, LongKind};
+use crate::fleet::{InstanceId, NodeId, Owner, View};
+use crate::wire::{Datagram, LongHeader, LongKind, MIN_RESET_TRIGGER};
 
 /// Decides for each datagram, from the connection ID configurations and a view of the fleet.
 #[derive(Clone, Debug)]
 pub struct Steer {
     configs: ConfigSet,
     view: View,
+    slots: Slots,
+    intake: Intake,
 }
 
-/// How a datagram reached this node.
+/// What becomes of new connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Intake {
+    /// They are this node's.
+    #[default]
+    Open,
+    /// They are handed to a peer that welcomes them, if there is one: this node drains.
+    HandOver,
+}
+
+/// A datagram as it arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Inbound<'a> {
+    /// Its bytes.
+    pub datagram: &'a [u8],
+    /// The client's address.
+    pub source: SocketAddr,
+    /// How it reached this process.
+    pub arrival: Arrival,
+}
+
+/// How a datagram reached this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// On the service address.
     Direct,
     /// From a peer, which took this node for the owner.
     Tunnel,
+    /// From another process of this node, which took this one for the owner.
+    Sibling,
 }
 
 /// What to do with a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Hand it to this node's own endpoint.
-    Local,
+    /// Hand it to the endpoint that issued its connection ID.
+    Local(Slot),
+    /// Hand it to this worker of the listener that it reached; it may open a connection.
+    Accept(u16),
+    /// Hand it to another process of this node.
+    Sibling(InstanceId),
     /// Send it through the tunnel to its owner.
     Forward(NodeId),
+    /// Answer with a stateless reset: its owner is gone.
+    Reset,
     /// Answer with a version negotiation packet.
     Negotiate,
     /// Drop and count it.
@@ -44,11 +87,13 @@ pub enum DropReason {
     NotQuic,
     /// A short header whose connection ID no known configuration decodes.
     UndecodableCid,
-    /// It belongs to an earlier process of this node.
-    GoneInstance,
+    /// A handshake packet of a process or node that is gone.
+    OwnerGone,
+    /// Its owner is not heard, and may live.
+    OwnerSilent,
     /// Its server ID is of no node in the view.
     UnknownOwner,
-    /// It came through a tunnel and belongs elsewhere: the hop limit is 1.
+    /// It was passed on once and belongs elsewhere: the hop limit is 1.
     HopLimit,
     /// A version negotiation or Retry packet, which only servers send.
     ServerPacket,
@@ -56,12 +101,57 @@ pub enum DropReason {
     UnknownVersion,
     /// A Handshake packet with a connection ID that the client chose.
     NoOwner,
+    /// Its owner is gone and the allowance of resets is used up.
+    ResetLimit,
+    /// Its owner is gone and it is too short to be answered with a reset.
+    ResetTooShort,
+    /// A new connection at a draining node, whose allowance of those that peers take is used up.
+    HandOverLimit,
+}
+
+/// What changes with each datagram: bounded, and never shared with another process.
+#[derive(Debug)]
+pub struct Tables {
+    /// Where first packets went.
+    pub early: EarlyTable,
+    /// The allowance of resets: [`RESETS`].
+    pub resets: Allowance,
+    /// The allowance of new connections handed to peers: [`HAND_OVERS`].
+    pub hand_overs: Allowance,
+}
+
+impl Tables {
+    /// Starts empty; `seed` must be random.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            early: EarlyTable::default(),
+            resets: Allowance::new(RESETS, seed),
+            hand_overs: Allowance::new(HAND_OVERS, seed),
+        }
+    }
 }
 
 impl Steer {
-    /// Combines what is known; cheap to make anew when either changes.
-    pub fn new(configs: ConfigSet, view: View) -> Self {
-        Self { configs, view }
+    /// Combines what is known; cheap to make anew when any of it changes.
+    pub fn new(configs: ConfigSet, view: View, slots: Slots) -> Self {
+        Self {
+            configs,
+            view,
+            slots,
+            intake: Intake::Open,
+        }
+    }
+
+    /// Sets what becomes of new connections.
+    #[must_use]
+    pub fn with_intake(mut self, intake: Intake) -> Self {
+        self.intake = intake;
+        self
+    }
+
+    /// The connection ID configurations that are read.
+    pub fn configs(&self) -> &ConfigSet {
+        &self.configs
     }
 
     /// The view that decisions follow.
@@ -69,25 +159,70 @@ impl Steer {
         &self.view
     }
 
+    /// How connection IDs are shared among this process's endpoints.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// What becomes of new connections.
+    pub fn intake(&self) -> Intake {
+        self.intake
+    }
+
     /// Decides for one datagram.
-    pub fn handle(&self, datagram: &[u8], arrival: Arrival) -> Verdict {
-        match Datagram::parse(datagram) {
+    ///
+    /// `tables` gives the tables when they are needed, which is for first packets and for resets only;
+    /// the caller may take a lock in it.
+    pub fn handle<T: DerefMut<Target = Tables>>(
+        &self,
+        now: Instant,
+        inbound: &Inbound<'_>,
+        tables: impl FnOnce() -> T,
+    ) -> Verdict {
+        match Datagram::parse(inbound.datagram) {
             Err(_) => Verdict::Drop(DropReason::NotQuic),
-            Ok(Datagram::Short(rest)) => match self.configs.decode_prefix(rest) {
-                Ok(decoded) => self
-                    .routed(&decoded.server_id, arrival)
-                    .unwrap_or_else(Verdict::Drop),
-                Err(_) => Verdict::Drop(DropReason::UndecodableCid),
-            },
-            Ok(Datagram::Long(header)) => self.long(&header, datagram.len(), arrival),
+            Ok(Datagram::Short(rest)) => self.short(now, rest, inbound, tables),
+            Ok(Datagram::Long(header)) => self.long(now, &header, inbound, tables),
         }
     }
 
-    fn long(&self, header: &LongHeader<'_>, len: usize, arrival: Arrival) -> Verdict {
+    fn short<T: DerefMut<Target = Tables>>(
+        &self,
+        now: Instant,
+        rest: &[u8],
+        inbound: &Inbound<'_>,
+        tables: impl FnOnce() -> T,
+    ) -> Verdict {
+        let Ok(decoded) = self.configs.decode_prefix(rest) else {
+            return Verdict::Drop(DropReason::UndecodableCid);
+        };
+        let cid = rest.get(..self.slots.cid_len()).unwrap_or(rest);
+        match self.routed(cid, &decoded.server_id, inbound.arrival) {
+            Err(DropReason::OwnerGone) if inbound.datagram.len() < MIN_RESET_TRIGGER => {
+                Verdict::Drop(DropReason::ResetTooShort)
+            }
+            Err(DropReason::OwnerGone) if tables().resets.take(now, inbound.source.ip()) => {
+                Verdict::Reset
+            }
+            Err(DropReason::OwnerGone) => Verdict::Drop(DropReason::ResetLimit),
+            Err(reason) => Verdict::Drop(reason),
+            Ok(verdict) => verdict,
+        }
+    }
+
+    fn long<T: DerefMut<Target = Tables>>(
+        &self,
+        now: Instant,
+        header: &LongHeader<'_>,
+        inbound: &Inbound<'_>,
+        tables: impl FnOnce() -> T,
+    ) -> Verdict {
         if let Ok(decoded) = self.configs.decode(header.destination) {
-            match self.routed(&decoded.server_id, arrival) {
+            match self.routed(header.destination, &decoded.server_id, inbound.arrival) {
                 Ok(verdict) => return verdict,
-                Err(DropReason::HopLimit) => return Verdict::Drop(DropReason::HopLimit),
+                Err(reason @ (DropReason::HopLimit | DropReason::OwnerSilent)) => {
+                    return Verdict::Drop(reason);
+                }
                 // A client may choose an ID that decodes by chance, so only its Initial goes on.
                 Err(_) if matches!(header.kind, LongKind::Initial | LongKind::OtherVersion) => {}
                 Err(reason) => return Verdict::Drop(reason),
@@ -97,36 +232,87 @@ impl Steer {
             LongKind::VersionNegotiation | LongKind::Retry => {
                 Verdict::Drop(DropReason::ServerPacket)
             }
-            _ if arrival == Arrival::Tunnel => Verdict::Drop(DropReason::HopLimit),
-            LongKind::OtherVersion if len >= MIN_INITIAL => Verdict::Negotiate,
+            LongKind::OtherVersion if inbound.arrival != Arrival::Direct => {
+                Verdict::Drop(DropReason::HopLimit)
+            }
+            LongKind::OtherVersion if inbound.datagram.len() >= MIN_INITIAL => Verdict::Negotiate,
             LongKind::OtherVersion => Verdict::Drop(DropReason::UnknownVersion),
-            LongKind::Initial | LongKind::ZeroRtt => Verdict::Local,
+            LongKind::Initial | LongKind::ZeroRtt => {
+                self.first(now, header, inbound, &mut tables())
+            }
             LongKind::Handshake => Verdict::Drop(DropReason::NoOwner),
         }
     }
 
-    fn routed(&self, id: &ServerId, arrival: Arrival) -> Result<Verdict, DropReason> {
+    /// Decides for a packet under a connection ID that its client chose.
+    fn first(
+        &self,
+        now: Instant,
+        header: &LongHeader<'_>,
+        inbound: &Inbound<'_>,
+        tables: &mut Tables,
+    ) -> Verdict {
+        let accept = Verdict::Accept(self.slots.worker_of(header.destination));
+        let Some(key) = EarlyKey::new(header.destination, inbound.source) else {
+            return Verdict::Drop(DropReason::NotQuic);
+        };
+        // Whoever passed it on decided that it is for this process.
+        let passed_on = inbound.arrival != Arrival::Direct;
+        match tables.early.get(now, &key) {
+            Some(Place::Here) => return accept,
+            Some(Place::Node(node)) if !passed_on && self.view.is_live(node) => {
+                return Verdict::Forward(node);
+            }
+            _ => {}
+        }
+        let successor = match self.intake {
+            Intake::HandOver if !passed_on => self.view.successor(header.destination),
+            _ => None,
+        };
+        let new = header.kind == LongKind::Initial;
+        if new && successor.is_some() && !tables.hand_overs.take(now, inbound.source.ip()) {
+            return Verdict::Drop(DropReason::HandOverLimit);
+        }
+        if new {
+            let place = successor.map_or(Place::Here, Place::Node);
+            tables.early.insert(now, key, place);
+        }
+        successor.map_or(accept, Verdict::Forward)
+    }
+
+    /// Where a connection ID with this server ID leads; an error is why nowhere.
+    fn routed(&self, cid: &[u8], id: &ServerId, arrival: Arrival) -> Result<Verdict, DropReason> {
         match (self.view.owner(id), arrival) {
-            (Owner::Own, _) => Ok(Verdict::Local),
+            (Owner::Own, _) => Ok(Verdict::Local(self.slots.slot_of(cid))),
+            (Owner::Sibling(instance), Arrival::Direct | Arrival::Tunnel) => {
+                Ok(Verdict::Sibling(instance))
+            }
             (Owner::Peer(node), Arrival::Direct) => Ok(Verdict::Forward(node)),
-            (Owner::Peer(_), Arrival::Tunnel) => Err(DropReason::HopLimit),
-            (Owner::GoneInstance(_), _) => Err(DropReason::GoneInstance),
+            (Owner::GoneInstance(_), _) | (Owner::DeadPeer(_), Arrival::Direct) => {
+                Err(DropReason::OwnerGone)
+            }
+            (Owner::SilentPeer(_), Arrival::Direct) => Err(DropReason::OwnerSilent),
             (Owner::Unknown, _) => Err(DropReason::UnknownOwner),
+            _ => Err(DropReason::HopLimit),
         }
     }
 }
 
 impl DropReason {
     /// Every reason, for metrics that show a zero before the first drop.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::NotQuic,
         Self::UndecodableCid,
-        Self::GoneInstance,
+        Self::OwnerGone,
+        Self::OwnerSilent,
         Self::UnknownOwner,
         Self::HopLimit,
         Self::ServerPacket,
         Self::UnknownVersion,
         Self::NoOwner,
+        Self::ResetLimit,
+        Self::ResetTooShort,
+        Self::HandOverLimit,
     ];
 
     /// The word under which it is counted.
@@ -134,18 +320,45 @@ impl DropReason {
         match self {
             Self::NotQuic => "not_quic",
             Self::UndecodableCid => "undecodable_cid",
-            Self::GoneInstance => "gone_instance",
+            Self::OwnerGone => "owner_gone",
+            Self::OwnerSilent => "owner_silent",
             Self::UnknownOwner => "unknown_owner",
             Self::HopLimit => "hop_limit",
             Self::ServerPacket => "server_packet",
             Self::UnknownVersion => "unknown_version",
             Self::NoOwner => "no_owner",
+            Self::ResetLimit => "reset_limit",
+            Self::ResetTooShort => "reset_too_short",
+            Self::HandOverLimit => "hand_over_limit",
         }
     }
 }
 
+/// Stateless resets that a node sends for owners that are gone. A thousand clients of a dead node may sit
+/// behind one NAT, and each should be freed by its first packet; all together take a few percent of
+/// a core.
+pub const RESETS: Rate = Rate {
+    per_source: 1000,
+    in_all: 10_000,
+};
+/// New connections that a draining node hands to its peers, so that a flood at its address adds little
+/// to their load.
+pub const HAND_OVERS: Rate = Rate {
+    per_source: 100,
+    in_all: 2000,
+};
 /// The smallest datagram that may open a connection (RFC 9000, section 14.1).
 const MIN_INITIAL: usize = 1200;
+
+/// Where virtual time begins.
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an Instant has no other beginning"
+)]
+fn start() -> Instant {
+    Instant::now()
+}
 
 #[cfg(test)]
 mod tests;

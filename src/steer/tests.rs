@@ -1,11 +1,14 @@
+use std::num::NonZeroU16;
+
 use super::*;
-use crate::cid::{Cid, CidConfig, ConfigId, FirstOctet, Key, Nonce};
-use crate::fleet::{Identity, InstanceId, server_id};
+use crate::cid::{Cid, CidConfig, ConfigId, FirstOctet, Key, Nonce, WorkerHash};
+use crate::fleet::{Identity, PeerState, PeerView, server_id};
 
 const OWN: u32 = 1;
 const PEER: u32 = 2;
 const STRANGER: u32 = 3;
 const INSTANCE: u8 = 7;
+const SIBLING: u8 = 20;
 const LONG: usize = 1200;
 
 fn node(id: u32) -> NodeId {
@@ -17,11 +20,47 @@ fn config() -> CidConfig {
     CidConfig::new(ConfigId::default(), 4, 12, FirstOctet::Random, Some(&key)).unwrap()
 }
 
+fn slots() -> Slots {
+    let hash = WorkerHash::new([3; 8]);
+    let count = |number| NonZeroU16::new(number).unwrap();
+    Slots::new(hash, 17, count(2), count(4)).unwrap()
+}
+
+fn own() -> Identity {
+    Identity::Node(node(OWN), InstanceId(INSTANCE))
+}
+
+fn steer_with(view: View) -> Steer {
+    Steer::new(ConfigSet::from_iter([config()]), view, slots())
+}
+
 fn steer() -> Steer {
-    let mut configs = ConfigSet::default();
-    assert!(configs.insert(config()).is_none());
-    let own = Identity::Node(node(OWN), InstanceId(INSTANCE));
-    Steer::new(configs, View::new(own, [node(OWN), node(PEER)]))
+    let peers = [OWN, PEER].map(|id| PeerView::live(node(id)));
+    steer_with(View::new(own(), peers).with_siblings([InstanceId(SIBLING)]))
+}
+
+/// The peer is in this state, and the node drains or not.
+fn steer_beside(state: PeerState, intake: Intake) -> Steer {
+    let mut peer = PeerView::live(node(PEER));
+    peer.state = state;
+    peer.welcomes = state == PeerState::Live;
+    steer_with(View::new(own(), [peer])).with_intake(intake)
+}
+
+fn tables() -> Tables {
+    Tables::new(1)
+}
+
+fn inbound(datagram: &[u8], arrival: Arrival) -> Inbound<'_> {
+    Inbound {
+        datagram,
+        source: ([192, 0, 2, 1], 5000).into(),
+        arrival,
+    }
+}
+
+fn decide(steer: &Steer, tables: &mut Tables, datagram: &[u8], arrival: Arrival) -> Verdict {
+    steer.handle(start(), &inbound(datagram, arrival), || tables)
 }
 
 fn cid(owner: u32, instance: u8) -> Cid {
@@ -54,53 +93,125 @@ const RETRY: u8 = 3;
 const CHOSEN: [u8; 8] = [0x5a; 8];
 
 fn direct(datagram: &[u8]) -> Verdict {
-    steer().handle(datagram, Arrival::Direct)
+    decide(&steer(), &mut tables(), datagram, Arrival::Direct)
 }
 
 fn tunnelled(datagram: &[u8]) -> Verdict {
-    steer().handle(datagram, Arrival::Tunnel)
+    decide(&steer(), &mut tables(), datagram, Arrival::Tunnel)
+}
+
+fn from_sibling(datagram: &[u8]) -> Verdict {
+    decide(&steer(), &mut tables(), datagram, Arrival::Sibling)
+}
+
+fn local(cid: &[u8]) -> Verdict {
+    Verdict::Local(slots().slot_of(cid))
+}
+
+fn accept(cid: &[u8]) -> Verdict {
+    Verdict::Accept(slots().worker_of(cid))
 }
 
 #[test]
 fn a_datagram_goes_to_the_process_that_issued_its_cid() {
-    assert_eq!(direct(&short(&cid(OWN, INSTANCE))), Verdict::Local);
+    let own = cid(OWN, INSTANCE);
+    assert_eq!(direct(&short(&own)), local(&own));
     assert_eq!(direct(&short(&cid(PEER, 0))), Verdict::Forward(node(PEER)));
+    let sibling = cid(OWN, SIBLING);
     for kind in [INITIAL, ZERO_RTT, HANDSHAKE] {
         assert_eq!(
             direct(&long(kind, 1, &cid(PEER, 3), LONG)),
             Verdict::Forward(node(PEER))
         );
-        assert_eq!(
-            direct(&long(kind, 1, &cid(OWN, INSTANCE), LONG)),
-            Verdict::Local
-        );
+        assert_eq!(direct(&long(kind, 1, &own, LONG)), local(&own));
+        for verdict in [direct, tunnelled] {
+            assert_eq!(
+                verdict(&long(kind, 1, &sibling, LONG)),
+                Verdict::Sibling(InstanceId(SIBLING))
+            );
+        }
     }
 }
 
 #[test]
-fn a_tunnelled_datagram_is_never_forwarded_again() {
-    assert_eq!(tunnelled(&short(&cid(OWN, INSTANCE))), Verdict::Local);
-    for datagram in [short(&cid(PEER, 0)), long(INITIAL, 1, &cid(PEER, 0), LONG)] {
-        assert_eq!(tunnelled(&datagram), Verdict::Drop(DropReason::HopLimit));
+fn what_was_passed_on_once_is_never_passed_on_again() {
+    let own = cid(OWN, INSTANCE);
+    for verdict in [tunnelled, from_sibling] {
+        assert_eq!(verdict(&short(&own)), local(&own));
+        for datagram in [short(&cid(PEER, 0)), long(INITIAL, 1, &cid(PEER, 0), LONG)] {
+            assert_eq!(verdict(&datagram), Verdict::Drop(DropReason::HopLimit));
+        }
+        assert_eq!(
+            verdict(&long(INITIAL, 9, &CHOSEN, LONG)),
+            Verdict::Drop(DropReason::HopLimit)
+        );
     }
     assert_eq!(
-        tunnelled(&long(INITIAL, 1, &CHOSEN, LONG)),
+        from_sibling(&short(&cid(OWN, SIBLING))),
         Verdict::Drop(DropReason::HopLimit)
     );
 }
 
 #[test]
-fn a_gone_instance_drops_its_connections_but_takes_new_ones() {
-    let gone = cid(OWN, INSTANCE + 1);
-    assert_eq!(
-        direct(&short(&gone)),
-        Verdict::Drop(DropReason::GoneInstance)
-    );
-    assert_eq!(
-        direct(&long(HANDSHAKE, 1, &gone, LONG)),
-        Verdict::Drop(DropReason::GoneInstance)
-    );
-    assert_eq!(direct(&long(INITIAL, 1, &gone, LONG)), Verdict::Local);
+fn a_connection_that_a_peer_hands_over_is_accepted_even_while_draining() {
+    let initial = long(INITIAL, 1, &CHOSEN, LONG);
+    assert_eq!(tunnelled(&initial), accept(&CHOSEN));
+    let draining = steer_beside(PeerState::Live, Intake::HandOver);
+    let verdict = decide(&draining, &mut tables(), &initial, Arrival::Tunnel);
+    assert_eq!(verdict, accept(&CHOSEN));
+}
+
+#[test]
+fn what_belongs_to_a_gone_process_is_reset_or_begins_anew() {
+    for gone in [cid(OWN, INSTANCE + 1), cid(PEER, 3)] {
+        let steer = steer_beside(PeerState::Dead, Intake::Open);
+        let direct = |datagram: &[u8]| decide(&steer, &mut tables(), datagram, Arrival::Direct);
+        assert_eq!(direct(&short(&gone)), Verdict::Reset);
+        assert_eq!(
+            direct(&short(&gone)[..21]),
+            Verdict::Drop(DropReason::ResetTooShort)
+        );
+        for kind in [ZERO_RTT, HANDSHAKE] {
+            assert_eq!(
+                direct(&long(kind, 1, &gone, LONG)),
+                Verdict::Drop(DropReason::OwnerGone)
+            );
+        }
+        assert_eq!(direct(&long(INITIAL, 1, &gone, LONG)), accept(&gone));
+    }
+}
+
+#[test]
+fn a_peer_forwards_to_the_node_of_a_gone_process_and_that_node_resets() {
+    assert_eq!(tunnelled(&short(&cid(OWN, INSTANCE + 1))), Verdict::Reset);
+}
+
+#[test]
+fn a_silent_owner_is_never_reset() {
+    let steer = steer_beside(PeerState::Silent, Intake::Open);
+    let owned = cid(PEER, 3);
+    for datagram in [
+        short(&owned),
+        long(INITIAL, 1, &owned, LONG),
+        long(HANDSHAKE, 1, &owned, LONG),
+    ] {
+        assert_eq!(
+            decide(&steer, &mut tables(), &datagram, Arrival::Direct),
+            Verdict::Drop(DropReason::OwnerSilent)
+        );
+    }
+}
+
+#[test]
+fn resets_beyond_the_allowance_of_a_source_are_dropped() {
+    let (steer, mut tables) = (steer(), tables());
+    let (now, gone) = (start(), short(&cid(OWN, INSTANCE + 1)));
+    let verdicts: Vec<_> = (0..=RESETS.per_source)
+        .map(|_| steer.handle(now, &inbound(&gone, Arrival::Direct), || &mut tables))
+        .collect();
+    let (last, before) = verdicts.split_last().unwrap();
+    assert!(before.iter().all(|verdict| *verdict == Verdict::Reset));
+    assert_eq!(*last, Verdict::Drop(DropReason::ResetLimit));
 }
 
 #[test]
@@ -114,27 +225,127 @@ fn an_unknown_owner_drops_all_but_an_initial() {
         direct(&long(ZERO_RTT, 1, &unknown, LONG)),
         Verdict::Drop(DropReason::UnknownOwner)
     );
-    assert_eq!(direct(&long(INITIAL, 1, &unknown, LONG)), Verdict::Local);
+    assert_eq!(direct(&long(INITIAL, 1, &unknown, LONG)), accept(&unknown));
 }
 
 #[test]
-fn a_new_connection_is_local_with_any_chosen_cid() {
+fn a_new_connection_is_accepted_with_any_chosen_cid() {
     for len in [8, 16, 17, 18, 20] {
         let chosen = vec![0xff; len];
-        assert_eq!(
-            direct(&long(INITIAL, 1, &chosen, LONG)),
-            Verdict::Local,
-            "{len} bytes"
-        );
-        assert_eq!(
-            direct(&long(ZERO_RTT, 1, &chosen, LONG)),
-            Verdict::Local,
-            "{len} bytes"
-        );
+        for kind in [INITIAL, ZERO_RTT] {
+            let verdict = direct(&long(kind, 1, &chosen, LONG));
+            assert_eq!(verdict, accept(&chosen), "{len} bytes");
+        }
     }
     assert_eq!(
         direct(&long(HANDSHAKE, 1, &CHOSEN, LONG)),
         Verdict::Drop(DropReason::NoOwner)
+    );
+}
+
+#[test]
+fn a_draining_node_hands_new_connections_over_and_keeps_those_that_began_here() {
+    let initial = long(INITIAL, 1, &CHOSEN, LONG);
+    let other = long(INITIAL, 1, &[0x33; 8], LONG);
+    let mut tables = tables();
+    let open = steer_beside(PeerState::Live, Intake::Open);
+    assert_eq!(
+        decide(&open, &mut tables, &initial, Arrival::Direct),
+        accept(&CHOSEN)
+    );
+    let draining = steer_beside(PeerState::Live, Intake::HandOver);
+    assert_eq!(
+        decide(&draining, &mut tables, &initial, Arrival::Direct),
+        accept(&CHOSEN)
+    );
+    for steer in [&draining, &open] {
+        // What was handed over stays with the peer when the drain is called off.
+        assert_eq!(
+            decide(steer, &mut tables, &other, Arrival::Direct),
+            Verdict::Forward(node(PEER))
+        );
+    }
+}
+
+#[test]
+fn a_flood_at_a_draining_node_reaches_its_peers_within_the_allowance() {
+    let (now, mut tables) = (start(), tables());
+    let draining = steer_beside(PeerState::Live, Intake::HandOver);
+    let mut forwarded = 0;
+    for number in 0..20_000_u32 {
+        let initial = long(INITIAL, 1, &[number.to_be_bytes(); 2].concat(), LONG);
+        let mut inbound = inbound(&initial, Arrival::Direct);
+        inbound.source = (number.to_be_bytes(), 5000).into();
+        match draining.handle(now, &inbound, || &mut tables) {
+            Verdict::Forward(_) => forwarded += 1,
+            verdict => assert_eq!(verdict, Verdict::Drop(DropReason::HandOverLimit)),
+        }
+    }
+    assert_eq!(forwarded, HAND_OVERS.in_all);
+}
+
+#[test]
+fn a_flood_of_random_ids_adds_nothing_to_a_peer() {
+    let steer = steer();
+    let (mut state, mut forwarded) = (1_u64, 0);
+    let mut tables = tables();
+    for _ in 0..100_000 {
+        let mut datagram = short(&[]);
+        for byte in &mut datagram[1..18] {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            *byte = (state >> 56) as u8;
+        }
+        let verdict = decide(&steer, &mut tables, &datagram, Arrival::Direct);
+        forwarded += u32::from(matches!(verdict, Verdict::Forward(_)));
+    }
+    assert_eq!(forwarded, 0);
+}
+
+#[test]
+fn a_draining_node_with_nobody_to_hand_over_to_accepts() {
+    let draining = steer_beside(PeerState::Silent, Intake::HandOver);
+    let initial = long(INITIAL, 1, &CHOSEN, LONG);
+    assert_eq!(
+        decide(&draining, &mut tables(), &initial, Arrival::Direct),
+        accept(&CHOSEN)
+    );
+}
+
+#[test]
+fn a_handed_over_connection_comes_back_when_the_peer_dies() {
+    let initial = long(INITIAL, 1, &CHOSEN, LONG);
+    let mut tables = tables();
+    let draining = steer_beside(PeerState::Live, Intake::HandOver);
+    assert_eq!(
+        decide(&draining, &mut tables, &initial, Arrival::Direct),
+        Verdict::Forward(node(PEER))
+    );
+    let alone = steer_beside(PeerState::Dead, Intake::HandOver);
+    assert_eq!(
+        decide(&alone, &mut tables, &initial, Arrival::Direct),
+        accept(&CHOSEN)
+    );
+}
+
+#[test]
+fn the_first_packets_of_a_flow_are_forgotten_after_their_lifetime() {
+    let initial = long(INITIAL, 1, &CHOSEN, LONG);
+    let (now, mut tables) = (start(), tables());
+    let open = steer_beside(PeerState::Live, Intake::Open);
+    let inbound = inbound(&initial, Arrival::Direct);
+    assert_eq!(open.handle(now, &inbound, || &mut tables), accept(&CHOSEN));
+    let draining = steer_beside(PeerState::Live, Intake::HandOver);
+    let end = now + EarlyTable::LIFETIME;
+    let before = now + EarlyTable::LIFETIME / 2;
+    assert_eq!(
+        draining.handle(before, &inbound, || &mut tables),
+        accept(&CHOSEN)
+    );
+    assert_eq!(
+        draining.handle(end, &inbound, || &mut tables),
+        Verdict::Forward(node(PEER))
     );
 }
 
@@ -148,10 +359,6 @@ fn an_unknown_version_is_answered_only_at_full_size_and_after_routing() {
     assert_eq!(
         direct(&long(INITIAL, 9, &cid(PEER, 0), 100)),
         Verdict::Forward(node(PEER))
-    );
-    assert_eq!(
-        tunnelled(&long(INITIAL, 9, &CHOSEN, LONG)),
-        Verdict::Drop(DropReason::HopLimit)
     );
 }
 
@@ -183,26 +390,15 @@ fn what_is_no_quic_packet_is_dropped() {
 fn an_opaque_server_id_owns_only_what_matches_it() {
     let own = ServerId::new(&[5; 8]).unwrap();
     let config = CidConfig::new(ConfigId::default(), 8, 7, FirstOctet::Length, None).unwrap();
-    let mut configs = ConfigSet::default();
-    assert!(configs.insert(config.clone()).is_none());
-    let steer = Steer::new(configs, View::new(Identity::Opaque(own), []));
+    let view = View::new(Identity::Opaque(own), []);
+    let steer = Steer::new(ConfigSet::from_iter([config.clone()]), view, slots());
     let cid = |id: [u8; 8]| {
-        config
-            .encode(
-                &ServerId::new(&id).unwrap(),
-                &Nonce::new(&[0; 7]).unwrap(),
-                0,
-            )
-            .unwrap()
+        let (id, nonce) = (ServerId::new(&id).unwrap(), Nonce::new(&[0; 7]).unwrap());
+        config.encode(&id, &nonce, 0).unwrap()
     };
-    assert_eq!(
-        steer.handle(&short(&cid([5; 8])), Arrival::Direct),
-        Verdict::Local
-    );
-    assert_eq!(
-        steer.handle(&short(&cid([6; 8])), Arrival::Direct),
-        Verdict::Drop(DropReason::UnknownOwner)
-    );
+    let direct = |cid: Cid| decide(&steer, &mut tables(), &short(&cid), Arrival::Direct);
+    assert!(matches!(direct(cid([5; 8])), Verdict::Local(_)));
+    assert_eq!(direct(cid([6; 8])), Verdict::Drop(DropReason::UnknownOwner));
 }
 
 proptest::proptest! {

@@ -49,6 +49,8 @@ pub struct Metrics {
     pub socket_drops: Family<UdpSocket, Counter>,
     /// Version negotiation packets sent.
     pub version_negotiations: Counter,
+    /// Stateless resets sent for connections whose owner is gone.
+    pub resets: Counter,
     /// QUIC and TCP connections open now, by transport.
     pub connections: Family<Transport, Gauge>,
     /// Retry packets sent to clients that must prove their address first.
@@ -149,6 +151,11 @@ impl Metrics {
             "version_negotiations",
             "Version negotiation packets sent",
             self.version_negotiations.clone(),
+        );
+        registry.register(
+            "resets",
+            "Stateless resets sent for connections whose owner is gone",
+            self.resets.clone(),
         );
     }
 

@@ -9,6 +9,7 @@ mod heartbeat;
 mod negotiation;
 mod reader;
 mod replay;
+mod reset;
 
 pub use datagram::{Datagram, LongHeader, LongKind, MAX_CID_LEN, NotQuic};
 pub use envelope::{
@@ -18,6 +19,7 @@ pub use envelope::{
 pub use heartbeat::{BootId, Challenge, Heartbeat, SealedHeartbeat};
 pub use negotiation::{SUPPORTED_VERSIONS, version_negotiation};
 pub use replay::{ReplayWindow, WINDOW};
+pub use reset::{MIN_RESET_TRIGGER, RESET_RANDOM, stateless_reset};
 
 #[cfg(test)]
 mod tests;

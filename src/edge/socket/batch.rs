@@ -5,7 +5,7 @@ use crate::steer::Verdict;
 /// Sorts the segments of one received batch, all of `stride` bytes but the last; a batch of no bytes
 /// is one empty datagram.
 ///
-/// Segments whose verdict is [`Verdict::Local`] are moved to the front of `buf` in their order, and
+/// Segments whose verdict is [`Verdict::Local`] or [`Verdict::Accept`] are moved to the front of `buf` in their order, and
 /// their total length is returned. `act` gets everything else in order: consecutive segments
 /// with the same [`Verdict::Forward`] in one piece, all others one by one.
 pub(super) fn sort(
@@ -31,12 +31,12 @@ pub(super) fn sort(
             }
         }
         match verdict {
-            Verdict::Local => {
+            Verdict::Local(_) | Verdict::Accept(_) => {
                 buf.copy_within(segment.clone(), kept);
                 kept += segment.len();
             }
             Verdict::Forward(_) => run = Some((verdict, segment)),
-            Verdict::Negotiate | Verdict::Drop(_) => act(verdict, &buf[segment]),
+            _ => act(verdict, &buf[segment]),
         }
     }
     if let Some((forward, range)) = run {
@@ -54,7 +54,7 @@ mod tests {
     /// The first byte of a segment says what becomes of it.
     fn decide(segment: &[u8]) -> Verdict {
         match segment.first() {
-            Some(b'l') => Verdict::Local,
+            Some(b'l') => Verdict::Accept(0),
             Some(b'd') | None => Verdict::Drop(DropReason::NotQuic),
             Some(digit) => Verdict::Forward(NodeId::new(u32::from(*digit)).unwrap()),
         }

@@ -176,7 +176,7 @@ impl SteeredSocket {
     /// Keeps in `buf` what belongs to this endpoint and sends the rest on its way.
     fn steer(&self, buf: &mut [u8], meta: &mut RecvMeta) {
         if meta.len == 0 {
-            self.steering.decide(&[], Arrival::Direct);
+            self.steering.decide(&[], meta.addr, Arrival::Direct);
             return;
         }
         meta.addr = canonical(meta.addr);
@@ -195,7 +195,7 @@ impl SteeredSocket {
         meta.len = batch::sort(
             &mut buf[..meta.len],
             stride,
-            |segment| self.steering.decide(segment, Arrival::Direct),
+            |segment| self.steering.decide(segment, path.source, Arrival::Direct),
             |verdict, bytes| match verdict {
                 Verdict::Forward(node) => {
                     let datagrams = bytes.chunks(stride);
@@ -204,8 +204,10 @@ impl SteeredSocket {
                     }
                     self.steering.forward(node, datagrams, path, ecn);
                 }
-                Verdict::Negotiate => self.negotiate(bytes, path),
-                Verdict::Local | Verdict::Drop(_) => {}
+                Verdict::Negotiate => self.answer(Steering::negotiation(bytes), path),
+                Verdict::Reset => self.answer(self.steering.reset(bytes), path),
+                Verdict::Sibling(_) => self.steering.count_drop(NO_SIBLING),
+                Verdict::Local(_) | Verdict::Accept(_) | Verdict::Drop(_) => {}
             },
         );
         if meta.len > 0 {
@@ -225,8 +227,9 @@ impl SteeredSocket {
         }
     }
 
-    fn negotiate(&self, datagram: &[u8], path: Path) {
-        let Some(answer) = Steering::negotiation(datagram) else {
+    /// Sends a packet of no connection back to where a datagram came from.
+    fn answer(&self, answer: Option<Vec<u8>>, path: Path) {
+        let Some(answer) = answer else {
             return;
         };
         let transmit = Transmit {
@@ -380,10 +383,11 @@ pub(super) fn codepoint(ecn: Ecn) -> Option<EcnCodepoint> {
 }
 
 /// Every reason for which the socket drops a datagram that a peer passed on.
-pub(super) const DROP_REASONS: [&str; 2] = [WRONG_FAMILY, OVERSIZED];
+pub(super) const DROP_REASONS: [&str; 3] = [WRONG_FAMILY, OVERSIZED, NO_SIBLING];
 
 const WRONG_FAMILY: &str = "wrong_family";
 const OVERSIZED: &str = "oversized";
+const NO_SIBLING: &str = "no_sibling";
 /// How many batches without a local datagram are handled before other tasks get a turn; a node that
 /// only forwards would otherwise never yield.
 const BATCHES_PER_POLL: usize = 8;

@@ -6,7 +6,7 @@ use quinn::udp::BATCH_SIZE;
 use super::*;
 use crate::cid::{ConfigSet, ServerId};
 use crate::fleet::{Identity, View};
-use crate::steer::Steer;
+use crate::steer::{Slots, Steer};
 use crate::telemetry::Reason;
 
 const ANY: &str = "[::]:0";
@@ -23,9 +23,9 @@ struct Owner {
 impl Owner {
     fn bind(address: &str, queue: usize) -> Self {
         let own = Identity::Opaque(ServerId::new(&[1; 8]).unwrap());
-        let steer = Steer::new(ConfigSet::default(), View::new(own, []));
+        let steer = Steer::new(ConfigSet::default(), View::new(own, []), Slots::single(17));
         let metrics = Metrics::default();
-        let steering = Arc::new(Steering::new(steer, metrics.clone(), None));
+        let steering = Steering::testing(steer, &metrics);
         let socket = crate::sys::socket::bind_udp(address.parse().unwrap()).unwrap();
         let (socket, injector) =
             SteeredSocket::new(socket, steering, queue, metrics.clone()).unwrap();

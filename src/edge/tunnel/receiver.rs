@@ -105,7 +105,11 @@ impl<'a> Receiver<'a> {
             .expect("no holder panics")
             .open(&sealed)?;
         self.tunnel.metrics.datagrams_tunnelled.inc();
-        if self.steering.decide(sealed.payload, Arrival::Tunnel) == Verdict::Local {
+        let source = sealed.envelope.path.source;
+        let verdict = self
+            .steering
+            .decide(sealed.payload, source, Arrival::Tunnel);
+        if matches!(verdict, Verdict::Local(_) | Verdict::Accept(_)) {
             let injected = Injected {
                 datagram: Bytes::copy_from_slice(sealed.payload),
                 path: sealed.envelope.path,

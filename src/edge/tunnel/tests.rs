@@ -9,8 +9,8 @@ use super::*;
 use crate::cid::{Cid, CidConfig, ConfigId, ConfigSet, FirstOctet, Key, Nonce, WorkerHash};
 use crate::edge::socket::udp::{AsyncUdpSocket, RecvMeta};
 use crate::edge::socket::{Injected, SteeredSocket};
-use crate::fleet::{Identity, InstanceId, PairKey, View, server_id};
-use crate::steer::Steer;
+use crate::fleet::{Identity, InstanceId, PairKey, PeerView, View, server_id};
+use crate::steer::{Slots, Steer};
 use crate::telemetry::Reason;
 use crate::wire::{BootId, Ecn, Path, Sender};
 
@@ -85,13 +85,12 @@ impl Fleet {
     fn add(&mut self, own: usize, socket: UdpSocket, relays: &[SocketAddr], queue: usize) {
         let mut configs = ConfigSet::default();
         assert!(configs.insert(config()).is_none());
-        let view = View::new(Identity::Node(id(own), INSTANCE), (0..relays.len()).map(id));
+        let view = View::new(
+            Identity::Node(id(own), INSTANCE),
+            (0..relays.len()).map(|peer| PeerView::live(id(peer))),
+        );
         let metrics = Metrics::default();
-        let steering = Arc::new(Steering::new(
-            Steer::new(configs, view),
-            metrics.clone(),
-            None,
-        ));
+        let steering = Steering::testing(Steer::new(configs, view, Slots::single(17)), &metrics);
         let sender = Sender {
             node: id(own).to_bytes(),
             instance: INSTANCE.0,
