@@ -103,7 +103,9 @@ pub(crate) fn a_client_of_other_make_survives_flips_and_rebindings() {
     let (network, directory) = (Network::new(1500).unwrap(), Directory::new());
     play(&network.client, async || {
         let fleet = Fleet::start(&network, &directory, "").await;
-        let Some(mut client) = Aioquic::connect(&directory).await else {
+        let trusted = directory.file("tls.pem");
+        let client = Aioquic::connect(target().address, &trusted);
+        let Some(mut client) = client.await else {
             return;
         };
         client.ask("start /bytes/5000000?seed=6").await;

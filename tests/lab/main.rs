@@ -11,6 +11,7 @@
 )]
 
 mod addresses;
+#[path = "../e2e/aioquic/process.rs"]
 mod aioquic;
 mod ecmp;
 mod flips;
