@@ -4,6 +4,7 @@
 mod http3;
 mod quic;
 mod service;
+mod session_keys;
 mod socket;
 mod steering;
 mod tcp;
@@ -11,11 +12,12 @@ mod tls;
 mod tunnel;
 
 pub(crate) use http3::{Http3, Rules as Http3Rules};
-pub(crate) use quic::{EndpointParts, Issuer, QuicEdge, QuicParts, endpoint};
+pub(crate) use quic::{AddressTokens, EndpointParts, Issuer, QuicEdge, QuicParts, endpoint};
 pub(crate) use service::{Rules, Service};
+pub(crate) use session_keys::SharedSessionKeys;
 pub(crate) use socket::{Injector, SteeredSocket};
 pub use steering::Fault;
 pub(crate) use steering::{Steering, declare_reasons};
 pub(crate) use tcp::{TcpEdge, TcpParts, alt_svc};
-pub(crate) use tls::{FleetTicketer, Identity, ServerTls, Tickets, TlsError};
+pub(crate) use tls::{EarlySessions, FleetTicketer, Identity, ServerTls, Tickets, TlsError};
 pub(crate) use tunnel::{Endpoints, Peer, Tunnel};

@@ -3,16 +3,24 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::GatewayError;
-use crate::config::Config;
-use crate::edge::{FleetTicketer, Identity, ServerTls, Tickets, TlsError};
-use crate::fleet::{FleetKey, Keyring};
-use crate::session::{TicketKey, TicketKeys};
+use crate::config::{Config, EarlyData};
+use crate::edge::{
+    EarlySessions, FleetTicketer, Identity, ServerTls, SharedSessionKeys, Tickets, TlsError,
+};
+use crate::telemetry::Metrics;
 
 /// The certificates of all listeners.
 #[derive(Debug)]
 pub(super) struct Identities {
     listeners: Vec<ServerTls>,
     development: Option<DevelopmentCertificate>,
+}
+
+/// How clients resume their sessions, the same for as long as the process lives.
+#[derive(Debug)]
+pub(super) struct Resumption {
+    tickets: Tickets,
+    early: Option<Arc<EarlySessions>>,
 }
 
 /// The certificate of listeners that have none configured.
@@ -26,13 +34,12 @@ pub struct DevelopmentCertificate {
 
 impl Identities {
     /// Reads every certificate and key; listeners that name none share `given`, or else the
-    /// development certificate. Tickets open on every node that has the keyring.
+    /// development certificate.
     pub(super) fn load(
         config: &Config,
-        keyring: &Keyring,
+        resumption: &Resumption,
         given: Option<&Identity>,
     ) -> Result<Self, GatewayError> {
-        let tickets: Tickets = Arc::new(FleetTicketer::new(ticket_keys(keyring)));
         let now = now();
         let mut identities = Self {
             listeners: Vec::new(),
@@ -47,9 +54,7 @@ impl Identities {
             for warning in identity.warnings(now) {
                 tracing::warn!(listen = %listen.addr, "{warning}");
             }
-            identities
-                .listeners
-                .push(ServerTls::new(&identity, &tickets)?);
+            identities.listeners.push(resumption.tls(&identity)?);
         }
         Ok(identities)
     }
@@ -72,20 +77,29 @@ impl Identities {
     }
 }
 
-fn ticket_keys(keyring: &Keyring) -> TicketKeys {
-    let current = keyring.current();
-    let ticket_key =
-        |key: &FleetKey| TicketKey::new(key.epoch().0.into(), key.ticket_key().as_bytes());
-    let other = |later: bool| {
-        keyring
-            .iter()
-            .find(|key| key.epoch() != current.epoch() && (key.epoch() > current.epoch()) == later)
-    };
-    TicketKeys::new(
-        ticket_key(current),
-        other(false).map(ticket_key),
-        other(true).map(ticket_key),
-    )
+impl Resumption {
+    /// Lets clients resume with the tickets that these keys and their replacements open, and keeps
+    /// sessions where the configuration allows early data.
+    pub(super) fn new(config: &Config, keys: SharedSessionKeys, metrics: &Metrics) -> Self {
+        let capacity = usize::try_from(config.limits.early_sessions).unwrap_or(usize::MAX);
+        let early = match config.quic.early_data {
+            EarlyData::Off => None,
+            EarlyData::Owner => Some(Arc::new(EarlySessions::new(capacity, metrics.clone()))),
+        };
+        Self {
+            tickets: Arc::new(FleetTicketer::new(keys)),
+            early,
+        }
+    }
+
+    /// The TLS configurations of a listener that shows this identity.
+    fn tls(&self, identity: &Identity) -> Result<ServerTls, TlsError> {
+        let tls = ServerTls::new(identity, &self.tickets)?;
+        Ok(match &self.early {
+            None => tls,
+            Some(sessions) => tls.with_early_data(sessions),
+        })
+    }
 }
 
 #[expect(

@@ -4,20 +4,21 @@
 //! connections. It does not send, and what happens to a forwarded datagram when the peer cannot be
 //! reached is the tunnel's business.
 
+mod allowance;
 mod early;
-mod reset_limit;
 mod slots;
 
 use std::net::SocketAddr;
 use std::ops::DerefMut;
 use std::time::Instant;
 
+pub use allowance::{Allowance, Rate};
 pub use early::{EarlyKey, EarlyTable, Place};
-pub use reset_limit::ResetLimit;
 pub use slots::{Slot, Slots, TooManySlots};
 
 use crate::cid::{ConfigSet, ServerId};
 use crate::fleet::{InstanceId, NodeId, Owner, View};
+use crate::session::TokenKeys;
 use crate::wire::{Datagram, LongHeader, LongKind, MIN_RESET_TRIGGER};
 
 /// Decides for each datagram, from the connection ID configurations and a view of the fleet.
@@ -27,6 +28,7 @@ pub struct Steer {
     view: View,
     slots: Slots,
     intake: Intake,
+    owners: Option<TokenKeys>,
 }
 
 /// What becomes of new connections.
@@ -105,6 +107,8 @@ pub enum DropReason {
     ResetLimit,
     /// Its owner is gone and it is too short to be answered with a reset.
     ResetTooShort,
+    /// A new connection at a draining node, whose allowance of those that peers take is used up.
+    HandOverLimit,
 }
 
 /// What changes with each datagram: bounded, and never shared with another process.
@@ -112,8 +116,10 @@ pub enum DropReason {
 pub struct Tables {
     /// Where first packets went.
     pub early: EarlyTable,
-    /// The allowance of resets.
-    pub resets: ResetLimit,
+    /// The allowance of resets: [`RESETS`].
+    pub resets: Allowance,
+    /// The allowance of new connections handed to peers: [`HAND_OVERS`].
+    pub hand_overs: Allowance,
 }
 
 impl Tables {
@@ -121,7 +127,8 @@ impl Tables {
     pub fn new(seed: u64) -> Self {
         Self {
             early: EarlyTable::default(),
-            resets: ResetLimit::new(seed),
+            resets: Allowance::new(RESETS, seed),
+            hand_overs: Allowance::new(HAND_OVERS, seed),
         }
     }
 }
@@ -134,7 +141,16 @@ impl Steer {
             view,
             slots,
             intake: Intake::Open,
+            owners: None,
         }
+    }
+
+    /// Follows the owners that address tokens under these keys name: early data leads to the process
+    /// that keeps its session.
+    #[must_use]
+    pub fn with_owners(mut self, tokens: TokenKeys) -> Self {
+        self.owners = Some(tokens);
+        self
     }
 
     /// Sets what becomes of new connections.
@@ -196,7 +212,7 @@ impl Steer {
             Err(DropReason::OwnerGone) if inbound.datagram.len() < MIN_RESET_TRIGGER => {
                 Verdict::Drop(DropReason::ResetTooShort)
             }
-            Err(DropReason::OwnerGone) if tables().resets.allow(now, inbound.source.ip()) => {
+            Err(DropReason::OwnerGone) if tables().resets.take(now, inbound.source.ip()) => {
                 Verdict::Reset
             }
             Err(DropReason::OwnerGone) => Verdict::Drop(DropReason::ResetLimit),
@@ -260,15 +276,30 @@ impl Steer {
             }
             _ => {}
         }
-        let successor = match self.intake {
-            Intake::HandOver if !passed_on => self.view.successor(header.destination),
-            _ => None,
+        let new = header.kind == LongKind::Initial;
+        let mut allowed = || !new || tables.hand_overs.take(now, inbound.source.ip());
+        let elsewhere = match self.intake {
+            _ if passed_on => None,
+            Intake::HandOver => match self.view.successor(header.destination) {
+                Some(_) if !allowed() => return Verdict::Drop(DropReason::HandOverLimit),
+                successor => successor,
+            },
+            Intake::Open => self.named_peer(header.token).filter(|_| allowed()),
         };
-        if header.kind == LongKind::Initial {
-            let place = successor.map_or(Place::Here, Place::Node);
+        if new {
+            let place = elsewhere.map_or(Place::Here, Place::Node);
             tables.early.insert(now, key, place);
         }
-        successor.map_or(accept, Verdict::Forward)
+        elsewhere.map_or(accept, Verdict::Forward)
+    }
+
+    /// The peer that an address token names, if it lives and takes new connections.
+    fn named_peer(&self, token: &[u8]) -> Option<NodeId> {
+        let owner = self.owners.as_ref()?.owner_of(token)?;
+        match self.view.owner(&owner) {
+            Owner::Peer(node) if self.view.welcomes(node) => Some(node),
+            _ => None,
+        }
     }
 
     /// Where a connection ID with this server ID leads; an error is why nowhere.
@@ -291,7 +322,7 @@ impl Steer {
 
 impl DropReason {
     /// Every reason, for metrics that show a zero before the first drop.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NotQuic,
         Self::UndecodableCid,
         Self::OwnerGone,
@@ -303,6 +334,7 @@ impl DropReason {
         Self::NoOwner,
         Self::ResetLimit,
         Self::ResetTooShort,
+        Self::HandOverLimit,
     ];
 
     /// The word under which it is counted.
@@ -319,10 +351,24 @@ impl DropReason {
             Self::NoOwner => "no_owner",
             Self::ResetLimit => "reset_limit",
             Self::ResetTooShort => "reset_too_short",
+            Self::HandOverLimit => "hand_over_limit",
         }
     }
 }
 
+/// Stateless resets that a node sends for owners that are gone. A thousand clients of a dead node may sit
+/// behind one NAT, and each should be freed by its first packet; all together take a few percent of
+/// a core.
+pub const RESETS: Rate = Rate {
+    per_source: 1000,
+    in_all: 10_000,
+};
+/// New connections that a draining node hands to its peers, so that a flood at its address adds little
+/// to their load.
+pub const HAND_OVERS: Rate = Rate {
+    per_source: 100,
+    in_all: 2000,
+};
 /// The smallest datagram that may open a connection (RFC 9000, section 14.1).
 const MIN_INITIAL: usize = 1200;
 

@@ -1,5 +1,6 @@
-//! What the gateway asks of the kernel beyond the standard library: socket options and limits of
-//! the process. The only module with unsafe code.
+//! What is asked of the kernel beyond the standard library: socket options, limits of the process,
+//! namespaces. The only module with unsafe code.
 
+pub mod namespace;
 pub mod process;
 pub mod socket;
