@@ -199,16 +199,6 @@ impl Keyring {
         self.iter().find(|key| key.epoch == epoch)
     }
 
-    /// The key of the epoch before the current one, around a rotation.
-    pub fn previous(&self) -> Option<&FleetKey> {
-        self.previous.as_ref()
-    }
-
-    /// The key of the epoch after the current one, around a rotation.
-    pub fn next(&self) -> Option<&FleetKey> {
-        self.next.as_ref()
-    }
-
     /// The epochs in force.
     pub fn epochs(&self) -> Epochs {
         let epoch = |key: &Option<FleetKey>| key.as_ref().unwrap_or(&self.current).epoch;
