@@ -64,7 +64,7 @@ impl World {
     pub(crate) fn spoof_initial(&mut self, site: usize) {
         let mut out = Output::default();
         let random = self.random.fork();
-        let mut client = Client::new(255, Hello::OnePacket, self.now, random);
+        let mut client = Client::new(254, Hello::OnePacket, self.now, random);
         drop(client.go_on(self.now, &mut out));
         let from = self.adversary.stranger();
         for sent in out.sent {

@@ -84,7 +84,7 @@ impl Request {
             Ok(offset) if (offset as u64) < Self::LEN => self.to_bytes()[offset..].to_vec(),
             _ => {
                 let at = offset - Self::LEN;
-                Pattern::up(self.tag).bytes(at, chunk(self.up - at))
+                Pattern::up(self.tag).bytes(at, chunk(self.up - at)).to_vec()
             }
         }
     }
@@ -126,7 +126,7 @@ impl Serving {
         while exchange.sent < total {
             let bytes = match exchange.sent.checked_sub(FLAG_LEN) {
                 None => vec![u8::from(self.going_away.load(Ordering::Relaxed))],
-                Some(at) => Pattern::down(request.tag).bytes(at, chunk(request.down - at)),
+                Some(at) => Pattern::down(request.tag).bytes(at, chunk(request.down - at)).to_vec(),
             };
             match connection.send_stream(id).write(&bytes) {
                 Ok(written) => exchange.sent += written as u64,
@@ -285,7 +285,7 @@ fn receive(connection: &mut Connection, id: StreamId, mut take: impl FnMut(&[u8]
 }
 
 fn chunk(left: u64) -> usize {
-    usize::try_from(left.min(4096)).expect("4096 fits")
+    usize::try_from(left).map_or(Pattern::MOST, |left| left.min(Pattern::MOST))
 }
 
 const FLAG_LEN: u64 = 1;

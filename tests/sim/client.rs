@@ -212,7 +212,8 @@ impl Client {
         if lost.is_some() {
             self.current = None;
             wishes.lost = lost;
-            wishes.think = Some(RECONNECT_AFTER);
+            // One that was about to go on does so anyway.
+            wishes.think = (!self.thinking).then_some(RECONNECT_AFTER);
             self.thinking = true;
             return wishes;
         }

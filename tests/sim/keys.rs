@@ -44,9 +44,13 @@ pub(crate) enum Step {
 
 /// The configuration of the connection IDs of an epoch.
 pub(crate) fn config_of(key: &FleetKey) -> CidConfig {
-    let id = key.epoch().0 % (u32::from(ConfigId::MAX) + 1);
-    let id = ConfigId::new(id as u8).unwrap();
+    let id = config_id_of(key.epoch());
     CidConfig::new(id, 4, 12, FirstOctet::Random, Some(&key.cid_key(id))).unwrap()
+}
+
+pub(crate) fn config_id_of(epoch: Epoch) -> ConfigId {
+    let id = epoch.0 % (u32::from(ConfigId::MAX) + 1);
+    ConfigId::new(id as u8).unwrap()
 }
 
 /// The configurations of all epochs in force.

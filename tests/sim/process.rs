@@ -26,7 +26,7 @@ use crate::clock::WallClock;
 use crate::defect::Defect;
 use crate::endpoint::{Received, Sent};
 use crate::issuer::CID_LEN;
-use crate::keys::{ResetSigner, Resets, config_of, configs_of};
+use crate::keys::{ResetSigner, Resets, config_id_of, config_of, configs_of};
 use crate::tls::SharedKeys;
 use crate::trace::Trace;
 use crate::worker::{Settings, Worker};
@@ -282,8 +282,7 @@ impl Process {
 
     /// Steers by the view of now, and mints under the epoch of now.
     fn follow(&mut self) {
-        let minting = self.membership.minting();
-        let minting = config_of(self.keyring.get(minting).expect("it is in the keyring")).id();
+        let minting = config_id_of(self.membership.minting());
         for worker in &self.workers {
             worker.issuer.rotate(self.steer.configs(), minting);
         }
