@@ -11,6 +11,7 @@ use quinn_proto::{
 use wayhold::link::Random;
 
 use crate::app::{Asking, Request};
+use crate::clock::beginning;
 use crate::endpoint::{Endpoint, Output, Received};
 use crate::keys::ResetSigner;
 use crate::process::SERVICE;
@@ -32,6 +33,7 @@ pub(crate) struct Client {
     pub(crate) complete: u32,
     config: ClientConfig,
     until: Instant,
+    most_thinking: Duration,
     number: u64,
     fetches: u64,
     counted: u32,
@@ -70,6 +72,7 @@ impl Client {
             complete: 0,
             config,
             until,
+            most_thinking: until.duration_since(beginning()) / FETCHES,
             number,
             fetches: 0,
             counted: 0,
@@ -225,7 +228,7 @@ impl Client {
         self.counted = complete;
         if idle && !self.thinking {
             self.thinking = true;
-            let think = self.random.up_to(MOST_THINKING);
+            let think = self.random.up_to(self.most_thinking);
             wishes.think = Some(think.min(self.until.saturating_duration_since(now)));
         }
         wishes
@@ -292,5 +295,6 @@ fn draw(random: &mut Random, len: usize) -> ConnectionId {
 
 /// A client that sends nothing is not seen to move.
 const KEEP_ALIVE: Duration = Duration::from_millis(500);
-const MOST_THINKING: Duration = Duration::from_millis(600);
+/// In a world of any length, about twice as many are made.
+const FETCHES: u32 = 16;
 const RECONNECT_AFTER: Duration = Duration::from_millis(20);

@@ -93,4 +93,7 @@ impl ConnectionIdGenerator for Issuer {
 }
 
 pub(crate) const CID_LEN: usize = 17;
-pub(crate) const CID_LIFETIME: Duration = Duration::from_millis(1500);
+/// Longer than the idle timeout: quinn-proto 0.11.19 repeats a lost `NEW_CONNECTION_ID` frame with a Retire Prior
+/// To beyond its own sequence number if the connection ID in it has expired meanwhile, and the client ends
+/// the connection (RFC 9000, section 19.15).
+pub(crate) const CID_LIFETIME: Duration = Duration::from_millis(8500);

@@ -122,7 +122,7 @@ impl Plan {
             let at = ms(1200 + 4200 * number as u64) + random.up_to(ms(500));
             let fault = self.large(random);
             if matches!(fault, Fault::Rotate) {
-                self.end = self.end.max(at + ms(12_000));
+                self.end = self.end.max(at + ROTATION);
             }
             self.end = self.end.max(at + ms(4500));
             self.faults.push((at, fault));
@@ -221,6 +221,9 @@ fn weather(random: &mut Random, delay_ms: std::ops::Range<u64>) -> Profile {
     profile.lateness = random.up_to(ms(15));
     profile
 }
+
+/// Until a rotation is over and what the key before made has been read for a while by the next alone.
+const ROTATION: Duration = Duration::from_secs(29);
 
 pub(crate) fn below(random: &mut Random, end: usize) -> usize {
     random.below(end as u64) as usize

@@ -159,7 +159,8 @@ impl World {
 
     /// Lets what is left end: nothing may stay behind.
     fn end(&mut self) -> Result<(), String> {
-        let last = self.now + crate::worker::IDLE_TIMEOUT + ms(4000);
+        // What a node sends of its own may make it wait for as long again.
+        let last = self.now + 2 * crate::worker::IDLE_TIMEOUT + ms(4000);
         while let Some(Reverse((at, _, event))) = self.queue.pop() {
             if at > last {
                 break;
