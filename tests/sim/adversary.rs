@@ -17,6 +17,8 @@ use crate::world::World;
 #[derive(Debug, Default)]
 pub(crate) struct Adversary {
     datagrams: VecDeque<Received>,
+    /// Datagrams of connections whose process is gone.
+    of_gone: Vec<Received>,
     tunnelled: VecDeque<(usize, Vec<u8>)>,
     spoofing: Vec<usize>,
     strangers: u16,
@@ -80,8 +82,10 @@ impl World {
         }
         let from = self.adversary.stranger();
         for _ in 0..4 {
-            let at = below(&mut self.random, self.adversary.datagrams.len());
-            let original = self.adversary.datagrams[at].bytes.clone();
+            let seen = self.adversary.datagrams.iter().chain(&self.adversary.of_gone);
+            let seen: Vec<_> = seen.collect();
+            let at = below(&mut self.random, seen.len());
+            let original = seen[at].bytes.clone();
             for bytes in mutations(&mut self.random, &original) {
                 self.from_stranger(site, from, bytes);
             }
@@ -97,20 +101,23 @@ impl World {
         }
     }
 
+    /// Keeps some of what was sent to processes that have just died.
+    pub(crate) fn remember_the_dead(&mut self) {
+        let cid = |received: &&Received| received.bytes[1..=CID_LEN].to_vec();
+        let seen = self.adversary.datagrams.iter();
+        let of_gone = seen.filter(|received| self.checker.is_of_gone(&cid(received)));
+        let of_gone: Vec<_> = of_gone.take(SEEN).cloned().collect();
+        self.adversary.of_gone = of_gone;
+    }
+
     /// More packets under connection IDs of processes that are gone than are answered in a second.
     pub(crate) fn flood_resets(&mut self, site: usize) {
-        let seen = &self.adversary.datagrams;
-        let cid = |received: &Received| received.bytes[1..=CID_LEN].to_vec();
-        let of_gone = seen.iter().map(cid).find(|cid| self.checker.is_of_gone(cid));
-        let Some(cid) = of_gone else {
+        let Some(original) = self.adversary.of_gone.first().cloned() else {
             return;
         };
         let from = self.adversary.stranger();
         for _ in 0..1200 {
-            let mut bytes = vec![0x40];
-            bytes.extend_from_slice(&cid);
-            bytes.resize(40, 0);
-            self.from_stranger(site, from, bytes);
+            self.from_stranger(site, from, original.bytes[..=CID_LEN + 12].to_vec());
         }
     }
 

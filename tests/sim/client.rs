@@ -31,6 +31,8 @@ pub(crate) struct Client {
     pub(crate) done: bool,
     /// How many fetches it completed.
     pub(crate) complete: u32,
+    /// Datagrams that it had sent when its first fetch was complete.
+    pub(crate) first_took: Option<u32>,
     config: ClientConfig,
     until: Instant,
     most_thinking: Duration,
@@ -70,6 +72,7 @@ impl Client {
             connecting_since: None,
             done: false,
             complete: 0,
+            first_took: None,
             config,
             until,
             most_thinking: until.duration_since(beginning()) / FETCHES,
@@ -226,6 +229,9 @@ impl Client {
         let (complete, idle) = (app.complete, app.connected && app.open() == 0);
         self.complete += complete - self.counted;
         self.counted = complete;
+        if complete > 0 {
+            self.first_took.get_or_insert(self.sent);
+        }
         if idle && !self.thinking {
             self.thinking = true;
             let think = self.random.up_to(self.most_thinking);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wayhold::steer::Intake;
 
-use crate::client::{Client, Wishes};
+use crate::client::Wishes;
 use crate::issuer::CID_LIFETIME;
 use crate::keys::{Step, keyring};
 use crate::plan::{Fault, Toggle, below, ms};
@@ -17,6 +17,8 @@ use crate::world::{Event, World, node, roster};
 /// What follows from a fault later.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Then {
+    /// A fault that could not happen yet.
+    Strike(Fault),
     /// Routes no longer lead to a node.
     Withdraw(usize),
     /// Routes lead to a node.
@@ -56,19 +58,9 @@ impl World {
         match fault {
             Fault::Flip { client, node } => self.routes[client] = node,
             Fault::Scatter { client, on } => self.scattered[client] = on == Toggle::On,
-            Fault::Rebind { client } => self.move_client(client, |client, _, _| {
-                client.rebind();
-                Wishes::default()
-            }),
-            Fault::Migrate { client, network } => {
-                self.move_client(client, |client, now, out| client.migrate(now, network, out));
-            }
-            Fault::UpdateAndMigrate { client, network } => {
-                self.move_client(client, |client, now, out| {
-                    client.update_keys();
-                    client.migrate(now, network, out)
-                });
-            }
+            Fault::Rebind { client }
+            | Fault::Migrate { client, .. }
+            | Fault::UpdateAndMigrate { client, .. } => self.move_client(client, fault),
             Fault::Spoof { client } => {
                 self.adversary.aim(client);
                 let site = below(&mut self.random, self.sites.len());
@@ -106,6 +98,7 @@ impl World {
     /// Does what follows from something that was done.
     pub(crate) fn then(&mut self, then: Then) {
         match then {
+            Then::Strike(fault) => self.strike(fault),
             Then::Withdraw(site) => {
                 let others = self.sites.iter().filter(|site| site.announced).count() > 1;
                 self.sites[site].announced &= !others;
@@ -157,19 +150,26 @@ impl World {
         self.random.up_to(most)
     }
 
-    fn move_client(
-        &mut self,
-        client: usize,
-        act: impl FnOnce(
-            &mut Client,
-            std::time::Instant,
-            &mut crate::endpoint::Output<crate::app::Asking>,
-        ) -> Wishes,
-    ) {
-        // A NAT that rebinds inside a handshake ends it: only confirmed connections may move.
-        if self.clients[client].is_confirmed() {
-            self.client(client, act);
+    /// A NAT that rebinds inside a handshake ends it, so only confirmed connections move.
+    fn move_client(&mut self, number: usize, fault: Fault) {
+        if !self.clients[number].is_confirmed() {
+            if !self.clients[number].done {
+                self.later(ms(200), Then::Strike(fault));
+            }
+            return;
         }
+        self.checker.count("move");
+        self.client(number, |client, now, out| match fault {
+            Fault::Migrate { network, .. } => client.migrate(now, network, out),
+            Fault::UpdateAndMigrate { network, .. } => {
+                client.update_keys();
+                client.migrate(now, network, out)
+            }
+            _ => {
+                client.rebind();
+                Wishes::default()
+            }
+        });
     }
 
     /// Whether a site may be taken out of service: it is, with two others that stay.
@@ -183,6 +183,7 @@ impl World {
         if !self.is_dispensable(site) {
             return;
         }
+        self.checker.count("drain");
         self.sites[site].busy = true;
         self.set_intake(site, Intake::HandOver);
         let withdraw = self.within(ms(500));
@@ -203,6 +204,7 @@ impl World {
         if !self.is_dispensable(site) {
             return;
         }
+        self.checker.count("leave");
         self.sites[site].busy = true;
         self.set_intake(site, Intake::HandOver);
         self.later(ms(300), Then::Withdraw(site));
@@ -218,6 +220,7 @@ impl World {
             };
             return self.later(ms(200), next);
         }
+        self.checker.count("left");
         for at in (0..self.sites.len()).filter(|at| *at != site) {
             let after = self.within(ms(400));
             self.later(after, Then::Forget { at, gone: site });
@@ -231,6 +234,7 @@ impl World {
         if number > self.plan.nodes {
             return;
         }
+        self.checker.count("join");
         let keyring = self.sites[0].keyring.clone();
         self.sites.push(Site::new(node(number), roster(0..=number), keyring));
         self.start_process(number);
@@ -254,6 +258,7 @@ impl World {
         if self.sites[site].busy {
             return;
         }
+        self.checker.count("upgrade");
         self.start_process(site);
         if let Some(process) = self.sites[site].process(before) {
             process.going_away.store(true, Ordering::Relaxed);
@@ -266,6 +271,7 @@ impl World {
         match open {
             None => {}
             Some(0) => {
+                self.checker.count("upgrade ended");
                 self.sites[site].processes.retain(|other| other.id != process);
                 self.checker.stopped(process);
                 self.sites[site].introduce();
@@ -278,9 +284,11 @@ impl World {
         if !self.is_dispensable(site) {
             return;
         }
+        self.checker.count("crash");
         self.sites[site].busy = true;
         self.last_kill = Some(self.now);
         self.stop(site);
+        self.remember_the_dead();
         let withdraw = ms(100) + self.within(ms(500));
         self.later(withdraw, Then::Withdraw(site));
         if let Some(back_after) = back_after {
@@ -305,6 +313,7 @@ impl World {
                 }
             }
         }
+        self.checker.count("cut");
         self.later(time, Then::Heal);
     }
 
@@ -313,6 +322,7 @@ impl World {
         if self.sites.iter().any(|site| site.keyring.epochs().lowest != site.keyring.epochs().highest) {
             return;
         }
+        self.checker.count("rotation");
         for site in 0..self.sites.len() {
             let known = self.within(ms(400));
             self.later(known, Then::Keys(site, epoch, Step::Distributed));

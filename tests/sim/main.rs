@@ -24,6 +24,7 @@ mod pattern;
 mod plan;
 mod process;
 mod site;
+mod sweep;
 mod tls;
 mod trace;
 mod worker;
@@ -110,6 +111,7 @@ fn every_seed_holds_every_invariant() {
     }
     let seeds = number_from("WAYHOLD_SIM_SEEDS").unwrap_or(SEEDS);
     let counts = run_all(seeds);
+    println!("{seeds} seeds: {counts:#?}");
     let mut expected: Vec<_> = DropReason::ALL.map(DropReason::name).to_vec();
     expected.extend(["Local", "Accept", "Sibling", "Forward", "Reset", "Negotiate"]);
     let missing = expected.into_iter().filter(|what| !counts.contains_key(*what));
