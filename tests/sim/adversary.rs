@@ -59,7 +59,7 @@ impl World {
     /// A packet arrives before its original, with an address that is not its sender's.
     pub(crate) fn spoof(&mut self, site: usize, original: &Received) {
         let from = self.adversary.stranger();
-        self.from_stranger(site, from, original.bytes.clone());
+        self.send_as(site, from, original.bytes.clone());
     }
 
     /// Someone opens a connection with an address that is not theirs.
@@ -70,7 +70,7 @@ impl World {
         drop(client.go_on(self.now, &mut out));
         let from = self.adversary.stranger();
         for sent in out.sent {
-            self.from_stranger(site, from, sent.bytes);
+            self.send_as(site, from, sent.bytes);
         }
     }
 
@@ -82,12 +82,16 @@ impl World {
         }
         let from = self.adversary.stranger();
         for _ in 0..4 {
-            let seen = self.adversary.datagrams.iter().chain(&self.adversary.of_gone);
+            let seen = self
+                .adversary
+                .datagrams
+                .iter()
+                .chain(&self.adversary.of_gone);
             let seen: Vec<_> = seen.collect();
             let at = below(&mut self.random, seen.len());
             let original = seen[at].bytes.clone();
             for bytes in mutations(&mut self.random, &original) {
-                self.from_stranger(site, from, bytes);
+                self.send_as(site, from, bytes);
             }
         }
     }
@@ -117,7 +121,7 @@ impl World {
         };
         let from = self.adversary.stranger();
         for _ in 0..1200 {
-            self.from_stranger(site, from, original.bytes[..=CID_LEN + 12].to_vec());
+            self.send_as(site, from, original.bytes[..=CID_LEN + 12].to_vec());
         }
     }
 
@@ -126,11 +130,11 @@ impl World {
         let from = self.adversary.stranger();
         for _ in 0..110 {
             let bytes = long(&mut self.random, Form::INITIAL, &[7; 4], 1200);
-            self.from_stranger(site, from, bytes);
+            self.send_as(site, from, bytes);
         }
     }
 
-    fn from_stranger(&mut self, site: usize, from: SocketAddr, bytes: Vec<u8>) {
+    fn send_as(&mut self, site: usize, from: SocketAddr, bytes: Vec<u8>) {
         self.checker.stranger_sent(from, bytes.len());
         let received = Received {
             from,

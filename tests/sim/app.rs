@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use quinn_proto::{Connection, ConnectionError, Dir, Event, ReadError, StreamEvent, StreamId, WriteError};
+use quinn_proto::{
+    Connection, ConnectionError, Dir, Event, ReadError, StreamEvent, StreamId, WriteError,
+};
 
 use crate::pattern::Pattern;
 
@@ -66,7 +68,9 @@ impl Request {
     const LEN: u64 = 24;
 
     fn to_bytes(self) -> Vec<u8> {
-        [self.tag, self.up, self.down].map(u64::to_be_bytes).concat()
+        [self.tag, self.up, self.down]
+            .map(u64::to_be_bytes)
+            .concat()
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -84,7 +88,9 @@ impl Request {
             Ok(offset) if (offset as u64) < Self::LEN => self.to_bytes()[offset..].to_vec(),
             _ => {
                 let at = offset - Self::LEN;
-                Pattern::up(self.tag).bytes(at, chunk(self.up - at)).to_vec()
+                Pattern::up(self.tag)
+                    .bytes(at, chunk(self.up - at))
+                    .to_vec()
             }
         }
     }
@@ -126,7 +132,9 @@ impl Serving {
         while exchange.sent < total {
             let bytes = match exchange.sent.checked_sub(FLAG_LEN) {
                 None => vec![u8::from(self.going_away.load(Ordering::Relaxed))],
-                Some(at) => Pattern::down(request.tag).bytes(at, chunk(request.down - at)).to_vec(),
+                Some(at) => Pattern::down(request.tag)
+                    .bytes(at, chunk(request.down - at))
+                    .to_vec(),
             };
             match connection.send_stream(id).write(&bytes) {
                 Ok(written) => exchange.sent += written as u64,
@@ -215,7 +223,7 @@ impl Asking {
                 Ok(written) => fetch.sent += written as u64,
                 Err(WriteError::Blocked) => return,
                 Err(error) => {
-                    self.fault.get_or_insert(format!("writing: {error}"));
+                    self.fault = Some(format!("writing: {error}"));
                     return;
                 }
             }

@@ -40,6 +40,15 @@ pub(crate) struct Checker {
 /// How often what happened.
 pub(crate) type Counts = BTreeMap<String, u64>;
 
+/// What a process decided about a datagram, and by which view.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decision<'a> {
+    pub(crate) by: ProcessId,
+    pub(crate) inbound: Inbound<'a>,
+    pub(crate) verdict: Verdict,
+    pub(crate) view: &'a View,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Issue {
     place: Place,
@@ -113,6 +122,13 @@ impl Checker {
         issue.is_some_and(|issue| !self.alive.contains(&issue.place.0))
     }
 
+    /// Who issued a connection ID.
+    pub(crate) fn place_of(&self, cid: &[u8]) -> Option<Place> {
+        self.issued
+            .get(&ConnectionId::new(cid))
+            .map(|issue| issue.place)
+    }
+
     /// A client's connection is over although it wanted it.
     pub(crate) fn lost(&mut self, client: usize, reason: &ConnectionError, excused: bool) {
         let cid = self.current[client];
@@ -121,27 +137,28 @@ impl Checker {
         let freed = cid.is_some_and(|cid| self.freed.contains(&cid));
         self.count("connection lost");
         if !(gone || freed || excused) {
-            self.fail(format!("client {client} lost its connection at {owner:?}: {reason}"));
+            self.fail(format!(
+                "client {client} lost its connection at {owner:?}: {reason}"
+            ));
         }
     }
 
     /// A process decided about a datagram.
-    pub(crate) fn verdict(
-        &mut self,
-        now: Instant,
-        by: ProcessId,
-        inbound: &Inbound<'_>,
-        verdict: &Verdict,
-        view: &View,
-    ) {
-        self.count(&match verdict {
-            Verdict::Drop(reason) => reason.name().to_owned(),
-            Verdict::Local(_) => "Local".to_owned(),
-            Verdict::Accept(_) => "Accept".to_owned(),
-            Verdict::Sibling(_) => "Sibling".to_owned(),
-            Verdict::Forward(_) => "Forward".to_owned(),
-            Verdict::Reset => "Reset".to_owned(),
-            Verdict::Negotiate => "Negotiate".to_owned(),
+    pub(crate) fn decided(&mut self, now: Instant, decision: &Decision<'_>) {
+        let Decision {
+            by,
+            inbound,
+            verdict,
+            ..
+        } = decision;
+        self.count(match verdict {
+            Verdict::Drop(reason) => reason.name(),
+            Verdict::Local(_) => "Local",
+            Verdict::Accept(_) => "Accept",
+            Verdict::Sibling(_) => "Sibling",
+            Verdict::Forward(_) => "Forward",
+            Verdict::Reset => "Reset",
+            Verdict::Negotiate => "Negotiate",
         });
         let again = match inbound.arrival {
             Arrival::Direct => false,
@@ -151,15 +168,17 @@ impl Checker {
         if again {
             self.fail(format!("{by:?} passes on what was passed on: {verdict:?}"));
         }
-        self.leads_to_its_issuer(by, inbound.datagram, verdict);
-        self.stays_with_its_first(now, by, inbound, verdict, view);
+        self.leads_to_its_issuer(decision);
+        self.stays_with_its_first(now, decision);
     }
 
     /// A table has so many entries; each first packet makes at most one.
     pub(crate) fn table(&mut self, by: ProcessId, early: usize) {
         let firsts = self.counts.get("first packets").copied().unwrap_or(0);
         if early > EarlyTable::CAPACITY || early as u64 > firsts {
-            self.fail(format!("{by:?} keeps {early} flows of {firsts} first packets"));
+            self.fail(format!(
+                "{by:?} keeps {early} flows of {firsts} first packets"
+            ));
         }
     }
 
@@ -168,7 +187,9 @@ impl Checker {
         self.count("reset sent");
         if packet.len() >= trigger.len() || packet.len() < 21 {
             let lens = (packet.len(), trigger.len());
-            self.fail(format!("{by:?} answers with a reset of the lengths {lens:?}"));
+            self.fail(format!(
+                "{by:?} answers with a reset of the lengths {lens:?}"
+            ));
         }
         let Some(cid) = short_cid(trigger) else {
             return;
@@ -209,7 +230,9 @@ impl Checker {
         let [lane, ..] = counter.to_be_bytes();
         let last = self.counters.insert((boot, lane), counter);
         if last.is_some_and(|last| last >= counter) {
-            self.fail(format!("the counter {counter} is used again under one boot ID"));
+            self.fail(format!(
+                "the counter {counter} is used again under one boot ID"
+            ));
         }
     }
 
@@ -247,65 +270,65 @@ impl Checker {
         }
     }
 
-    fn leads_to_its_issuer(&mut self, by: ProcessId, datagram: &[u8], verdict: &Verdict) {
-        let Some(issue) = destination(datagram).and_then(|cid| self.issued.get(&cid)) else {
+    fn leads_to_its_issuer(&mut self, decision: &Decision<'_>) {
+        let Decision { by, verdict, .. } = *decision;
+        let cid = destination(decision.inbound.datagram);
+        let Some(issue) = cid.and_then(|cid| self.issued.get(&cid)) else {
             return;
         };
-        let (owner, worker) = issue.place;
+        let place = issue.place;
+        let (owner, worker) = place;
         let right = match verdict {
             Verdict::Local(slot) => (by, slot.0) == (owner, worker),
-            Verdict::Sibling(instance) => (by.node, *instance) == (owner.node, owner.instance),
-            Verdict::Forward(node) => *node == owner.node || !self.alive.contains(&owner),
+            Verdict::Sibling(instance) => (by.node, instance) == (owner.node, owner.instance),
+            Verdict::Forward(node) => node == owner.node || !self.alive.contains(&owner),
             Verdict::Accept(_) => by != owner,
             _ => true,
         };
         if !right {
-            let place = issue.place;
             self.fail(format!("{by:?} says {verdict:?} of what {place:?} issued"));
         }
     }
 
     /// First packets of one flow go where the first of them went, as long as that lives.
-    fn stays_with_its_first(
-        &mut self,
-        now: Instant,
-        by: ProcessId,
-        inbound: &Inbound<'_>,
-        verdict: &Verdict,
-        view: &View,
-    ) {
+    fn stays_with_its_first(&mut self, now: Instant, decision: &Decision<'_>) {
+        let Decision {
+            by,
+            inbound,
+            verdict,
+            view,
+        } = *decision;
         let Ok(Datagram::Long(header)) = Datagram::parse(inbound.datagram) else {
             return;
         };
         let decided = matches!(verdict, Verdict::Accept(_) | Verdict::Forward(_));
-        let chosen = ConnectionId::new(header.destination.get(..20).unwrap_or(header.destination));
         if header.kind != LongKind::Initial || !decided {
             return;
         }
         self.count("first packets");
-        if self.issued.contains_key(&chosen) {
+        if self
+            .issued
+            .contains_key(&ConnectionId::new(header.destination))
+        {
             return;
         }
         let key = (by, inbound.source, header.destination.to_vec());
         let before = self.early.get(&key).copied();
-        match before {
-            Some((first, at)) if now < at + EarlyTable::LIFETIME && first != *verdict => {
-                let reachable = match first {
-                    Verdict::Forward(node) => {
-                        view.is_live(node) && inbound.arrival == Arrival::Direct
-                    }
-                    _ => true,
-                };
-                if reachable {
-                    self.fail(format!("{by:?} turns from {first:?} to {verdict:?} in a flow"));
-                }
-                self.early.insert(key, (*verdict, now));
+        let before = before.filter(|(_, at)| now < *at + EarlyTable::LIFETIME);
+        let left = match before {
+            Some((first, _)) if first == verdict => return,
+            Some((Verdict::Forward(node), _)) => {
+                inbound.arrival != Arrival::Direct || !view.is_live(node)
             }
-            Some((_, at)) if now < at + EarlyTable::LIFETIME => {}
-            _ => {
-                self.early.insert(key, (*verdict, now));
-            }
+            Some(_) => false,
+            None => true,
+        };
+        if !left {
+            self.fail(format!(
+                "{by:?} turns from {before:?} to {verdict:?} in a flow"
+            ));
         }
+        self.early.insert(key, (verdict, now));
     }
 }
 
@@ -313,15 +336,21 @@ impl Checker {
 /// alone.
 fn token_of(cid: &ConnectionId) -> [u8; 16] {
     let config = cid[0] >> 5;
-    let key = (0..7).map(fleet_key).find(|key| config_of(key).id().get() == config);
+    let key = (0..7)
+        .map(fleet_key)
+        .find(|key| config_of(key).id().get() == config);
     let key = key.expect("a world has fewer epochs than there are config IDs");
     let decoded = config_of(&key).decode(cid).expect("a worker issued it");
-    key.reset_key(decoded.config_id, &decoded.server_id).token(cid)
+    key.reset_key(decoded.config_id, &decoded.server_id)
+        .token(cid)
 }
 
 fn destination(datagram: &[u8]) -> Option<ConnectionId> {
     match Datagram::parse(datagram) {
-        Ok(Datagram::Long(header)) => Some(ConnectionId::new(header.destination.get(..20).unwrap_or(header.destination))),
+        Ok(Datagram::Long(header)) if header.destination.len() == CID_LEN => {
+            Some(ConnectionId::new(header.destination))
+        }
+        Ok(Datagram::Long(_)) => None,
         _ => short_cid(datagram),
     }
 }

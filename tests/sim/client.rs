@@ -1,5 +1,6 @@
 //! A client that fetches one thing after the other, wherever its address and the route go.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::endpoint::{Endpoint, Output, Received};
 use crate::keys::ResetSigner;
 use crate::process::SERVICE;
 use crate::tls::{self, Hello, SERVER_NAME};
-use crate::worker::IDLE_TIMEOUT;
+use crate::worker::{IDLE_TIMEOUT, Place};
 
 /// One client with at most one connection that it uses.
 pub(crate) struct Client {
@@ -33,6 +34,8 @@ pub(crate) struct Client {
     pub(crate) complete: u32,
     /// Datagrams that it had sent when its first fetch was complete.
     pub(crate) first_took: Option<u32>,
+    /// Who answered first, for each of its connection IDs.
+    followed: BTreeMap<Vec<u8>, Place>,
     config: ClientConfig,
     until: Instant,
     most_thinking: Duration,
@@ -73,6 +76,7 @@ impl Client {
             done: false,
             complete: 0,
             first_took: None,
+            followed: BTreeMap::new(),
             config,
             until,
             most_thinking: until.duration_since(beginning()) / FETCHES,
@@ -95,13 +99,18 @@ impl Client {
         self.settle(now, out)
     }
 
+    /// Whether a packet that `place` answered belongs to the connection that the client made of the first
+    /// answer under its connection ID `own`.
+    ///
+    /// A client discards what another node answers to a `ClientHello` of which both got a part (RFC 9000,
+    /// section 7.2). quinn-proto 0.11.19 does so only after it has taken the packet's number for received,
+    /// and then acknowledges packets of the right node that it never saw.
+    pub(crate) fn follows(&mut self, own: &[u8], place: Place) -> bool {
+        *self.followed.entry(own.to_vec()).or_insert(place) == place
+    }
+
     /// Wakes a connection.
-    pub(crate) fn wake(
-        &mut self,
-        now: Instant,
-        handle: usize,
-        out: &mut Output<Asking>,
-    ) -> Wishes {
+    pub(crate) fn wake(&mut self, now: Instant, handle: usize, out: &mut Output<Asking>) -> Wishes {
         self.endpoint.wake(now, handle, out);
         self.settle(now, out)
     }
@@ -143,11 +152,17 @@ impl Client {
     /// Gets another port from its NAT, and hears of it by nothing.
     pub(crate) fn rebind(&mut self) {
         let port = self.address.port();
-        self.address.set_port(if port == u16::MAX { 1024 } else { port + 1 });
+        self.address
+            .set_port(if port == u16::MAX { 1024 } else { port + 1 });
     }
 
     /// Moves to another network, and knows it.
-    pub(crate) fn migrate(&mut self, now: Instant, network: u8, out: &mut Output<Asking>) -> Wishes {
+    pub(crate) fn migrate(
+        &mut self,
+        now: Instant,
+        network: u8,
+        out: &mut Output<Asking>,
+    ) -> Wishes {
         let port = self.address.port();
         self.address = address(self.number, network);
         self.address.set_port(port);
@@ -171,7 +186,10 @@ impl Client {
 
     fn connect(&mut self, now: Instant, out: &mut Output<Asking>) {
         let config = self.config.clone();
-        let connecting = self.endpoint.inner.connect(now, config, SERVICE, SERVER_NAME);
+        let connecting = self
+            .endpoint
+            .inner
+            .connect(now, config, SERVICE, SERVER_NAME);
         let connecting = connecting.expect("the name and the address are fine");
         (self.sent, self.counted) = (0, 0);
         self.connecting_since = Some(now);
@@ -183,7 +201,8 @@ impl Client {
         if let Some(handle) = self.current.take()
             && let Some(open) = self.endpoint.connections.get_mut(&handle)
         {
-            open.connection.close(now, VarInt::from_u32(0), bytes::Bytes::new());
+            open.connection
+                .close(now, VarInt::from_u32(0), bytes::Bytes::new());
             self.endpoint.drive(now, handle, out);
         }
     }
@@ -211,8 +230,7 @@ impl Client {
         };
         let ended = out.ended.iter().find(|(ended, _)| *ended == handle);
         let lost = match (ended, self.app(handle)) {
-            (Some((_, app)), _) => app.lost.clone(),
-            (None, Some(app)) => app.lost.clone(),
+            (Some((_, app)), _) | (None, Some(app)) => app.lost.clone(),
             (None, None) => None,
         };
         if lost.is_some() {

@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use quinn_proto::{
-    Connection, ConnectionHandle, DatagramEvent, EcnCodepoint, Incoming, Transmit,
-};
+use quinn_proto::{Connection, ConnectionHandle, DatagramEvent, EcnCodepoint, Incoming, Transmit};
 use wayhold::wire::Ecn;
 
 use crate::app::App;
@@ -75,7 +73,12 @@ impl<A: App> Endpoint<A> {
     }
 
     /// Takes a datagram, and drives the connection that it belongs to.
-    pub(crate) fn receive(&mut self, now: Instant, received: &Received, out: &mut Output<A>) -> Taken {
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        received: &Received,
+        out: &mut Output<A>,
+    ) -> Taken {
         let data = BytesMut::from(&received.bytes[..]);
         let ecn = EcnCodepoint::from_bits(received.ecn.bits());
         let mut buffer = Vec::new();
@@ -91,7 +94,9 @@ impl<A: App> Endpoint<A> {
             }
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let open = self.connections.get_mut(&handle.0);
-                open.expect("the endpoint knows only open ones").connection.handle_event(event);
+                open.expect("the endpoint knows only open ones")
+                    .connection
+                    .handle_event(event);
                 self.drive(now, handle.0, out);
                 Taken::Connection(handle.0)
             }
@@ -182,7 +187,9 @@ impl<A> Default for Output<A> {
 impl<A> Output<A> {
     /// Takes apart what is sent as one batch.
     pub(crate) fn send(&mut self, connection: Option<usize>, transmit: &Transmit, buffer: &[u8]) {
-        let ecn = transmit.ecn.map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8));
+        let ecn = transmit
+            .ecn
+            .map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8));
         let bytes = &buffer[..transmit.size];
         let segment = transmit.segment_size.unwrap_or(bytes.len()).max(1);
         self.sent.extend(bytes.chunks(segment).map(|bytes| Sent {

@@ -3,16 +3,18 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use wayhold::link::Link;
 use wayhold::steer::Intake;
 
 use crate::client::Wishes;
+use crate::event::Event;
 use crate::issuer::CID_LIFETIME;
 use crate::keys::{Step, keyring};
 use crate::plan::{Fault, Toggle, below, ms};
 use crate::process::ProcessId;
 use crate::site::Site;
 use crate::worker::IDLE_TIMEOUT;
-use crate::world::{Event, World, node, roster};
+use crate::world::{World, node, roster};
 
 /// What follows from a fault later.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +105,9 @@ impl World {
                 let others = self.sites.iter().filter(|site| site.announced).count() > 1;
                 self.sites[site].announced &= !others;
             }
-            Then::Announce(site) => self.sites[site].announced = !self.sites[site].processes.is_empty(),
+            Then::Announce(site) => {
+                self.sites[site].announced = !self.sites[site].processes.is_empty();
+            }
             Then::Drain(site) => self.set_intake(site, Intake::HandOver),
             Then::Undrain(site) => {
                 self.set_intake(site, Intake::Open);
@@ -112,7 +116,11 @@ impl World {
             }
             Then::TryLeave(site, tries) => self.try_leave(site, tries),
             Then::Forget { at, gone } => {
-                let known = self.sites[at].roster.members().iter().map(|member| member.node);
+                let known = self.sites[at]
+                    .roster
+                    .members()
+                    .iter()
+                    .map(|member| member.node);
                 let left = (0..self.sites.len()).filter(|other| *other != gone);
                 let known: Vec<_> = known.collect();
                 let left = left.filter(|other| known.contains(&node(*other)));
@@ -131,7 +139,7 @@ impl World {
                 self.later(ms(100), Then::Announce(site));
             }
             Then::TryEnd(site, process) => self.try_end(site, process),
-            Then::Heal => self.relays.values_mut().for_each(|link| link.join()),
+            Then::Heal => self.relays.values_mut().for_each(Link::join),
             Then::Keys(site, epoch, step) => {
                 self.sites[site].keyring = keyring(epoch, step);
                 self.update(site);
@@ -236,7 +244,8 @@ impl World {
         }
         self.checker.count("join");
         let keyring = self.sites[0].keyring.clone();
-        self.sites.push(Site::new(node(number), roster(0..=number), keyring));
+        self.sites
+            .push(Site::new(node(number), roster(0..=number), keyring));
         self.start_process(number);
         let announced = self.within(ms(800));
         self.later(announced, Then::Announce(number));
@@ -267,12 +276,16 @@ impl World {
     }
 
     fn try_end(&mut self, site: usize, process: ProcessId) {
-        let open = self.sites[site].process(process).map(|process| process.connections());
+        let open = self.sites[site]
+            .process(process)
+            .map(|process| process.connections());
         match open {
             None => {}
             Some(0) => {
                 self.checker.count("upgrade ended");
-                self.sites[site].processes.retain(|other| other.id != process);
+                self.sites[site]
+                    .processes
+                    .retain(|other| other.id != process);
                 self.checker.stopped(process);
                 self.sites[site].introduce();
             }
@@ -307,7 +320,10 @@ impl World {
     fn cut(&mut self, pairs: impl IntoIterator<Item = (usize, usize)>, time: Duration) {
         let both = [below(&mut self.random, 3), 0][0] > 0;
         for (one, other) in pairs {
-            for pair in [(one, other), (other, one)].into_iter().take(1 + usize::from(both)) {
+            for pair in [(one, other), (other, one)]
+                .into_iter()
+                .take(1 + usize::from(both))
+            {
                 if let Some(link) = self.relays.get_mut(&pair) {
                     link.cut();
                 }
@@ -319,7 +335,11 @@ impl World {
 
     fn rotate(&mut self) {
         let epoch = self.sites[0].keyring.current().epoch().0;
-        if self.sites.iter().any(|site| site.keyring.epochs().lowest != site.keyring.epochs().highest) {
+        if self
+            .sites
+            .iter()
+            .any(|site| site.keyring.epochs().lowest != site.keyring.epochs().highest)
+        {
             return;
         }
         self.checker.count("rotation");

@@ -29,9 +29,8 @@ impl Hearing {
     /// nobody can believe anything else.
     pub(crate) fn by_majority(&self, now: Instant, node: NodeId) -> bool {
         let others = self.members.iter().filter(|other| **other != node);
-        let hearing = others.filter(|other| {
-            self.steadily(now, **other, node) && self.steadily(now, node, **other)
-        });
+        let hearing = others
+            .filter(|other| self.steadily(now, **other, node) && self.steadily(now, node, **other));
         2 * (1 + hearing.count()) > self.members.len()
     }
 

@@ -48,8 +48,13 @@ impl Issuer {
         let kept = |minter: &Minter| configs.get(minter.config().id()).is_some();
         state.minters.retain(kept);
         for config in configs.iter() {
-            if state.minters.iter().all(|minter| minter.config().id() != config.id()) {
-                let start = u128::from(state.random.next()) << 64 | u128::from(state.random.next());
+            if state
+                .minters
+                .iter()
+                .all(|minter| minter.config().id() != config.id())
+            {
+                let start =
+                    u128::from(state.random.number()) << 64 | u128::from(state.random.number());
                 let minter = Minter::new(config.clone(), state.server_id, state.lane, start)
                     .and_then(|minter| minter.with_worker_hash(state.hash))
                     .unwrap();
@@ -69,7 +74,10 @@ impl ConnectionIdGenerator for Issuer {
     fn generate_cid(&mut self) -> ConnectionId {
         let state = &mut *self.0.lock().unwrap();
         let minting = state.minting;
-        let minter = state.minters.iter_mut().find(|minter| minter.config().id() == minting);
+        let minter = state
+            .minters
+            .iter_mut()
+            .find(|minter| minter.config().id() == minting);
         let random = &mut state.random;
         let cid = minter.unwrap().mint(|bytes| random.fill(bytes)).unwrap();
         let cid = ConnectionId::new(&cid);

@@ -111,7 +111,9 @@ impl HmacKey for ResetSigner {
     }
 
     fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
-        (self.token(data) == signature).then_some(()).ok_or(CryptoError)
+        (self.token(data) == signature)
+            .then_some(())
+            .ok_or(CryptoError)
     }
 }
 
@@ -139,8 +141,14 @@ impl AeadKey for OneToken {
         Ok(())
     }
 
-    fn open<'a>(&self, data: &'a mut [u8], _additional: &[u8]) -> Result<&'a mut [u8], CryptoError> {
+    fn open<'a>(
+        &self,
+        data: &'a mut [u8],
+        _additional: &[u8],
+    ) -> Result<&'a mut [u8], CryptoError> {
         let opened = self.keys.tokens.open(data, &self.random);
-        opened.map(|opened| opened.content).map_err(|_| CryptoError)
+        opened
+            .map(|opened| opened.content)
+            .map_err(|_refused| CryptoError)
     }
 }

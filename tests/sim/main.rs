@@ -16,10 +16,12 @@ mod client;
 mod clock;
 mod defect;
 mod endpoint;
+mod event;
 mod faults;
 mod hearing;
 mod issuer;
 mod keys;
+mod network;
 mod pattern;
 mod plan;
 mod process;
@@ -27,6 +29,7 @@ mod site;
 mod sweep;
 mod tls;
 mod trace;
+mod tunnel;
 mod worker;
 mod world;
 
@@ -88,7 +91,9 @@ fn run_all(seeds: u64) -> Counts {
     });
     let failed = failed.into_inner().unwrap();
     if let Some((seed, failure)) = failed.first() {
-        panic!("seed {seed}: {failure}\nreplay: WAYHOLD_SIM_SEED={seed} cargo test --test sim every_seed");
+        panic!(
+            "seed {seed}: {failure}\nreplay: WAYHOLD_SIM_SEED={seed} cargo test --test sim every_seed"
+        );
     }
     counts.into_inner().unwrap()
 }
@@ -113,11 +118,23 @@ fn every_seed_holds_every_invariant() {
     let counts = run_all(seeds);
     println!("{seeds} seeds: {counts:#?}");
     let mut expected: Vec<_> = DropReason::ALL.map(DropReason::name).to_vec();
-    expected.extend(["Local", "Accept", "Sibling", "Forward", "Reset", "Negotiate"]);
-    let missing = expected.into_iter().filter(|what| !counts.contains_key(*what));
+    expected.extend([
+        "Local",
+        "Accept",
+        "Sibling",
+        "Forward",
+        "Reset",
+        "Negotiate",
+    ]);
+    let missing = expected
+        .into_iter()
+        .filter(|what| !counts.contains_key(*what));
     let missing: Vec<_> = missing.collect();
     let enough = seeds >= SEEDS;
-    assert!(!enough || missing.is_empty(), "never seen: {missing:?} in {counts:#?}");
+    assert!(
+        !enough || missing.is_empty(),
+        "never seen: {missing:?} in {counts:#?}"
+    );
 }
 
 #[test]

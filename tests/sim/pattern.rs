@@ -38,7 +38,9 @@ impl Pattern {
     pub(crate) fn fits(self, offset: u64, bytes: &[u8]) -> bool {
         let parts = bytes.chunks(Self::MOST);
         let offsets = (offset..).step_by(Self::MOST);
-        parts.zip(offsets).all(|(part, at)| self.bytes(at, part.len()) == part)
+        parts
+            .zip(offsets)
+            .all(|(part, at)| self.bytes(at, part.len()) == part)
     }
 }
 

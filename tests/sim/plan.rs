@@ -74,9 +74,16 @@ pub(crate) enum Fault {
     /// A new process takes over the sockets of a node.
     Upgrade { node: usize },
     /// A node dies, and perhaps comes back.
-    Crash { node: usize, back_after: Option<Duration> },
+    Crash {
+        node: usize,
+        back_after: Option<Duration>,
+    },
     /// Two nodes do not hear each other for a while.
-    CutPair { one: usize, other: usize, time: Duration },
+    CutPair {
+        one: usize,
+        other: usize,
+        time: Duration,
+    },
     /// A node hears no other and is heard by none for a while.
     Isolate { node: usize, time: Duration },
     /// The fleet's keys change: distributed, used, and the old ones dropped.
@@ -129,7 +136,7 @@ impl Plan {
         }
         let small = 3 + below(random, 6);
         for _ in 0..small {
-            let at = ms(300) + random.up_to(self.end - ms(1000));
+            let at = ms(300) + random.up_to(self.end.saturating_sub(ms(1000)));
             let fault = self.small(random);
             self.faults.push((at, fault));
         }
@@ -144,7 +151,11 @@ impl Plan {
             0 | 1 => Fault::Flip { client, node },
             2 => Fault::Scatter {
                 client,
-                on: if one_in(random, 3) { Toggle::Off } else { Toggle::On },
+                on: if one_in(random, 3) {
+                    Toggle::Off
+                } else {
+                    Toggle::On
+                },
             },
             3 | 4 => Fault::Rebind { client },
             5 => Fault::Migrate { client, network },

@@ -16,12 +16,9 @@ use wayhold::fleet::{
 use wayhold::link::Random;
 use wayhold::session::SessionKeys;
 use wayhold::steer::{Arrival, EarlyTable, Inbound, Intake, Slot, Slots, Steer, Tables, Verdict};
-use wayhold::wire::{
-    BootId, Datagram, Ecn, Envelope, Heartbeat, Kind, Path, RESET_RANDOM, stateless_reset,
-    version_negotiation,
-};
+use wayhold::wire::{BootId, Datagram, Ecn, RESET_RANDOM, stateless_reset, version_negotiation};
 
-use crate::checker::Checker;
+use crate::checker::{Checker, Decision};
 use crate::clock::WallClock;
 use crate::defect::Defect;
 use crate::endpoint::{Received, Sent};
@@ -58,15 +55,15 @@ pub(crate) struct Process {
     pub(crate) workers: Vec<Worker>,
     pub(crate) going_away: Arc<AtomicBool>,
     keyring: Keyring,
-    membership: Membership,
-    outgoing: BTreeMap<NodeId, Arc<Outgoing>>,
+    pub(crate) membership: Membership,
+    pub(crate) outgoing: BTreeMap<NodeId, Arc<Outgoing>>,
     steer: Steer,
     tables: Tables,
     resets: ResetSigner,
     sessions: SharedKeys,
-    clock: WallClock,
+    pub(crate) clock: WallClock,
     random: Random,
-    defect: Option<Defect>,
+    pub(crate) defect: Option<Defect>,
 }
 
 /// What a process sees of the world while it handles something.
@@ -144,7 +141,7 @@ impl Process {
             membership,
             outgoing: BTreeMap::new(),
             steer: Steer::new(configs_of(start.keyring), view, slots),
-            tables: Tables::new(random.next()),
+            tables: Tables::new(random.number()),
             resets,
             sessions,
             clock: start.clock,
@@ -164,7 +161,9 @@ impl Process {
     pub(crate) fn tick(&mut self, scene: &mut Scene<'_>) {
         let random = &mut self.random;
         let wall = self.clock.since_epoch();
-        let messages = self.membership.tick(scene.now, wall, |bytes| random.fill(bytes));
+        let messages = self
+            .membership
+            .tick(scene.now, wall, |bytes| random.fill(bytes));
         let tunnel = |(peer, bytes)| Action::Tunnel(peer, bytes);
         scene.out.extend(messages.into_iter().map(tunnel));
         self.follow();
@@ -192,13 +191,13 @@ impl Process {
             self.place(),
             received.bytes.len(),
         );
-        scene.checker.verdict(
-            scene.now,
-            self.id,
-            &Inbound { arrival, ..inbound },
-            &verdict,
-            self.steer.view(),
-        );
+        let decision = Decision {
+            by: self.id,
+            inbound: Inbound { arrival, ..inbound },
+            verdict,
+            view: self.steer.view(),
+        };
+        scene.checker.decided(scene.now, &decision);
         scene.checker.table(self.id, self.tables.early.len());
         match verdict {
             Verdict::Local(Slot(worker)) | Verdict::Accept(worker) => {
@@ -215,19 +214,6 @@ impl Process {
     /// Hands a datagram to an endpoint without asking where it belongs: a stray copy must do no harm.
     pub(crate) fn stray(&mut self, scene: &mut Scene<'_>, worker: u16, received: &Received) {
         self.deliver(scene, worker % self.workers.len() as u16, received);
-    }
-
-    /// Takes what arrived at this node's end of the tunnels.
-    pub(crate) fn tunnelled(&mut self, scene: &mut Scene<'_>, bytes: &[u8]) {
-        let outcome = match Kind::of(bytes) {
-            Ok(Kind::Heartbeat) => self.heartbeat(scene, bytes),
-            Ok(Kind::Datagram) => self.envelope(scene, bytes),
-            Err(error) => Err(error.into()),
-        };
-        if let Err(refusal) = outcome {
-            scene.checker.refused(refusal);
-            scene.trace.note(scene.now, "refused", self.place(), bytes.len());
-        }
     }
 
     /// Wakes a connection.
@@ -276,12 +262,12 @@ impl Process {
         self.steer.view().own().server_id()
     }
 
-    fn place(&self) -> u64 {
+    pub(crate) fn place(&self) -> u64 {
         u64::from(self.id.node.get()) << 8 | u64::from(self.id.instance.0)
     }
 
     /// Steers by the view of now, and mints under the epoch of now.
-    fn follow(&mut self) {
+    pub(crate) fn follow(&mut self) {
         let minting = config_id_of(self.membership.minting());
         for worker in &self.workers {
             worker.issuer.rotate(self.steer.configs(), minting);
@@ -299,22 +285,6 @@ impl Process {
 
     fn deliver(&mut self, scene: &mut Scene<'_>, worker: u16, received: &Received) {
         self.workers[usize::from(worker)].receive(scene, (self.id, worker), received);
-    }
-
-    fn forward(&mut self, scene: &mut Scene<'_>, peer: NodeId, received: &Received) {
-        let Some(outgoing) = self.outgoing.get(&peer) else {
-            scene.checker.count("peer_unconfirmed");
-            return;
-        };
-        let path = Path {
-            source: received.from,
-            destination: SERVICE,
-        };
-        let mut envelope = Vec::new();
-        let sealed = outgoing.seal(path, received.ecn, &received.bytes, &mut envelope);
-        sealed.expect("no world lasts 2^56 datagrams");
-        scene.checker.sealed(self.boot, &envelope);
-        scene.out.push(Action::Tunnel(peer, envelope));
     }
 
     fn reset(&mut self, scene: &mut Scene<'_>, received: &Received) {
@@ -342,49 +312,6 @@ impl Process {
         let packet = version_negotiation(&header, random);
         scene.out.push(Action::Answer(answer(received, packet)));
     }
-
-    fn heartbeat(
-        &mut self,
-        scene: &mut Scene<'_>,
-        bytes: &[u8],
-    ) -> Result<(), wayhold::fleet::Refusal> {
-        let wall = self.clock.since_epoch();
-        let reaction = self.membership.on_heartbeat(scene.now, wall, bytes)?;
-        let sender = Heartbeat::parse(bytes)?.heartbeat.sender.node;
-        scene
-            .checker
-            .heard(scene.now, self.id.node, NodeId::from_bytes(sender));
-        if let Some(outgoing) = reaction.confirmed {
-            self.outgoing.insert(reaction.peer, outgoing);
-        }
-        if let Some(answer) = reaction.answer {
-            scene.out.push(Action::Tunnel(reaction.peer, answer));
-        }
-        self.follow();
-        Ok(())
-    }
-
-    fn envelope(
-        &mut self,
-        scene: &mut Scene<'_>,
-        bytes: &[u8],
-    ) -> Result<(), wayhold::fleet::Refusal> {
-        use wayhold::fleet::Refusal;
-        let sealed = Envelope::parse(bytes)?;
-        match self.membership.open(&sealed) {
-            Err(Refusal::Replayed) if self.defect == Some(Defect::NoReplayWindow) => {}
-            outcome => outcome?,
-        }
-        scene.checker.opened(self.id, bytes);
-        let Envelope { path, ecn, .. } = sealed.envelope;
-        let received = Received {
-            from: path.source,
-            ecn,
-            bytes: sealed.payload.to_vec(),
-        };
-        self.arrive(scene, received, Arrival::Tunnel);
-        Ok(())
-    }
 }
 
 fn answer(to: &Received, bytes: Vec<u8>) -> Sent {
@@ -405,7 +332,7 @@ fn without_majority(view: &View) -> View {
         }
         peer
     });
-    View::new(view.own(), peers.collect::<Vec<_>>()).with_siblings(view.siblings().iter().copied())
+    View::new(view.own(), peers).with_siblings(view.siblings().iter().copied())
 }
 
 fn shared_reset_key() -> wayhold::fleet::ResetKey {

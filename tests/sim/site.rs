@@ -60,10 +60,17 @@ impl Site {
 
     /// Tells every process which others run.
     pub(crate) fn introduce(&mut self) {
-        let instances: Vec<_> = self.processes.iter().map(|process| process.id.instance).collect();
+        let instances: Vec<_> = self
+            .processes
+            .iter()
+            .map(|process| process.id.instance)
+            .collect();
         for process in &mut self.processes {
             let own = process.id.instance;
-            let others = instances.iter().copied().filter(|instance| *instance != own);
+            let others = instances
+                .iter()
+                .copied()
+                .filter(|instance| *instance != own);
             process.set_siblings(others);
         }
     }

@@ -17,9 +17,9 @@ use crate::clock::{Noon, WallClock};
 /// How long a client's first flight is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hello {
-    /// Its ClientHello fits into one Initial packet.
+    /// Its `ClientHello` fits into one Initial packet.
     OnePacket,
-    /// Its ClientHello spans two: it has a share of X25519MLKEM768.
+    /// Its `ClientHello` spans two: it has a share of X25519MLKEM768.
     TwoPackets,
 }
 
@@ -65,7 +65,11 @@ impl ProducesTickets for Tickets {
         let mut nonce = [0; TicketKeys::NONCE_LEN];
         self.random.lock().unwrap().fill(&mut nonce);
         let now = self.clock.since_epoch().as_secs();
-        self.keys.lock().unwrap().tickets.seal_at(session, now, nonce)
+        self.keys
+            .lock()
+            .unwrap()
+            .tickets
+            .seal_at(session, now, nonce)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
@@ -115,7 +119,10 @@ fn client_template(
         .with_no_client_auth()
 }
 
-fn server_template(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> ServerConfig {
+fn server_template(
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+) -> ServerConfig {
     let provider = aws_lc_rs::default_provider();
     ServerConfig::builder_with_details(Arc::new(provider), Arc::new(Noon))
         .with_protocol_versions(&[&rustls::version::TLS13])

@@ -82,12 +82,8 @@ impl Worker {
             .rng_seed(Some(seed));
         let generator = issuer.clone();
         config.cid_generator(move || Box::new(generator.clone()));
-        let inner = quinn_proto::Endpoint::new(
-            Arc::new(config),
-            Some(Arc::new(server)),
-            true,
-            None,
-        );
+        let inner =
+            quinn_proto::Endpoint::new(Arc::new(config), Some(Arc::new(server)), true, None);
         Self {
             endpoint: Endpoint::new(inner),
             issuer,
@@ -105,8 +101,8 @@ impl Worker {
             Taken::Answered => {
                 let answers = out.sent.iter().filter(|sent| sent.bytes[0] & 0x80 == 0);
                 for reset in answers {
-                    let checker = &mut scene.checker;
-                    checker.reset(scene.now, place.0, &received.bytes, &reset.bytes);
+                    let (now, by) = (scene.now, place.0);
+                    scene.checker.reset(now, by, &received.bytes, &reset.bytes);
                 }
             }
             Taken::Incoming(incoming) => {

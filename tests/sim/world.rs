@@ -7,19 +7,21 @@ use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use wayhold::fleet::{Keyring, Member, NodeId, Roster};
-use wayhold::link::{Fate, Link, Random};
+use wayhold::link::{Link, Random};
 use wayhold::steer::Arrival;
 use wayhold::wire::BootId;
 
+use crate::adversary::Adversary;
 use crate::checker::Checker;
 use crate::client::{Client, Wishes};
 use crate::clock::{WallClock, beginning};
 use crate::defect::Defect;
-use crate::endpoint::{Output, Received, Sent};
-use crate::adversary::Adversary;
+use crate::endpoint::Output;
+use crate::event::Event;
 use crate::keys::fleet_key;
-use crate::plan::{Plan, below, ms};
-use crate::process::{Action, Process, ProcessId, SERVICE, Scene, Start};
+use crate::network::HOP;
+use crate::plan::{Plan, ms};
+use crate::process::{Action, Process, ProcessId, Scene, Start};
 use crate::site::Site;
 use crate::trace::{Keep, Trace};
 
@@ -41,37 +43,12 @@ pub(crate) struct World {
     pub(crate) last_kill: Option<Instant>,
     clock: WallClock,
     defect: Option<Defect>,
-    uplinks: Vec<Link>,
-    downlinks: Vec<Link>,
+    pub(crate) uplinks: Vec<Link>,
+    pub(crate) downlinks: Vec<Link>,
     pub(crate) relays: BTreeMap<(usize, usize), Link>,
-    homes: BTreeMap<SocketAddr, usize>,
+    pub(crate) homes: BTreeMap<SocketAddr, usize>,
     queue: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     order: u64,
-}
-
-/// Something that happens at a time.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// A datagram reaches a node's service address.
-    Service(usize, Received),
-    /// A packet reaches a node's end of the tunnels.
-    Relay(usize, Vec<u8>),
-    /// A process of a node is handed a datagram by another.
-    Sibling(usize, ProcessId, Received),
-    /// A datagram reaches an address.
-    Client(SocketAddr, Received),
-    /// A connection of a process wakes.
-    Wake(usize, ProcessId, u16, usize),
-    /// A connection of a client wakes.
-    WakeClient(usize, usize),
-    /// A client goes on.
-    GoOn(usize),
-    /// A node sends heartbeats.
-    Tick(usize),
-    /// A fault of the plan.
-    Fault(usize),
-    /// What follows from a fault later.
-    Then(crate::faults::Then),
 }
 
 impl World {
@@ -83,7 +60,7 @@ impl World {
         });
         let clients: Vec<Client> = clients.collect();
         let count = clients.len();
-        let mut link = |profile| Link::new(profile, random.next());
+        let mut link = |profile| Link::new(profile, random.number());
         let uplinks = (0..count).map(|_| link(plan.access)).collect();
         let downlinks = (0..count).map(|_| link(plan.access)).collect();
         let pairs = (0..=plan.nodes).flat_map(|from| (0..=plan.nodes).map(move |to| (from, to)));
@@ -118,7 +95,8 @@ impl World {
         let roster = roster(0..self.plan.nodes);
         for number in 0..self.plan.nodes {
             let keyring = Keyring::new(fleet_key(0));
-            self.sites.push(Site::new(node(number), roster.clone(), keyring));
+            self.sites
+                .push(Site::new(node(number), roster.clone(), keyring));
             self.start_process(number);
             self.sites[number].announced = true;
         }
@@ -193,7 +171,9 @@ impl World {
             Event::Service(site, received) => self.at_service(site, received),
             Event::Relay(site, bytes) => {
                 if let Some(process) = self.reader_of(site) {
-                    self.with(site, process, |process, scene| process.tunnelled(scene, &bytes));
+                    self.with(site, process, |process, scene| {
+                        process.tunnelled(scene, &bytes);
+                    });
                     self.plan_tick(site);
                 }
             }
@@ -221,36 +201,12 @@ impl World {
         }
     }
 
-    fn at_service(&mut self, site: usize, received: Received) {
-        let Some(process) = self.reader_of(site) else {
-            return;
-        };
-        let stray = self.random.happens(self.plan.strays) && received.bytes[0] & 0x80 == 0;
-        let worker = self.random.below(16) as u16;
-        self.with(site, process, |process, scene| {
-            if stray {
-                process.stray(scene, worker, &received);
-            }
-            process.arrive(scene, received, Arrival::Direct);
-        });
-    }
-
-    fn at_client(&mut self, to: SocketAddr, received: &Received) {
-        // What goes to an address that nobody has any more is lost.
-        let Some(client) = self.homes.get(&to).copied() else {
-            return;
-        };
-        let label = "client";
-        self.trace.note(self.now, label, client as u64, received.bytes.len());
-        self.client(client, |client, now, out| client.receive(now, received, out));
-    }
-
-    fn reader_of(&mut self, site: usize) -> Option<ProcessId> {
+    pub(crate) fn reader_of(&mut self, site: usize) -> Option<ProcessId> {
         self.sites[site].reader().map(|process| process.id)
     }
 
     /// Lets a process of a site do something, if it still runs, and what it wants.
-    fn with(
+    pub(crate) fn with(
         &mut self,
         site: usize,
         id: ProcessId,
@@ -277,7 +233,7 @@ impl World {
             Action::Tunnel(peer, bytes) => {
                 if let Some(to) = self.sites.iter().position(|site| site.node == peer) {
                     self.adversary.capture_tunnelled(to, &bytes);
-                    self.relay(site, to, bytes);
+                    self.relay(site, to, &bytes);
                 }
             }
             Action::Sibling(instance, received) => {
@@ -289,38 +245,6 @@ impl World {
             }
             Action::Alarm(worker, handle, at) => {
                 self.at(at, Event::Wake(site, by, worker, handle));
-            }
-        }
-    }
-
-    /// Sends from one node to another.
-    fn relay(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
-        let link = self.relays.get_mut(&(from, to)).expect("all pairs have a link");
-        // The longest of envelopes, and the headers around it.
-        let fate = link.send(self.now, bytes.len() + 28);
-        self.deliver(fate, || Event::Relay(to, bytes.clone()));
-    }
-
-    fn answer(&mut self, sent: Sent) {
-        self.checker.fleet_sent(sent.to, sent.bytes.len());
-        let Some(client) = self.homes.get(&sent.to).copied() else {
-            return;
-        };
-        let fate = self.downlinks[client].send(self.now, sent.bytes.len() + 28);
-        let received = Received {
-            from: SERVICE,
-            ecn: sent.ecn,
-            bytes: sent.bytes,
-        };
-        self.deliver(fate, || Event::Client(sent.to, received.clone()));
-    }
-
-    /// Puts a packet where its fate wants it.
-    fn deliver(&mut self, fate: Fate, event: impl Fn() -> Event) {
-        if let Fate::Arrives { at, again } = fate {
-            self.at(at, event());
-            if let Some(again) = again {
-                self.at(again, event());
             }
         }
     }
@@ -342,7 +266,10 @@ impl World {
             let since = client.connecting_since;
             // Which process held it is not known before it has answered.
             let unknown = self.checker.owner_of(number).is_none();
-            let excused = unknown && self.last_kill.is_some_and(|kill| since.is_none_or(|since| since < kill));
+            let excused = unknown
+                && self
+                    .last_kill
+                    .is_some_and(|kill| since.is_none_or(|since| since < kill));
             self.checker.lost(number, &reason, excused);
         }
         if let Some(fault) = out.fault {
@@ -359,59 +286,6 @@ impl World {
         for sent in out.sent {
             self.client_sends(number, sent);
         }
-    }
-
-    fn client_sends(&mut self, number: usize, sent: Sent) {
-        let client = &mut self.clients[number];
-        let index = client.sent;
-        client.sent += 1;
-        let current = client.current;
-        if current.is_some() && sent.connection == current {
-            self.checker.client_sent(number, &sent.bytes);
-        }
-        let received = Received {
-            from: client.address,
-            ecn: sent.ecn,
-            bytes: sent.bytes,
-        };
-        self.adversary.capture(&received);
-        let site = self.route(number, index);
-        if self.adversary.spoofs(number, &received) {
-            self.spoof(site, &received);
-        }
-        let len = received.bytes.len();
-        self.trace.note(self.now, "sent", number as u64 + 1000 * site as u64, len);
-        let fate = self.uplinks[number].send(self.now, len + 28);
-        self.deliver(fate, || Event::Service(site, received.clone()));
-    }
-
-    /// The node that a client's packet reaches.
-    fn route(&mut self, client: usize, index: u32) -> usize {
-        let planned = if self.clients[client].complete == 0 {
-            let astray = &self.plan.clients[client].astray;
-            astray.iter().find(|astray| (astray.from..astray.from + astray.count).contains(&index))
-        } else {
-            None
-        };
-        let wanted = match planned {
-            Some(astray) => astray.node,
-            None if self.scattered[client] => below(&mut self.random, self.sites.len()),
-            None => self.routes[client],
-        };
-        let count = self.sites.len();
-        let ways = (wanted..wanted + count).map(|site| site % count);
-        let mut announced = ways.filter(|site| self.sites[*site].announced);
-        announced.next().unwrap_or(wanted)
-    }
-
-    /// Sends straight to a node.
-    pub(crate) fn inject(&mut self, site: usize, received: Received) {
-        self.at(self.now + HOP, Event::Service(site, received));
-    }
-
-    /// Sends straight to a node's end of the tunnels.
-    pub(crate) fn inject_tunnelled(&mut self, site: usize, bytes: Vec<u8>) {
-        self.at(self.now + HOP, Event::Relay(site, bytes));
     }
 
     /// Starts a process at a site; it reads the sockets from now on.
@@ -449,7 +323,7 @@ impl World {
         }
         self.sites[site].tick_at = None;
         if let Some(process) = self.reader_of(site) {
-            self.with(site, process, |process, scene| process.tick(scene));
+            self.with(site, process, Process::tick);
             self.plan_tick(site);
         }
     }
@@ -469,8 +343,13 @@ impl World {
 
     /// Tells the checker who the members are.
     pub(crate) fn count_members(&mut self) {
-        let members = self.sites.iter().filter(|site| site.roster.get(site.node).is_some());
-        self.checker.hearing.set_members(members.map(|site| site.node).collect());
+        let members = self
+            .sites
+            .iter()
+            .filter(|site| site.roster.get(site.node).is_some());
+        self.checker
+            .hearing
+            .set_members(members.map(|site| site.node).collect());
     }
 }
 
@@ -488,27 +367,5 @@ pub(crate) fn node(number: usize) -> NodeId {
     NodeId::new(number as u32 + 1).unwrap()
 }
 
-impl PartialEq for Event {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Event {}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// Time and order decide, and no two events have the same order.
-impl Ord for Event {
-    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
-        std::cmp::Ordering::Equal
-    }
-}
-
-const HOP: Duration = Duration::from_micros(50);
 /// Longer than it takes to lose a connection, connect anew and fetch once.
 const PATIENCE: Duration = Duration::from_secs(25);
