@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 
-use super::fleet::{BoundTunnel, Membership, max_udp_payload, random};
+use super::fleet::{Membership, max_udp_payload, random};
 use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
 use super::{Gateway, GatewayError};
@@ -12,8 +12,7 @@ use crate::admin::{Admin, AdminState, Readiness};
 use crate::bridge::{Bridge, Origin};
 use crate::config::{AdminAddress, Config, EarlyData};
 use crate::edge::{
-    AddressTokens, Endpoints, Fault, Identity, SharedSessionKeys, Steering, TlsError,
-    declare_reasons,
+    AddressTokens, Fault, Identity, SharedSessionKeys, Steering, TlsError, declare_reasons,
 };
 use crate::request::{Handler, SharedHandler};
 use crate::steer::Tables;
@@ -112,16 +111,12 @@ impl GatewayBuilder {
 
         let membership = Membership::new(&config)?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
-        let tokens = AddressTokens::new(session_keys.clone(), metrics.clone());
-        let (steer, tokens) = match config.quic.early_data {
-            EarlyData::Off => (membership.steer(), tokens),
-            EarlyData::Owner => (
-                membership
-                    .steer()
-                    .with_owners(session_keys.load().tokens.clone()),
-                tokens.naming(membership.identity.server_id()),
-            ),
-        };
+        let mut tokens = AddressTokens::new(session_keys.clone(), metrics.clone());
+        let mut steer = membership.steer();
+        if config.quic.early_data == EarlyData::Owner {
+            steer = steer.with_owners(session_keys.load().tokens.clone());
+            tokens = tokens.naming(membership.identity.server_id());
+        }
         let steering = Arc::new(Steering::new(
             steer,
             Tables::new(u64::from_be_bytes(random()?)),
@@ -157,14 +152,7 @@ impl GatewayBuilder {
             None => None,
             Some(fleet) => {
                 let tunnel = membership.tunnel(fleet, self.relay, &metrics)?;
-                steering.connect(tunnel.forwarder());
-                let endpoints =
-                    Endpoints::new(membership.slots.hash(), membership.cid.cid_len(), injectors);
-                Some(BoundTunnel {
-                    tunnel,
-                    endpoints,
-                    steering: Arc::clone(&steering),
-                })
+                Some(membership.deliver(tunnel, injectors, &steering))
             }
         };
         let addresses: Vec<_> = listeners.iter().map(Listener::address).collect();

@@ -9,7 +9,7 @@ use super::listener::bind_udp;
 use crate::cid::{CidConfig, ConfigSet, ServerId, WorkerHash};
 use crate::config::{Config, Fleet};
 use crate::control::read_key_file;
-use crate::edge::{Endpoints, Peer, Steering, Tunnel};
+use crate::edge::{Endpoints, Injector, Peer, Steering, Tunnel};
 use crate::fleet::{
     Association, Counters, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, PairKeys, Party,
     PeerView, ResetKeys, View,
@@ -152,6 +152,21 @@ impl Membership {
             )
         });
         Tunnel::new(socket, self.node, peers, metrics.clone()).map_err(bind_error)
+    }
+
+    /// Lets the tunnel and the listeners' endpoints hand datagrams to each other.
+    pub(super) fn deliver(
+        &self,
+        tunnel: Tunnel,
+        injectors: Vec<Injector>,
+        steering: &Arc<Steering>,
+    ) -> BoundTunnel {
+        steering.connect(tunnel.forwarder());
+        BoundTunnel {
+            tunnel,
+            endpoints: Endpoints::new(self.slots.hash(), self.cid.cid_len(), injectors),
+            steering: Arc::clone(steering),
+        }
     }
 }
 
