@@ -6,6 +6,7 @@
 
 mod allowance;
 mod early;
+mod locate;
 mod slots;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::time::Instant;
 
 pub use allowance::{Allowance, Rate};
 pub use early::{EarlyKey, EarlyTable, Place};
+pub use locate::Location;
 pub use slots::{Slot, Slots, TooManySlots};
 
 use crate::cid::{ConfigSet, ServerId};

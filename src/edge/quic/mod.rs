@@ -2,29 +2,33 @@
 //! and the addresses of its clients.
 
 mod address_token;
+mod control;
 mod identity;
 mod paths;
 mod settings;
 pub(super) mod transport;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use quinn::{Endpoint, Incoming, VarInt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use address_token::AddressTokens;
+pub(crate) use control::{QuicChange, QuicControl};
 pub(crate) use identity::Issuer;
 pub(crate) use settings::{EndpointParts, endpoint};
 
 use self::paths::{Paths, SWEEP_INTERVAL, Watched};
+use super::course::{Course, Phase};
 use super::http3::Http3;
+use super::places::{Place, Places};
 use super::socket::SteeredSocket;
-use crate::config::{Limits, Timeouts};
+use crate::config::Limits;
 use crate::fleet::NodeId;
 use crate::request::{ClientFacts, PathFacts, Protocol};
 use crate::telemetry::{Metrics, Reason, Transport};
@@ -34,41 +38,41 @@ use crate::telemetry::{Metrics, Reason, Transport};
 pub(crate) struct QuicEdge {
     endpoint: Endpoint,
     socket: Arc<SteeredSocket>,
-    admission: Admission,
+    issuer: Issuer,
     context: Arc<Context>,
-}
-
-/// Who may connect.
-#[derive(Debug)]
-struct Admission {
-    connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
-    /// The places of `handshakes`.
-    limit: usize,
-    /// From so many handshakes under way on, clients are to prove their address first.
-    retry_from: usize,
-    handshake: Duration,
 }
 
 /// What every connection of the endpoint shares.
 #[derive(Debug)]
 struct Context {
-    http3: Http3,
+    connections: Places,
+    handshakes: Places,
+    terms: ArcSwap<QuicTerms>,
     paths: Paths,
     metrics: Metrics,
     node: NodeId,
     local: SocketAddr,
 }
 
+/// What a connection gets when it is accepted, and keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct QuicTerms {
+    /// Its HTTP/3 layer.
+    pub(crate) http3: Http3,
+    /// From its first packet to a complete handshake.
+    pub(crate) handshake: Duration,
+    /// Whether every address is to be proven first.
+    pub(crate) retry: bool,
+}
+
 /// What a [`QuicEdge`] is made of, beside its endpoint.
 #[derive(Debug)]
 pub(crate) struct QuicParts<'a> {
-    pub(crate) http3: Http3,
+    pub(crate) terms: QuicTerms,
+    pub(crate) issuer: Issuer,
     pub(crate) metrics: Metrics,
     pub(crate) node: NodeId,
     pub(crate) limits: &'a Limits,
-    pub(crate) timeouts: &'a Timeouts,
-    pub(crate) retry: bool,
 }
 
 impl QuicEdge {
@@ -78,45 +82,48 @@ impl QuicEdge {
         socket: Arc<SteeredSocket>,
         parts: QuicParts<'_>,
     ) -> std::io::Result<Self> {
-        let limit = |limit: u32| usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS);
-        let handshakes = limit(parts.limits.handshakes);
         let context = Context {
-            http3: parts.http3,
+            connections: Places::new(parts.limits.connections),
+            handshakes: Places::new(parts.limits.handshakes),
+            terms: ArcSwap::from_pointee(parts.terms),
             paths: Paths::new(parts.metrics.clone()),
             metrics: parts.metrics,
             node: parts.node,
             local: endpoint.local_addr()?,
         };
-        let admission = Admission {
-            connections: Arc::new(Semaphore::new(limit(parts.limits.connections))),
-            handshakes: Arc::new(Semaphore::new(handshakes)),
-            retry_from: if parts.retry { 0 } else { handshakes / 2 + 1 },
-            limit: handshakes,
-            handshake: parts.timeouts.handshake,
-        };
         Ok(Self {
             endpoint,
             socket,
-            admission,
+            issuer: parts.issuer,
             context: Arc::new(context),
         })
     }
 
-    /// Accepts and serves connections. Once `drain` is cancelled, new ones are refused and open ones
-    /// told to finish; returns when the last one did. At `deadline` it closes the connections that
-    /// are left, and gives their number.
-    pub(crate) async fn serve(
-        self,
-        drain: CancellationToken,
-        deadline: CancellationToken,
-    ) -> usize {
+    /// What can be changed of it while it serves.
+    pub(crate) fn control(&self) -> QuicControl {
+        QuicControl {
+            endpoint: self.endpoint.clone(),
+            socket: Arc::clone(&self.socket),
+            issuer: self.issuer.clone(),
+            context: Arc::clone(&self.context),
+        }
+    }
+
+    /// Accepts and serves connections. While the node drains it still takes what reaches it, because
+    /// there is nobody else to take it. From [`Phase::Ending`] on it refuses new ones, and returns
+    /// when the last one has ended; at [`Phase::Over`] it closes those that are left, and gives their
+    /// number.
+    pub(crate) async fn serve(self, course: Course) -> usize {
         let mut connections = JoinSet::new();
+        let mut ending = pin!(course.reached(Phase::Ending));
+        let mut over = pin!(course.reached(Phase::Over));
+        let mut told = false;
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 incoming = self.endpoint.accept() => match incoming {
-                    Some(incoming) => self.admit(incoming, &mut connections, &drain),
+                    Some(incoming) => self.admit(incoming, &mut connections, &course),
                     None => break,
                 },
                 Some(ended) = connections.join_next() => self.context.count(ended),
@@ -124,8 +131,11 @@ impl QuicEdge {
                     self.context.paths.sweep(now());
                     self.socket.count_drops();
                 }
-                () = deadline.cancelled() => break,
-                () = drain.cancelled(), if connections.is_empty() => break,
+                () = &mut over => break,
+                () = &mut ending, if !told => told = true,
+            }
+            if told && connections.is_empty() {
+                break;
             }
         }
         while let Some(ended) = connections.try_join_next() {
@@ -139,32 +149,36 @@ impl QuicEdge {
         left
     }
 
-    fn admit(&self, incoming: Incoming, connections: &mut JoinSet<()>, drain: &CancellationToken) {
-        if drain.is_cancelled() {
-            return self.refuse(incoming, "draining");
+    fn admit(&self, incoming: Incoming, connections: &mut JoinSet<()>, course: &Course) {
+        if course.phase() >= Phase::Ending {
+            return self.refuse(incoming, "ending");
         }
+        let terms = self.context.terms.load_full();
         let unproven = !incoming.remote_address_validated() && incoming.may_retry();
-        if unproven && self.admission.wants_proof() {
+        // Handshakes of forged addresses last until their timeout, and would otherwise take every
+        // place (RFC 9000, section 8.1.2).
+        if unproven && (terms.retry || self.context.handshakes.crowded()) {
             self.context.metrics.retries.inc();
             // Fails only where a Retry may not be sent, which was just asked.
             drop(incoming.retry());
             return;
         }
-        let Ok(connection) = Arc::clone(&self.admission.connections).try_acquire_owned() else {
+        let Some(place) = self.context.connections.take() else {
             return self.refuse(incoming, "connection_limit");
         };
-        let Ok(handshake) = Arc::clone(&self.admission.handshakes).try_acquire_owned() else {
+        let Some(handshake) = self.context.handshakes.take() else {
             return self.refuse(incoming, "handshake_limit");
         };
         let context = Arc::clone(&self.context);
-        let limit = self.admission.handshake;
-        let drain = drain.clone();
+        let course = course.clone();
         connections.spawn(async move {
-            let established = context.establish(incoming, limit, handshake).await;
+            let established = context
+                .establish(incoming, terms.handshake, handshake)
+                .await;
             if let Some(established) = established {
-                context.serve(established, drain).await;
+                context.serve(established, &terms.http3, course).await;
             }
-            drop(connection);
+            drop(place);
         });
     }
 
@@ -178,21 +192,12 @@ impl QuicEdge {
     }
 }
 
-impl Admission {
-    /// Whether an address must be proven by a Retry (RFC 9000, section 8.1.2) before it takes part
-    /// in a handshake. Those of forged addresses last until their timeout, and would otherwise take
-    /// every place.
-    fn wants_proof(&self) -> bool {
-        self.limit - self.handshakes.available_permits() >= self.retry_from
-    }
-}
-
 impl Context {
     async fn establish(
         &self,
         incoming: Incoming,
         limit: Duration,
-        handshake: OwnedSemaphorePermit,
+        handshake: Place,
     ) -> Option<quinn::Connection> {
         let reason = match incoming.accept() {
             Err(_) => "handshake_failed",
@@ -210,7 +215,7 @@ impl Context {
         None
     }
 
-    async fn serve(&self, connection: quinn::Connection, drain: CancellationToken) {
+    async fn serve(&self, connection: quinn::Connection, http3: &Http3, course: Course) {
         let gauge = self
             .metrics
             .connections
@@ -224,8 +229,8 @@ impl Context {
         let watched = self.paths.watch(connection.clone(), facts, now());
         let ip = connection.local_ip().unwrap_or_else(|| self.local.ip());
         let local = SocketAddr::new(ip, self.local.port());
-        self.http3
-            .serve(connection, || self.facts(&watched, local), drain)
+        http3
+            .serve(connection, || self.facts(&watched, local), course)
             .await;
     }
 
