@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use super::operating_keys::OPERATING;
+use super::operating_keys::OPERATING_KEYS;
 use super::schema::{Key, Kind};
 
 /// Every key of the configuration, in the order of docs/config.md.
 pub static KEYS: &[Key] = &JOINED;
 
-const JOINED: [Key; SERVING.len() + OPERATING.len()] = {
-    let mut keys = [SERVING[0]; _];
+const JOINED: [Key; SERVING_KEYS.len() + OPERATING_KEYS.len()] = {
+    let mut keys = [SERVING_KEYS[0]; _];
     let mut index = 0;
     while index < keys.len() {
-        keys[index] = if index < SERVING.len() {
-            SERVING[index]
+        keys[index] = if index < SERVING_KEYS.len() {
+            SERVING_KEYS[index]
         } else {
-            OPERATING[index - SERVING.len()]
+            OPERATING_KEYS[index - SERVING_KEYS.len()]
         };
         index += 1;
     }
@@ -23,7 +23,7 @@ const JOINED: [Key; SERVING.len() + OPERATING.len()] = {
 };
 
 /// What concerns clients, backends and peers.
-const SERVING: &[Key] = &[
+const SERVING_KEYS: &[Key] = &[
     Key {
         path: "state_dir",
         kind: Kind::Directory,
@@ -243,6 +243,15 @@ const SERVING: &[Key] = &[
                   60s beyond that.",
     },
     Key {
+        path: "quic.early_data",
+        kind: Kind::Word(&["off", "owner"]),
+        default: "off",
+        example: "owner",
+        meaning: "Whether a returning client may send requests before the handshake is complete: \
+                  `owner` lets it at the node that made its session, and takes resumption at other \
+                  nodes from QUIC clients for that.",
+    },
+    Key {
         path: "quic.cid_lifetime",
         kind: Kind::Duration(Duration::from_secs(1), DAY),
         default: "300s",
@@ -311,6 +320,14 @@ const SERVING: &[Key] = &[
         default: "4096",
         example: "8192",
         meaning: "Datagrams from peers that wait for the endpoint.",
+    },
+    Key {
+        path: "limits.early_sessions",
+        kind: Kind::Integer(16, 1 << 24),
+        default: "65536",
+        example: "10000",
+        meaning: "Sessions kept under `quic.early_data = \"owner\"`, two for each handshake, for 24 \
+                  hours at most.",
     },
     Key {
         path: "timeouts.handshake",

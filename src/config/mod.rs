@@ -30,6 +30,6 @@ pub use link::LinkMtuError;
 pub use load::load;
 pub use schema::{Key, Kind};
 pub use sections::{
-    Admin, AdminAddress, Cid, Config, Fleet, Hooks, Keepalive, Limits, Listen, Log, LogFormat,
-    Member, Node, Profile, Quic, Route, Shutdown, Timeouts, Upstream, UpstreamProtocol,
+    Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
+    LogFormat, Member, Node, Profile, Quic, Route, Shutdown, Timeouts, Upstream, UpstreamProtocol,
 };

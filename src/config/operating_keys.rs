@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::schema::{Key, Kind};
 
 /// What concerns operators, in the order of docs/config.md.
-pub(super) const OPERATING: &[Key] = &[
+pub(super) const OPERATING_KEYS: &[Key] = &[
     Key {
         path: "admin.listen",
         kind: Kind::AdminAddress,

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::conductor::Conductor;
 use super::console::Operated;
 use super::fleet::{BoundTunnel, Membership, max_udp_payload, random};
-use super::identities::Identities;
+use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
 use super::plan::Plan;
 use super::reload::Reloader;
@@ -16,13 +16,14 @@ use super::shared::{self, Shared};
 use super::{Gateway, GatewayError};
 use crate::admin::{Admin, AdminState};
 use crate::bridge::{Bridge, Origin};
-use crate::config::{AdminAddress, Config, Sources};
+use crate::config::{AdminAddress, Config, EarlyData, Sources};
 use crate::edge::{
-    Endpoints, Fault, Identity, Injector, SharedSessionKeys, Steering, TlsError, declare_reasons,
+    AddressTokens, Endpoints, Fault, Identity, Injector, SharedSessionKeys, Steering, TlsError,
+    declare_reasons,
 };
 use crate::lifecycle::{Lifecycle, Watched};
 use crate::request::{Handler, SharedHandler};
-use crate::steer::Tables;
+use crate::steer::{Steer, Tables};
 use crate::telemetry::Metrics;
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
@@ -123,11 +124,11 @@ impl GatewayBuilder {
         let config = self.config.unwrap_or_default();
         let mut registry = self.registry.unwrap_or_default();
         let metrics = Metrics::register(&mut registry);
-        declare_reasons(&metrics);
-
         let membership = Membership::new(&config)?;
+        let session_keys = SharedSessionKeys::new(&membership.keyring);
+        let (steer, tokens) = steer(&config, &membership, &session_keys, &metrics);
         let steering = Arc::new(Steering::new(
-            membership.steer(),
+            steer,
             Tables::new(u64::from_be_bytes(random()?)),
             membership.reset_keys(),
             metrics.clone(),
@@ -137,10 +138,10 @@ impl GatewayBuilder {
             Some(handler) => handler.clone(),
             None => default_handler(&config)?,
         };
-        let session_keys = SharedSessionKeys::new(&membership.keyring);
+        let resumption = Resumption::new(&config, session_keys, &metrics);
         let given = self.identity.transpose()?;
         let watched = Watched::new(&config);
-        let identities = Identities::load(&config, &session_keys, given.as_ref())?;
+        let identities = Identities::load(&config, &resumption, given.as_ref())?;
         let bound = Bound {
             plan: Plan {
                 config: &config,
@@ -152,7 +153,7 @@ impl GatewayBuilder {
             },
             membership: &membership,
             steering: &steering,
-            session_keys: &session_keys,
+            tokens: &tokens,
             start: u128::from_be_bytes(random()?),
         };
         let (listeners, injectors) = bind_listeners(&bound, self.sockets)?;
@@ -164,7 +165,7 @@ impl GatewayBuilder {
             given_handler: self.handler,
             given_identity: given,
             handler: handler.into(),
-            session_keys,
+            resumption,
             metrics: metrics.clone(),
             node: membership.node,
         };
@@ -217,6 +218,25 @@ fn bind_admin(address: &AdminAddress) -> Result<Option<Admin>, GatewayError> {
     match address {
         AdminAddress::Off => Ok(None),
         address => Ok(Some(Admin::bind(address)?)),
+    }
+}
+
+/// The steering rules, and the tokens that lead clients with early data back to their owner.
+fn steer(
+    config: &Config,
+    membership: &Membership,
+    keys: &SharedSessionKeys,
+    metrics: &Metrics,
+) -> (Steer, AddressTokens) {
+    declare_reasons(metrics);
+    let tokens = AddressTokens::new(keys.clone(), metrics.clone());
+    let steer = membership.steer();
+    match config.quic.early_data {
+        EarlyData::Off => (steer, tokens),
+        EarlyData::Owner => (
+            steer.with_owners(keys.load().tokens.clone()),
+            tokens.naming(membership.identity.server_id()),
+        ),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::cid::Minter;
 use crate::config::Listen;
 use crate::edge::{
     AddressTokens, Course, EndpointParts, Injector, Issuer, QuicControl, QuicEdge, QuicParts,
-    Service, SharedSessionKeys, SteeredSocket, Steering, TcpEdge, endpoint,
+    Service, SteeredSocket, Steering, TcpEdge, endpoint,
 };
 use crate::sys;
 use crate::sys::socket::Buffers;
@@ -42,7 +42,7 @@ pub(super) struct Bound<'a> {
     pub(super) plan: Plan<'a>,
     pub(super) membership: &'a Membership,
     pub(super) steering: &'a Arc<Steering>,
-    pub(super) session_keys: &'a SharedSessionKeys,
+    pub(super) tokens: &'a AddressTokens,
     /// Where the nonces of connection IDs begin.
     pub(super) start: u128,
 }
@@ -172,7 +172,7 @@ impl Bound<'_> {
             minter,
             Arc::clone(self.steering),
             Arc::new(membership.reset_keys()),
-            AddressTokens::new(self.session_keys.clone()),
+            self.tokens.clone(),
             self.plan.config.quic.cid_lifetime,
         ))
     }

@@ -62,6 +62,7 @@ impl Plan<'_> {
             },
             handshake: timeouts.handshake,
             retry: quic.retry,
+            early_data: quic.early_data,
         }
     }
 

@@ -2,12 +2,12 @@ use std::sync::{Arc, Mutex};
 
 use super::fleet::max_udp_payload;
 use super::handle::{Applied, GatewayEnded};
-use super::identities::Identities;
+use super::identities::{Identities, Resumption};
 use super::listener::ListenerControl;
 use super::plan::Plan;
 use super::{GatewayError, builder};
 use crate::config::{self, Config, LoadErrors, Sources};
-use crate::edge::{Identity, Policy, QuicChange, SharedSessionKeys, TcpParts};
+use crate::edge::{Identity, Policy, QuicChange, TcpParts};
 use crate::fleet::NodeId;
 use crate::lifecycle::{Watched, changed, fixed};
 use crate::request::SharedHandler;
@@ -42,7 +42,7 @@ pub(super) struct Reloader {
     pub(super) given_identity: Option<Identity>,
     /// The handler in use, which keeps its connections to backends while no route changes.
     pub(super) handler: Mutex<SharedHandler>,
-    pub(super) session_keys: SharedSessionKeys,
+    pub(super) resumption: Resumption,
     pub(super) metrics: Metrics,
     pub(super) node: NodeId,
 }
@@ -84,7 +84,7 @@ impl Reloader {
         let watched = Watched::new(&config);
         let handler = self.handler(old, &config)?;
         let given = self.given_identity.as_ref();
-        let identities = Identities::load(&config, &self.session_keys, given)?;
+        let identities = Identities::load(&config, &self.resumption, given)?;
         let plan = Plan {
             config: &config,
             handler: &handler,

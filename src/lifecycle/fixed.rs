@@ -100,6 +100,7 @@ fn of_quic(old: &Quic, new: &Quic) -> Vec<String> {
         max_udp_payload,
         retry: _,
         retry_token_lifetime: _,
+        early_data,
         cid_lifetime,
     } = old;
     named([
@@ -107,6 +108,7 @@ fn of_quic(old: &Quic, new: &Quic) -> Vec<String> {
             "quic.max_udp_payload",
             *max_udp_payload != new.max_udp_payload,
         ),
+        ("quic.early_data", *early_data != new.early_data),
         ("quic.cid_lifetime", *cid_lifetime != new.cid_lifetime),
     ])
 }
@@ -122,8 +124,15 @@ fn of_limits(old: &Limits, new: &Limits) -> Vec<String> {
         upstream_idle: _,
         upstream_requests: _,
         tunnel_queue,
+        early_sessions,
     } = old;
-    named([("limits.tunnel_queue", *tunnel_queue != new.tunnel_queue)])
+    named([
+        ("limits.tunnel_queue", *tunnel_queue != new.tunnel_queue),
+        (
+            "limits.early_sessions",
+            *early_sessions != new.early_sessions,
+        ),
+    ])
 }
 
 fn of_log(old: &Log, new: &Log) -> Vec<String> {

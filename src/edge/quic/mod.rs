@@ -28,9 +28,9 @@ use super::course::{Course, Phase};
 use super::http3::Http3;
 use super::places::{Place, Places};
 use super::socket::SteeredSocket;
-use crate::config::Limits;
+use crate::config::{EarlyData, Limits};
 use crate::fleet::NodeId;
-use crate::request::{ClientFacts, PathFacts, Protocol};
+use crate::request::{ClientFacts, Handshake, PathFacts, Protocol};
 use crate::telemetry::{Metrics, Reason, Transport};
 
 /// Serves the connections of one endpoint.
@@ -63,6 +63,8 @@ pub(crate) struct QuicTerms {
     pub(crate) handshake: Duration,
     /// Whether every address is to be proven first.
     pub(crate) retry: bool,
+    /// Whether requests are answered before its handshake is complete.
+    pub(crate) early_data: EarlyData,
 }
 
 /// What a [`QuicEdge`] is made of, beside its endpoint.
@@ -169,14 +171,23 @@ impl QuicEdge {
         let Some(handshake) = self.context.handshakes.take() else {
             return self.refuse(incoming, "handshake_limit");
         };
+        // An address that is not proven shows in no log and no field, so its requests wait.
+        let early = terms.early_data == EarlyData::Owner && incoming.remote_address_validated();
         let context = Arc::clone(&self.context);
         let course = course.clone();
         connections.spawn(async move {
-            let established = context
-                .establish(incoming, terms.handshake, handshake)
-                .await;
-            if let Some(established) = established {
-                context.serve(established, &terms.http3, course).await;
+            if early {
+                context
+                    .serve_early(incoming, &terms, handshake, course)
+                    .await;
+                return drop(place);
+            }
+            let established = context.establish(incoming, terms.handshake, handshake);
+            if let Some(established) = established.await {
+                let handshake = Handshake::default();
+                context
+                    .serve(established, &terms.http3, handshake, course)
+                    .await;
             }
             drop(place);
         });
@@ -208,14 +219,60 @@ impl Context {
             },
         };
         drop(handshake);
+        self.count_refused(reason);
+        None
+    }
+
+    /// Serves a connection from its first flight on. Its requests know the handshake, and wait for its
+    /// end unless they are harmless.
+    async fn serve_early(
+        &self,
+        incoming: Incoming,
+        terms: &QuicTerms,
+        place: Place,
+        course: Course,
+    ) {
+        let Ok((connection, ended)) = incoming.accept().map(|connecting| {
+            connecting
+                .into_0rtt()
+                .unwrap_or_else(|_| unreachable!("a server can always answer early"))
+        }) else {
+            return self.count_refused("handshake_failed");
+        };
+        let (end, handshake) = Handshake::under_way();
+        let watched = connection.clone();
+        let confirm = async move {
+            let ended = tokio::time::timeout(terms.handshake, ended).await;
+            drop(place);
+            match (ended, watched.close_reason()) {
+                (Ok(_), None) => end.complete(),
+                (Ok(_), Some(_)) => self.count_refused("handshake_failed"),
+                (Err(_), _) => {
+                    self.count_refused("handshake_timeout");
+                    watched.close(VarInt::from_u32(H3_NO_ERROR), b"");
+                }
+            }
+        };
+        tokio::join!(
+            confirm,
+            self.serve(connection, &terms.http3, handshake, course)
+        );
+    }
+
+    fn count_refused(&self, reason: &'static str) {
         self.metrics
             .connections_refused
             .get_or_create(&Reason { reason })
             .inc();
-        None
     }
 
-    async fn serve(&self, connection: quinn::Connection, http3: &Http3, course: Course) {
+    async fn serve(
+        &self,
+        connection: quinn::Connection,
+        http3: &Http3,
+        handshake: Handshake,
+        course: Course,
+    ) {
         let gauge = self
             .metrics
             .connections
@@ -230,7 +287,11 @@ impl Context {
         let ip = connection.local_ip().unwrap_or_else(|| self.local.ip());
         let local = SocketAddr::new(ip, self.local.port());
         http3
-            .serve(connection, || self.facts(&watched, local), course)
+            .serve(
+                connection,
+                || self.facts(&watched, local).after(handshake.clone()),
+                course,
+            )
             .await;
     }
 
