@@ -4,6 +4,7 @@
 mod http3;
 mod quic;
 mod service;
+mod sibling;
 mod socket;
 mod steering;
 mod tcp;
@@ -13,6 +14,7 @@ mod tunnel;
 pub(crate) use http3::{Http3, Rules as Http3Rules};
 pub(crate) use quic::{EndpointParts, Issuer, QuicEdge, QuicParts, endpoint};
 pub(crate) use service::{Rules, Service};
+pub(crate) use sibling::{Receiver as SiblingReceiver, Siblings};
 pub(crate) use socket::{Injector, SteeredSocket};
 pub use steering::Fault;
 pub(crate) use steering::{Steering, declare_reasons};

@@ -8,11 +8,14 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use super::sibling::{NO_SIBLING, Siblings};
 use super::tunnel::Forwarder;
-use crate::fleet::{NodeId, ResetKeys};
+use crate::fleet::{InstanceId, NodeId, ResetKeys};
 use crate::steer::{Arrival, DropReason, Inbound, Steer, Tables, Verdict};
 use crate::telemetry::{Metrics, Reason};
-use crate::wire::{Datagram, Ecn, Path, RESET_RANDOM, stateless_reset, version_negotiation};
+use crate::wire::{
+    Datagram, Ecn, Path, RESET_RANDOM, SiblingMessage, stateless_reset, version_negotiation,
+};
 
 /// Decides for each datagram and counts the decision.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub(crate) struct Steering {
     tables: Mutex<Tables>,
     resets: ArcSwap<ResetKeys>,
     forwarder: OnceLock<Arc<Forwarder>>,
+    siblings: OnceLock<Arc<Siblings>>,
     metrics: Metrics,
     fault: Option<Fault>,
 }
@@ -53,6 +57,7 @@ impl Steering {
             tables: Mutex::new(tables),
             resets: ArcSwap::from_pointee(resets),
             forwarder: OnceLock::new(),
+            siblings: OnceLock::new(),
             metrics,
             fault,
         }
@@ -62,6 +67,20 @@ impl Steering {
     pub(crate) fn connect(&self, forwarder: Arc<Forwarder>) {
         // A second call would be a second tunnel; the first one stays in use.
         drop(self.forwarder.set(forwarder));
+    }
+
+    /// Sets the way to the other processes of this node, once.
+    pub(crate) fn join(&self, siblings: Arc<Siblings>) {
+        // As for `connect`.
+        drop(self.siblings.set(siblings));
+    }
+
+    /// Steers by these live siblings from now on.
+    pub(crate) fn set_siblings(&self, siblings: impl Iterator<Item = InstanceId> + Clone) {
+        self.steer.rcu(|steer| {
+            let view = steer.view().clone().with_siblings(siblings.clone());
+            Steer::new(steer.configs().clone(), view, *steer.slots()).with_intake(steer.intake())
+        });
     }
 
     /// Steers with keys that no fleet has.
@@ -128,6 +147,26 @@ impl Steering {
         }
     }
 
+    /// Hands datagrams of one path, `size` bytes each but the last, to the process of this node that
+    /// owns them. What its queue cannot take is dropped and counted; QUIC sends again.
+    pub(crate) fn pass(&self, to: InstanceId, (bytes, size): (&[u8], usize), path: Path, ecn: Ecn) {
+        let count = u64::try_from(bytes.len().div_ceil(size)).unwrap_or(u64::MAX);
+        let datagrams = SiblingMessage::Datagrams {
+            path,
+            ecn,
+            size,
+            bytes,
+        };
+        let siblings = self.siblings.get();
+        match siblings.map_or(Err(NO_SIBLING), |siblings| siblings.pass(to, datagrams)) {
+            Ok(()) => drop(self.metrics.datagrams_passed.inc_by(count)),
+            Err(reason) => {
+                let dropped = &self.metrics.datagrams_dropped;
+                dropped.get_or_create(&Reason { reason }).inc_by(count);
+            }
+        }
+    }
+
     /// The packet that answers a datagram whose verdict was [`Verdict::Negotiate`].
     pub(crate) fn negotiation(datagram: &[u8]) -> Option<Vec<u8>> {
         let Ok(Datagram::Long(header)) = Datagram::parse(datagram) else {
@@ -174,6 +213,7 @@ pub(crate) fn declare_reasons(metrics: &Metrics) {
     for reason in own
         .into_iter()
         .chain([NO_TUNNEL])
+        .chain(super::sibling::DROP_REASONS)
         .chain(super::socket::DROP_REASONS)
         .chain(super::tunnel::DROP_REASONS)
     {

@@ -206,7 +206,9 @@ impl SteeredSocket {
                 }
                 Verdict::Negotiate => self.answer(Steering::negotiation(bytes), path),
                 Verdict::Reset => self.answer(self.steering.reset(bytes), path),
-                Verdict::Sibling(_) => self.steering.count_drop(NO_SIBLING),
+                Verdict::Sibling(instance) => {
+                    self.steering.pass(instance, (bytes, stride), path, ecn);
+                }
                 Verdict::Local(_) | Verdict::Accept(_) | Verdict::Drop(_) => {}
             },
         );
@@ -383,11 +385,10 @@ pub(super) fn codepoint(ecn: Ecn) -> Option<EcnCodepoint> {
 }
 
 /// Every reason for which the socket drops a datagram that a peer passed on.
-pub(super) const DROP_REASONS: [&str; 3] = [WRONG_FAMILY, OVERSIZED, NO_SIBLING];
+pub(super) const DROP_REASONS: [&str; 2] = [WRONG_FAMILY, OVERSIZED];
 
 const WRONG_FAMILY: &str = "wrong_family";
 const OVERSIZED: &str = "oversized";
-const NO_SIBLING: &str = "no_sibling";
 /// How many batches without a local datagram are handled before other tasks get a turn; a node that
 /// only forwards would otherwise never yield.
 const BATCHES_PER_POLL: usize = 8;

@@ -16,6 +16,7 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use forwarder::Forwarder;
+pub(super) use receiver::QUEUE_FULL;
 
 use super::socket::{Drops, Injector};
 use super::steering::Steering;
@@ -84,7 +85,7 @@ impl Endpoints {
     }
 
     /// Finds the endpoint that issued the destination connection ID of a datagram.
-    fn of(&self, datagram: &[u8]) -> &Injector {
+    pub(super) fn of(&self, datagram: &[u8]) -> &Injector {
         let cid = match Datagram::parse(datagram) {
             Ok(Datagram::Short(rest)) => rest.get(..self.cid_len).unwrap_or(rest),
             Ok(Datagram::Long(header)) => header.destination,
@@ -185,7 +186,7 @@ pub(crate) const DROP_REASONS: [&str; 6] = [
     forwarder::COUNTERS_EXHAUSTED,
     forwarder::TUNNEL_FULL,
     forwarder::TUNNEL_ERROR,
-    receiver::QUEUE_FULL,
+    QUEUE_FULL,
 ];
 
 /// Four heartbeats a second: with four answerable challenges, an answer counts for one second.

@@ -138,4 +138,4 @@ impl<'a> Receiver<'a> {
 
 /// The largest message that generic receive offload makes of several datagrams.
 const MAX_MESSAGE: usize = 65_535;
-pub(super) const QUEUE_FULL: &str = "queue_full";
+pub(in crate::edge) const QUEUE_FULL: &str = "queue_full";
