@@ -27,6 +27,8 @@ mod edge;
 #[cfg(feature = "gateway")]
 mod gateway;
 #[cfg(feature = "gateway")]
+pub mod lifecycle;
+#[cfg(feature = "gateway")]
 pub mod request;
 #[cfg(feature = "gateway")]
 pub mod sys;

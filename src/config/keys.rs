@@ -14,6 +14,13 @@ pub static KEYS: &[Key] = &[
         meaning: "Where the development certificate and other made files live.",
     },
     Key {
+        path: "runtime_dir",
+        kind: Kind::Directory,
+        default: "run in state_dir",
+        example: "/run/wayhold",
+        meaning: "Where the live processes of this node find each other; of its user alone.",
+    },
+    Key {
         path: "listen.N.addr",
         kind: Kind::Address,
         default: "[::]:4433",
@@ -369,6 +376,21 @@ pub static KEYS: &[Key] = &[
         default: "30s",
         example: "10s",
         meaning: "How long requests under way may take after the first SIGTERM.",
+    },
+    Key {
+        path: "upgrade.keep",
+        kind: Kind::Duration(Duration::ZERO, Duration::from_hours(24)),
+        default: "10m",
+        example: "1h",
+        meaning: "How long a process that has given way keeps its connections before it tells them to \
+                  finish.",
+    },
+    Key {
+        path: "upgrade.timeout",
+        kind: Kind::Duration(Duration::from_millis(100), HOUR),
+        default: "30s",
+        example: "5s",
+        meaning: "How long a new process may take until it is prepared to take over.",
     },
 ];
 

@@ -30,5 +30,5 @@ pub use load::load;
 pub use schema::{Key, Kind};
 pub use sections::{
     Admin, AdminAddress, Cid, Config, Fleet, Keepalive, Limits, Listen, Log, LogFormat, Member,
-    Node, Profile, Quic, Route, Shutdown, Timeouts, Upstream, UpstreamProtocol,
+    Node, Profile, Quic, Route, Shutdown, Timeouts, Upgrade, Upstream, UpstreamProtocol,
 };

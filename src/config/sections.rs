@@ -37,9 +37,14 @@ pub struct Config {
     pub log: Log,
     /// How the process ends.
     pub shutdown: Shutdown,
+    /// How another process takes over.
+    pub upgrade: Upgrade,
     /// Where the development certificate and other made files live.
     /// `$XDG_STATE_HOME/wayhold`, else `~/.local/state/wayhold`, else `/var/lib/wayhold`.
     pub state_dir: PathBuf,
+    /// Where the live processes of this node find each other; each node has a directory in it, of
+    /// mode 0700. Default `run` in `state_dir`.
+    pub runtime_dir: PathBuf,
 }
 
 /// One address that serves HTTP/3 on UDP and HTTP/2 and HTTP/1.1 on TCP.
@@ -273,6 +278,16 @@ pub enum LogFormat {
 pub struct Shutdown {
     /// How long requests under way may take after the first SIGTERM. Default 30 s.
     pub grace: Duration,
+}
+
+/// How another process takes over from this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Upgrade {
+    /// How long the old process keeps its connections before it drains. Default 10 min.
+    pub keep: Duration,
+    /// How long the new process may take until it is prepared. Default 30 s.
+    pub timeout: Duration,
 }
 
 impl Listen {

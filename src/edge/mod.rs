@@ -3,6 +3,7 @@
 
 mod http3;
 mod quic;
+mod reading;
 mod service;
 mod sibling;
 mod socket;
@@ -13,6 +14,7 @@ mod tunnel;
 
 pub(crate) use http3::{Http3, Rules as Http3Rules};
 pub(crate) use quic::{EndpointParts, Issuer, QuicEdge, QuicParts, endpoint};
+pub(crate) use reading::Reading;
 pub(crate) use service::{Rules, Service};
 pub(crate) use sibling::{Receiver as SiblingReceiver, Siblings};
 pub(crate) use socket::{Injector, SteeredSocket};

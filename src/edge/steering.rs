@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use super::reading::Reading;
 use super::sibling::{NO_SIBLING, Siblings};
 use super::tunnel::Forwarder;
 use crate::fleet::{InstanceId, NodeId, ResetKeys};
@@ -25,6 +26,7 @@ pub(crate) struct Steering {
     resets: ArcSwap<ResetKeys>,
     forwarder: OnceLock<Arc<Forwarder>>,
     siblings: OnceLock<Arc<Siblings>>,
+    reading: Reading,
     metrics: Metrics,
     fault: Option<Fault>,
 }
@@ -58,6 +60,7 @@ impl Steering {
             resets: ArcSwap::from_pointee(resets),
             forwarder: OnceLock::new(),
             siblings: OnceLock::new(),
+            reading: Reading::default(),
             metrics,
             fault,
         }
@@ -75,6 +78,11 @@ impl Steering {
         drop(self.siblings.set(siblings));
     }
 
+    /// Whether this process reads the sockets of its node.
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
     /// Steers by these live siblings from now on.
     pub(crate) fn set_siblings(&self, siblings: impl Iterator<Item = InstanceId> + Clone) {
         self.steer.rcu(|steer| {
@@ -90,7 +98,9 @@ impl Steering {
         let own = steer.view().own().server_id();
         let resets = ResetKeys::new(key, steer.configs().clone(), own);
         let metrics = metrics.clone();
-        Arc::new(Self::new(steer, Tables::new(0), resets, metrics, None))
+        let steering = Self::new(steer, Tables::new(0), resets, metrics, None);
+        steering.reading.resume();
+        Arc::new(steering)
     }
 
     #[cfg(test)]

@@ -12,8 +12,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use socket2::{Domain, MaybeUninitSlice, MsgHdr, MsgHdrMut, SockAddr, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// A unix socket of type `SOCK_SEQPACKET`, which never blocks.
 ///
@@ -147,6 +150,49 @@ impl PacketSocket {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
         socket.set_nonblocking(true)?;
         Ok(Self(socket))
+    }
+}
+
+/// A [`PacketSocket`] that a task waits for. Needs a tokio runtime; every method is cancel safe.
+#[derive(Debug)]
+pub struct WatchedPackets(AsyncFd<Arc<PacketSocket>>);
+
+impl WatchedPackets {
+    /// Waits for what happens at this socket.
+    pub fn new(socket: Arc<PacketSocket>) -> io::Result<Self> {
+        // SAFETY: the descriptor stays open as long as the socket, and no `PacketSocket` gives it
+        // away or takes another while it is shared.
+        unsafe { AsyncFd::register(socket) }
+            .map(Self)
+            .map_err(io::Error::from)
+    }
+
+    /// Waits for the next connection to a listening socket.
+    pub async fn accept(&self) -> io::Result<PacketSocket> {
+        let accept = |socket: &Arc<PacketSocket>| socket.accept();
+        self.0.async_io(Interest::READABLE, accept).await
+    }
+
+    /// Waits for the next message; see [`PacketSocket::receive`].
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let receive = |socket: &Arc<PacketSocket>| socket.receive(buffer);
+        self.0.async_io(Interest::READABLE, receive).await
+    }
+
+    /// Waits for the next message and its descriptors; see [`PacketSocket::receive_with`].
+    pub async fn receive_with(&self, limit: usize) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+        let receive = |socket: &Arc<PacketSocket>| socket.receive_with(limit);
+        self.0.async_io(Interest::READABLE, receive).await
+    }
+
+    /// Waits for room for a message and its descriptors; see [`PacketSocket::send_with`].
+    pub async fn send_with(
+        &self,
+        message: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        let send = |socket: &Arc<PacketSocket>| socket.send_with(message, descriptors);
+        self.0.async_io(Interest::WRITABLE, send).await
     }
 }
 

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -23,7 +22,7 @@ pub(crate) use receiver::Receiver;
 use super::steering::Steering;
 use crate::control::{Entry, Registration};
 use crate::fleet::InstanceId;
-use crate::sys::packets::PacketSocket;
+use crate::sys::packets::{PacketSocket, WatchedPackets};
 use crate::wire::{MAX_SIBLING_HEADER, SiblingMessage};
 
 /// The ways to the live siblings of this process.
@@ -115,7 +114,7 @@ impl Siblings {
             if own.supersedes(link.entry.birth) {
                 // One that is gone has nothing to end, and one that reads too slowly is told by
                 // whoever stops the node.
-                drop(self.send(link, SiblingMessage::Ending));
+                self.send(link, SiblingMessage::Ending).unwrap_or_default();
             }
         }
     }
@@ -157,7 +156,7 @@ impl Siblings {
     /// Takes what siblings send and looks for new ones, until told to stop.
     pub(crate) async fn serve(&self, receiver: Receiver, stop: CancellationToken) {
         let receiver = Arc::new(receiver);
-        let listener = match AsyncFd::register(self.registration.listener()) {
+        let listener = match WatchedPackets::new(self.registration.listener()) {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::error!(%error, "cannot listen to other processes of this node");
@@ -179,7 +178,7 @@ impl Siblings {
                     }
                     self.refresh(receiver.steering());
                 }
-                accepted = accept(&listener), if connections.len() < MAX_CONNECTIONS => {
+                accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
                     if let Ok(socket) = accepted {
                         connections.spawn(receiver::run(socket, Arc::clone(&receiver)));
                     }
@@ -201,17 +200,6 @@ impl Siblings {
                 SIBLING_ERROR
             }
         })
-    }
-}
-
-/// Cancel safe: a connection is taken off the socket after the last await.
-async fn accept(listener: &AsyncFd<Arc<PacketSocket>>) -> io::Result<PacketSocket> {
-    loop {
-        let mut ready = listener.readable().await?;
-        match ready.try_io(|listener| listener.get_ref().accept()) {
-            Ok(accepted) => return accepted,
-            Err(_would_block) => {}
-        }
     }
 }
 

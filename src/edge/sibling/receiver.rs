@@ -1,8 +1,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use super::SIBLING_MESSAGE;
@@ -10,7 +8,7 @@ use crate::edge::socket::Injected;
 use crate::edge::steering::Steering;
 use crate::edge::tunnel::{Endpoints, QUEUE_FULL};
 use crate::steer::{Arrival, Verdict};
-use crate::sys::packets::PacketSocket;
+use crate::sys::packets::{PacketSocket, WatchedPackets};
 use crate::wire::{Ecn, MAX_SIBLING_HEADER, Path, SiblingMessage};
 
 /// Where that goes which siblings hand to this process.
@@ -89,13 +87,12 @@ impl Receiver {
 
 /// Takes what one sibling sends until it is gone; whether it said that the node ends.
 pub(super) async fn run(socket: PacketSocket, receiver: Arc<Receiver>) -> bool {
-    let Ok(socket) = AsyncFd::register_with_interest(socket, Interest::READABLE) else {
+    let Ok(socket) = WatchedPackets::new(Arc::new(socket)) else {
         return false;
     };
     let mut buffer = vec![0; MAX_MESSAGE];
     loop {
-        let received = socket.async_io(Interest::READABLE, |socket| socket.receive(&mut buffer));
-        match received.await {
+        match socket.receive(&mut buffer).await {
             Ok(0) | Err(_) => return false,
             Ok(length) => {
                 if receiver.handle(&buffer[..length]) {

@@ -150,6 +150,7 @@ impl SteeredSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.steering.reading().poll_on(cx));
         for _ in 0..BATCHES_PER_POLL {
             // An error here would end the endpoint, and none of them ends the socket.
             let ready = ready!(self.io.poll_recv_ready(cx));
