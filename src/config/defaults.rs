@@ -86,6 +86,7 @@ impl Default for Quic {
             send_window: 4 << 20,
             max_udp_payload: 1400,
             retry: false,
+            retry_token_lifetime: Duration::from_secs(90),
             cid_lifetime: Duration::from_mins(5),
         }
     }

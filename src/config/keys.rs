@@ -224,6 +224,14 @@ pub static KEYS: &[Key] = &[
                   are under way.",
     },
     Key {
+        path: "quic.retry_token_lifetime",
+        kind: Kind::Duration(Duration::from_secs(1), Duration::from_mins(10)),
+        default: "90s",
+        example: "30s",
+        meaning: "How long a client may take to answer a Retry. The nodes' clocks may differ by \
+                  60s beyond that.",
+    },
+    Key {
         path: "quic.cid_lifetime",
         kind: Kind::Duration(Duration::from_secs(1), DAY),
         default: "300s",

@@ -201,6 +201,7 @@ impl Reader<'_> {
         self.read("quic.send_window", &mut quic.send_window);
         self.read("quic.max_udp_payload", &mut quic.max_udp_payload);
         self.read("quic.retry", &mut quic.retry);
+        self.read("quic.retry_token_lifetime", &mut quic.retry_token_lifetime);
         self.read("quic.cid_lifetime", &mut quic.cid_lifetime);
         quic
     }

@@ -175,6 +175,8 @@ pub struct Quic {
     /// Answers every new address with a Retry (RFC 9000, section 8.1.2). Otherwise only while more
     /// than half of `limits.handshakes` are under way. Default false.
     pub retry: bool,
+    /// How long a Retry's token is good, beside what the nodes' clocks differ. Default 90 s.
+    pub retry_token_lifetime: Duration,
     /// Open connection IDs are replaced after this time. Default 300 s.
     pub cid_lifetime: Duration,
 }

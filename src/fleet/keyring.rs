@@ -132,9 +132,30 @@ impl Keyring {
         }
     }
 
+    /// A keyring in mid-rotation, of which every node at this epoch has the same.
+    #[cfg(test)]
+    pub(crate) fn testing(epoch: u8) -> Self {
+        let key = |epoch: u8| FleetKey::new(Epoch(epoch.into()), [epoch; FleetKey::LEN]);
+        Self {
+            previous: epoch.checked_sub(1).map(key),
+            current: key(epoch),
+            next: epoch.checked_add(1).map(key),
+        }
+    }
+
     /// The key that makes new things.
     pub fn current(&self) -> &FleetKey {
         &self.current
+    }
+
+    /// The key of the epoch before, while what it made is still accepted.
+    pub fn previous(&self) -> Option<&FleetKey> {
+        self.previous.as_ref()
+    }
+
+    /// The key of the epoch after, once it is known.
+    pub fn next(&self) -> Option<&FleetKey> {
+        self.next.as_ref()
     }
 
     /// The key of an epoch, if it is in force.

@@ -11,7 +11,9 @@ use super::{Gateway, GatewayError};
 use crate::admin::{Admin, AdminState, Readiness};
 use crate::bridge::{Bridge, Origin};
 use crate::config::{AdminAddress, Config};
-use crate::edge::{Endpoints, Fault, Identity, Steering, TlsError, declare_reasons};
+use crate::edge::{
+    Endpoints, Fault, Identity, SharedSessionKeys, Steering, TlsError, declare_reasons,
+};
 use crate::request::{Handler, SharedHandler};
 use crate::steer::Tables;
 use crate::telemetry::{Metrics, Transport};
@@ -119,14 +121,16 @@ impl GatewayBuilder {
             Some(handler) => handler,
             None => default_handler(&config)?,
         };
+        let session_keys = SharedSessionKeys::new(&membership.keyring);
         let given = self.identity.transpose()?;
-        let identities = Identities::load(&config, &membership.keyring, given.as_ref())?;
+        let identities = Identities::load(&config, &session_keys, given.as_ref())?;
         let bound = Bound {
             config: &config,
             membership: &membership,
             steering: &steering,
             handler: &handler,
             identities: &identities,
+            session_keys: &session_keys,
             metrics: &metrics,
             max_udp_payload: max_udp_payload(&config)?,
             start: u128::from_be_bytes(random()?),

@@ -4,9 +4,7 @@ use std::time::SystemTime;
 
 use super::GatewayError;
 use crate::config::Config;
-use crate::edge::{FleetTicketer, Identity, ServerTls, Tickets, TlsError};
-use crate::fleet::{FleetKey, Keyring};
-use crate::session::{TicketKey, TicketKeys};
+use crate::edge::{FleetTicketer, Identity, ServerTls, SharedSessionKeys, Tickets, TlsError};
 
 /// The certificates of all listeners.
 #[derive(Debug)]
@@ -26,13 +24,13 @@ pub struct DevelopmentCertificate {
 
 impl Identities {
     /// Reads every certificate and key; listeners that name none share `given`, or else the
-    /// development certificate. Tickets open on every node that has the keyring.
+    /// development certificate. Tickets open on every node that has the same keys.
     pub(super) fn load(
         config: &Config,
-        keyring: &Keyring,
+        keys: &SharedSessionKeys,
         given: Option<&Identity>,
     ) -> Result<Self, GatewayError> {
-        let tickets: Tickets = Arc::new(FleetTicketer::new(ticket_keys(keyring)));
+        let tickets: Tickets = Arc::new(FleetTicketer::new(keys.clone()));
         let now = now();
         let mut identities = Self {
             listeners: Vec::new(),
@@ -70,22 +68,6 @@ impl Identities {
     pub(super) fn into_development(self) -> Option<DevelopmentCertificate> {
         self.development
     }
-}
-
-fn ticket_keys(keyring: &Keyring) -> TicketKeys {
-    let current = keyring.current();
-    let ticket_key =
-        |key: &FleetKey| TicketKey::new(key.epoch().0.into(), key.ticket_key().as_bytes());
-    let other = |later: bool| {
-        keyring
-            .iter()
-            .find(|key| key.epoch() != current.epoch() && (key.epoch() > current.epoch()) == later)
-    };
-    TicketKeys::new(
-        ticket_key(current),
-        other(false).map(ticket_key),
-        other(true).map(ticket_key),
-    )
 }
 
 #[expect(

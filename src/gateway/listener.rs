@@ -13,8 +13,8 @@ use super::identities::Identities;
 use crate::cid::Minter;
 use crate::config::{Config, Listen};
 use crate::edge::{
-    EndpointParts, Http3, Http3Rules, Injector, Issuer, QuicEdge, QuicParts, Rules, Service,
-    SteeredSocket, Steering, TcpEdge, TcpParts, alt_svc, endpoint,
+    AddressTokens, EndpointParts, Http3, Http3Rules, Injector, Issuer, QuicEdge, QuicParts, Rules,
+    Service, SharedSessionKeys, SteeredSocket, Steering, TcpEdge, TcpParts, alt_svc, endpoint,
 };
 use crate::request::SharedHandler;
 use crate::sys;
@@ -37,6 +37,7 @@ pub(super) struct Bound<'a> {
     pub(super) steering: &'a Arc<Steering>,
     pub(super) handler: &'a SharedHandler,
     pub(super) identities: &'a Identities,
+    pub(super) session_keys: &'a SharedSessionKeys,
     pub(super) metrics: &'a Metrics,
     pub(super) max_udp_payload: u16,
     /// Where the nonces of connection IDs begin.
@@ -188,7 +189,7 @@ impl Bound<'_> {
             minter,
             Arc::clone(self.steering),
             Arc::new(membership.reset_keys()),
-            membership.keyring.current().token_key().as_bytes(),
+            AddressTokens::new(self.session_keys.clone()),
             self.config.quic.cid_lifetime,
         ))
     }

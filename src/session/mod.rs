@@ -2,6 +2,10 @@
 //!
 //! Nothing here reads a clock or draws randomness: time and nonces are arguments.
 
+mod keys;
 mod ticket;
+mod token;
 
+pub use keys::SessionKeys;
 pub use ticket::{TicketError, TicketKey, TicketKeys};
+pub use token::{OpenedToken, TokenError, TokenKey, TokenKeys};

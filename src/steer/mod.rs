@@ -4,16 +4,16 @@
 //! connections. It does not send, and what happens to a forwarded datagram when the peer cannot be
 //! reached is the tunnel's business.
 
+mod allowance;
 mod early;
-mod reset_limit;
 mod slots;
 
 use std::net::SocketAddr;
 use std::ops::DerefMut;
 use std::time::Instant;
 
+pub use allowance::{Allowance, Rate};
 pub use early::{EarlyKey, EarlyTable, Place};
-pub use reset_limit::ResetLimit;
 pub use slots::{Slot, Slots, TooManySlots};
 
 use crate::cid::{ConfigSet, ServerId};
@@ -105,6 +105,8 @@ pub enum DropReason {
     ResetLimit,
     /// Its owner is gone and it is too short to be answered with a reset.
     ResetTooShort,
+    /// A new connection at a draining node, whose allowance of those that peers take is used up.
+    HandOverLimit,
 }
 
 /// What changes with each datagram: bounded, and never shared with another process.
@@ -112,8 +114,10 @@ pub enum DropReason {
 pub struct Tables {
     /// Where first packets went.
     pub early: EarlyTable,
-    /// The allowance of resets.
-    pub resets: ResetLimit,
+    /// The allowance of resets: [`RESETS`].
+    pub resets: Allowance,
+    /// The allowance of new connections handed to peers: [`HAND_OVERS`].
+    pub hand_overs: Allowance,
 }
 
 impl Tables {
@@ -121,7 +125,8 @@ impl Tables {
     pub fn new(seed: u64) -> Self {
         Self {
             early: EarlyTable::default(),
-            resets: ResetLimit::new(seed),
+            resets: Allowance::new(RESETS, seed),
+            hand_overs: Allowance::new(HAND_OVERS, seed),
         }
     }
 }
@@ -196,7 +201,7 @@ impl Steer {
             Err(DropReason::OwnerGone) if inbound.datagram.len() < MIN_RESET_TRIGGER => {
                 Verdict::Drop(DropReason::ResetTooShort)
             }
-            Err(DropReason::OwnerGone) if tables().resets.allow(now, inbound.source.ip()) => {
+            Err(DropReason::OwnerGone) if tables().resets.take(now, inbound.source.ip()) => {
                 Verdict::Reset
             }
             Err(DropReason::OwnerGone) => Verdict::Drop(DropReason::ResetLimit),
@@ -264,7 +269,11 @@ impl Steer {
             Intake::HandOver if !passed_on => self.view.successor(header.destination),
             _ => None,
         };
-        if header.kind == LongKind::Initial {
+        let new = header.kind == LongKind::Initial;
+        if new && successor.is_some() && !tables.hand_overs.take(now, inbound.source.ip()) {
+            return Verdict::Drop(DropReason::HandOverLimit);
+        }
+        if new {
             let place = successor.map_or(Place::Here, Place::Node);
             tables.early.insert(now, key, place);
         }
@@ -291,7 +300,7 @@ impl Steer {
 
 impl DropReason {
     /// Every reason, for metrics that show a zero before the first drop.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NotQuic,
         Self::UndecodableCid,
         Self::OwnerGone,
@@ -303,6 +312,7 @@ impl DropReason {
         Self::NoOwner,
         Self::ResetLimit,
         Self::ResetTooShort,
+        Self::HandOverLimit,
     ];
 
     /// The word under which it is counted.
@@ -319,10 +329,24 @@ impl DropReason {
             Self::NoOwner => "no_owner",
             Self::ResetLimit => "reset_limit",
             Self::ResetTooShort => "reset_too_short",
+            Self::HandOverLimit => "hand_over_limit",
         }
     }
 }
 
+/// Stateless resets that a node sends for owners that are gone. A thousand clients of a dead node may sit
+/// behind one NAT, and each should be freed by its first packet; all together take a few percent of
+/// a core.
+pub const RESETS: Rate = Rate {
+    per_source: 1000,
+    in_all: 10_000,
+};
+/// New connections that a draining node hands to its peers, so that a flood at its address adds little
+/// to their load.
+pub const HAND_OVERS: Rate = Rate {
+    per_source: 100,
+    in_all: 2000,
+};
 /// The smallest datagram that may open a connection (RFC 9000, section 14.1).
 const MIN_INITIAL: usize = 1200;
 

@@ -206,7 +206,7 @@ fn a_silent_owner_is_never_reset() {
 fn resets_beyond_the_allowance_of_a_source_are_dropped() {
     let (steer, mut tables) = (steer(), tables());
     let (now, gone) = (start(), short(&cid(OWN, INSTANCE + 1)));
-    let verdicts: Vec<_> = (0..=ResetLimit::PER_SOURCE)
+    let verdicts: Vec<_> = (0..=RESETS.per_source)
         .map(|_| steer.handle(now, &inbound(&gone, Arrival::Direct), || &mut tables))
         .collect();
     let (last, before) = verdicts.split_last().unwrap();
@@ -265,6 +265,42 @@ fn a_draining_node_hands_new_connections_over_and_keeps_those_that_began_here() 
             Verdict::Forward(node(PEER))
         );
     }
+}
+
+#[test]
+fn a_flood_at_a_draining_node_reaches_its_peers_within_the_allowance() {
+    let (now, mut tables) = (start(), tables());
+    let draining = steer_beside(PeerState::Live, Intake::HandOver);
+    let mut forwarded = 0;
+    for number in 0..20_000_u32 {
+        let initial = long(INITIAL, 1, &[number.to_be_bytes(); 2].concat(), LONG);
+        let mut inbound = inbound(&initial, Arrival::Direct);
+        inbound.source = (number.to_be_bytes(), 5000).into();
+        match draining.handle(now, &inbound, || &mut tables) {
+            Verdict::Forward(_) => forwarded += 1,
+            verdict => assert_eq!(verdict, Verdict::Drop(DropReason::HandOverLimit)),
+        }
+    }
+    assert_eq!(forwarded, HAND_OVERS.in_all);
+}
+
+#[test]
+fn a_flood_of_random_ids_adds_nothing_to_a_peer() {
+    let steer = steer();
+    let (mut state, mut forwarded) = (1_u64, 0);
+    let mut tables = tables();
+    for _ in 0..100_000 {
+        let mut datagram = short(&[]);
+        for byte in &mut datagram[1..18] {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            *byte = (state >> 56) as u8;
+        }
+        let verdict = decide(&steer, &mut tables, &datagram, Arrival::Direct);
+        forwarded += u32::from(matches!(verdict, Verdict::Forward(_)));
+    }
+    assert_eq!(forwarded, 0);
 }
 
 #[test]

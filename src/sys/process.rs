@@ -1,8 +1,8 @@
-//! Limits that a process sets for itself.
+//! What a process asks for itself.
 
 #![expect(
     unsafe_code,
-    reason = "setrlimit has no safe form in the libraries used"
+    reason = "setrlimit and prctl have no safe form in the libraries used"
 )]
 
 use std::io;
@@ -18,6 +18,20 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     };
     // SAFETY: `none` lives for the whole call, which only reads it.
     let result = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Has the kernel kill this process when the thread that started it ends.
+///
+/// # Errors
+/// The system's.
+pub fn die_with_parent() -> io::Result<()> {
+    // SAFETY: this option takes a number and no pointer.
+    let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     if result == 0 {
         Ok(())
     } else {

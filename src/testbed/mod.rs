@@ -6,6 +6,7 @@
 
 mod backend;
 mod drops;
+pub mod lab;
 mod relay;
 mod socket;
 

@@ -2,11 +2,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_lc_rs::hkdf;
 use quinn::crypto::{CryptoError, HandshakeTokenKey, HmacKey};
 use quinn::{ConnectionId, ConnectionIdGenerator};
 use quinn_proto::InvalidCid;
 
+use super::address_token::AddressTokens;
 use crate::cid::{Cid, Minter};
 use crate::edge::steering::Steering;
 use crate::fleet::ResetKeys;
@@ -18,7 +18,7 @@ pub(crate) struct Issuer {
     minter: Arc<Mutex<Minter>>,
     steering: Arc<Steering>,
     resets: Arc<ResetKeys>,
-    tokens: Arc<hkdf::Prk>,
+    tokens: Arc<AddressTokens>,
     lifetime: Duration,
     len: usize,
 }
@@ -29,10 +29,9 @@ impl Issuer {
         minter: Minter,
         steering: Arc<Steering>,
         resets: Arc<ResetKeys>,
-        token_key: &[u8; 32],
+        tokens: AddressTokens,
         lifetime: Duration,
     ) -> Self {
-        let tokens = hkdf::Salt::new(hkdf::HKDF_SHA256, b"wayhold token").extract(token_key);
         let len = minter.config().cid_len();
         Self {
             minter: Arc::new(Mutex::new(minter)),

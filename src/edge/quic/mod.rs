@@ -1,6 +1,7 @@
 //! QUIC (RFC 9000): one quinn endpoint for each listener, its connection IDs and keys, admission,
 //! and the addresses of its clients.
 
+mod address_token;
 mod identity;
 mod paths;
 mod settings;
@@ -16,6 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use address_token::AddressTokens;
 pub(crate) use identity::Issuer;
 pub(crate) use settings::{EndpointParts, endpoint};
 

@@ -1,5 +1,6 @@
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
@@ -27,14 +28,7 @@ pub(crate) struct EndpointParts<'a> {
 /// # Errors
 /// When the TLS configuration has no cipher suite for QUIC, or a value is out of quinn's range.
 pub(crate) fn endpoint(parts: EndpointParts<'_>) -> io::Result<Endpoint> {
-    let crypto = QuicServerConfig::try_from(Arc::clone(&parts.tls)).map_err(io::Error::other)?;
-    let mut server = ServerConfig::new(Arc::new(crypto), parts.issuer.token_key());
-    server.transport_config(Arc::new(transport(&parts)?));
-    server.migration(true);
-    server.max_incoming(usize::try_from(parts.limits.handshakes).unwrap_or(usize::MAX));
-    server.incoming_buffer_size(INCOMING_BUFFER);
-    server.incoming_buffer_size_total(INCOMING_BUFFER * u64::from(parts.limits.handshakes));
-
+    let server = server(&parts)?;
     let mut config = EndpointConfig::new(parts.issuer.reset_key());
     config
         .max_udp_payload_size(parts.max_udp_payload)
@@ -45,6 +39,20 @@ pub(crate) fn endpoint(parts: EndpointParts<'_>) -> io::Result<Endpoint> {
 
     let runtime = Arc::new(quinn::TokioRuntime);
     Endpoint::new_with_abstract_socket(config, Some(server), parts.socket, runtime)
+}
+
+pub(super) fn server(parts: &EndpointParts<'_>) -> io::Result<ServerConfig> {
+    let crypto = QuicServerConfig::try_from(Arc::clone(&parts.tls)).map_err(io::Error::other)?;
+    let mut server = ServerConfig::new(Arc::new(crypto), parts.issuer.token_key());
+    server.transport_config(Arc::new(transport(parts)?));
+    server.migration(true);
+    // quinn takes a token that a fast clock dated ahead; one that a slow clock dated back needs the
+    // difference on top.
+    server.retry_token_lifetime(parts.quic.retry_token_lifetime + CLOCK_SKEW);
+    server.max_incoming(usize::try_from(parts.limits.handshakes).unwrap_or(usize::MAX));
+    server.incoming_buffer_size(INCOMING_BUFFER);
+    server.incoming_buffer_size_total(INCOMING_BUFFER * u64::from(parts.limits.handshakes));
+    Ok(server)
 }
 
 fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig> {
@@ -84,4 +92,6 @@ fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig> {
 const UNI_STREAMS: u32 = 8;
 /// Bytes that a connection may send before it is accepted: a client hello of several packets.
 const INCOMING_BUFFER: u64 = 16 << 10;
+/// By how much the clocks of two nodes may differ.
+const CLOCK_SKEW: Duration = Duration::from_mins(1);
 const MTU_STEP: u16 = 64;

@@ -22,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 use self::origin::{Origin, Script, pattern};
 use super::*;
 use crate::edge::service::Rules;
+use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::tls::testing::{Client, ClientStream, identity_and_client, is_resumed};
 use crate::edge::tls::{FleetTicketer, Identity, Tickets};
+use crate::fleet::Keyring;
 use crate::request::{Body, Protocol, SharedHandler};
-use crate::session::{TicketKey, TicketKeys};
 use crate::telemetry::{AccessLog, Transport};
 
 /// One edge on a port of its own.
@@ -294,19 +295,15 @@ async fn trailers_pass_in_both_directions() {
 }
 
 /// Tickets under the key of an epoch, which open those of its neighbours too.
-fn tickets(epoch: u64) -> Tickets {
-    let key = |epoch| TicketKey::new(epoch, &[u8::try_from(epoch).unwrap(); 32]);
-    Arc::new(FleetTicketer::new(TicketKeys::new(
-        key(epoch),
-        Some(key(epoch - 1)),
-        Some(key(epoch + 1)),
-    )))
+fn tickets(epoch: u8) -> Tickets {
+    let keys = SharedSessionKeys::new(&Keyring::testing(epoch));
+    Arc::new(FleetTicketer::new(keys))
 }
 
 #[tokio::test]
 async fn a_session_resumes_on_another_node_of_the_fleet() {
     let (identity, client) = identity_and_client(&[Protocol::Http2]);
-    let node = |epoch: u64| {
+    let node = |epoch: u8| {
         let (mut setup, _) = Setup::new(&[]);
         setup.tls = ServerTls::new(&identity, &tickets(epoch)).unwrap();
         setup.start()

@@ -9,14 +9,16 @@ use crate::cid::{CidConfig, ConfigId, ConfigSet, FirstOctet, Lane, Minter, Serve
 use crate::config::Quic;
 use crate::edge::http3::Rules as Http3Rules;
 use crate::edge::service::{Rules, Service};
+use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::steering::Steering;
 use crate::edge::tls::testing::identity_and_client;
-use crate::edge::tls::{FleetTicketer, ServerTls, Tickets};
-use crate::fleet::{Epoch, FleetKey, Identity, ResetKeys, View};
+use crate::edge::tls::{self, FleetTicketer, ServerTls, Tickets};
+use crate::fleet::{Epoch, FleetKey, Identity, Keyring, ResetKeys, View};
 use crate::request::SharedHandler;
-use crate::session::{TicketKey, TicketKeys};
 use crate::steer::{Slots, Steer};
 use crate::telemetry::AccessLog;
+
+mod retry;
 
 const LOCALHOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,20 +34,16 @@ struct Edge {
 impl Edge {
     fn start(limits: &Limits) -> Self {
         let (identity, client) = identity_and_client(&[Protocol::Http3]);
-        let ticket_keys = TicketKeys::new(TicketKey::new(1, &[1; 32]), None, None);
-        let tickets: Tickets = Arc::new(FleetTicketer::new(ticket_keys));
-        let tls = ServerTls::new(&identity, &tickets).unwrap();
-        let metrics = Metrics::default();
-        let (socket, issuer) = socket_and_issuer(&metrics);
-        let endpoint = endpoint(EndpointParts {
-            socket: Arc::clone(&socket),
-            tls: tls.quic,
-            issuer,
-            quic: &Quic::default(),
-            limits,
-            max_udp_payload: 1400,
-        })
-        .unwrap();
+        let crypto = QuicClientConfig::try_from(client.config()).unwrap();
+        let quic = Quic::default();
+        let node = Node::new(&identity, keys(1));
+        Self::of(&node, ClientConfig::new(Arc::new(crypto)), limits, &quic)
+    }
+
+    fn of(node: &Node, client: ClientConfig, limits: &Limits, quic: &Quic) -> Self {
+        let metrics = node.metrics.clone();
+        let socket = Arc::clone(&node.socket);
+        let endpoint = endpoint(node.parts(limits, quic)).unwrap();
         let timeouts = Timeouts::default();
         let http3 = Http3 {
             service: Arc::new(Service::new(
@@ -67,18 +65,17 @@ impl Edge {
             node: NodeId::default(),
             limits,
             timeouts: &timeouts,
-            retry: false,
+            retry: quic.retry,
         };
         let address = endpoint.local_addr().unwrap();
         let edge = QuicEdge::new(endpoint, socket, parts).unwrap();
         let drain = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(edge.serve(drain.clone(), CancellationToken::new()));
-        let crypto = QuicClientConfig::try_from(client.config()).unwrap();
         Self {
             address,
             metrics,
-            client: ClientConfig::new(Arc::new(crypto)),
+            client,
             drain,
             tasks,
         }
@@ -116,7 +113,44 @@ impl Edge {
     }
 }
 
-fn socket_and_issuer(metrics: &Metrics) -> (Arc<SteeredSocket>, Issuer) {
+/// What a node of the test's fleet is made of.
+struct Node {
+    tls: ServerTls,
+    socket: Arc<SteeredSocket>,
+    issuer: Issuer,
+    metrics: Metrics,
+}
+
+impl Node {
+    fn new(identity: &tls::Identity, keys: SharedSessionKeys) -> Self {
+        let tickets: Tickets = Arc::new(FleetTicketer::new(keys.clone()));
+        let metrics = Metrics::default();
+        let (socket, issuer) = socket_and_issuer(&metrics, keys);
+        Self {
+            tls: ServerTls::new(identity, &tickets).unwrap(),
+            socket,
+            issuer,
+            metrics,
+        }
+    }
+
+    fn parts<'a>(&self, limits: &'a Limits, quic: &'a Quic) -> EndpointParts<'a> {
+        EndpointParts {
+            socket: Arc::clone(&self.socket),
+            tls: Arc::clone(&self.tls.quic),
+            issuer: self.issuer.clone(),
+            quic,
+            limits,
+            max_udp_payload: 1400,
+        }
+    }
+}
+
+fn keys(epoch: u8) -> SharedSessionKeys {
+    SharedSessionKeys::new(&Keyring::testing(epoch))
+}
+
+fn socket_and_issuer(metrics: &Metrics, keys: SharedSessionKeys) -> (Arc<SteeredSocket>, Issuer) {
     let own = ServerId::new(&[5; 8]).unwrap();
     let config = CidConfig::new(ConfigId::default(), 8, 7, FirstOctet::Random, None).unwrap();
     let configs: ConfigSet = [config.clone()].into_iter().collect();
@@ -130,8 +164,9 @@ fn socket_and_issuer(metrics: &Metrics) -> (Arc<SteeredSocket>, Issuer) {
     let socket = SteeredSocket::new(socket, Arc::clone(&steering), 16, metrics.clone());
     let resets = ResetKeys::new(FleetKey::new(Epoch(1), [2; 32]), configs, own);
     let minter = Minter::new(config, own, Lane::ONLY, 0).unwrap();
+    let tokens = AddressTokens::new(keys);
     let lifetime = Duration::from_secs(300);
-    let issuer = Issuer::new(minter, steering, Arc::new(resets), &[3; 32], lifetime);
+    let issuer = Issuer::new(minter, steering, Arc::new(resets), tokens, lifetime);
     (Arc::new(socket.unwrap().0), issuer)
 }
 

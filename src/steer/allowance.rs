@@ -1,47 +1,52 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Bounds the stateless resets that a node sends for others, for each source and in all.
+/// Bounds what a node does for datagrams that anyone can make, for each source and in all.
 ///
 /// Sources share a fixed number of buckets by a keyed hash, so nothing grows under a flood of
 /// sources, and at worst two of them share one allowance. An IPv6 source is its /64.
 #[derive(Debug)]
-pub struct ResetLimit {
+pub struct Allowance {
+    rate: Rate,
     seed: u64,
     sources: Box<[Bucket]>,
     all: Bucket,
+}
+
+/// How much an [`Allowance`] grants: as much at once, and as much in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// To one source; at least 1.
+    pub per_source: u32,
+    /// To all sources; at least 1.
+    pub in_all: u32,
 }
 
 /// The time until which an allowance is used up (the generic cell rate algorithm).
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket(Option<Instant>);
 
-impl ResetLimit {
-    /// Resets to one source: as many at once, and as many in a second. A thousand clients of a dead
-    /// node may sit behind one NAT, and each should be freed by its first packet.
-    pub const PER_SOURCE: u32 = 1000;
-    /// Resets to all sources, at once and in a second: below 5 % of a core.
-    pub const IN_ALL: u32 = 10_000;
-
-    /// Starts with full allowances. The seed must be random, so that nobody can aim at the bucket of
-    /// another source.
-    pub fn new(seed: u64) -> Self {
+impl Allowance {
+    /// Starts in full. The seed must be random, so that nobody can aim at the bucket of another source.
+    pub fn new(rate: Rate, seed: u64) -> Self {
         Self {
+            rate,
             seed,
             sources: vec![Bucket::default(); BUCKETS].into_boxed_slice(),
             all: Bucket::default(),
         }
     }
 
-    /// Whether a reset may be sent to this source now; if so, it is counted.
-    pub fn allow(&mut self, now: Instant, source: IpAddr) -> bool {
+    /// Whether there is any left for this source now; if so, one is taken.
+    pub fn take(&mut self, now: Instant, source: IpAddr) -> bool {
         let source = &mut self.sources[bucket(self.seed, source)];
-        if !source.has_room(now, Self::PER_SOURCE) || !self.all.has_room(now, Self::IN_ALL) {
-            return false;
+        let Rate { per_source, in_all } = self.rate;
+        let any = source.has_room(now, per_source) && self.all.has_room(now, in_all);
+        if any {
+            source.take(now, per_source);
+            self.all.take(now, in_all);
         }
-        source.take(now, Self::PER_SOURCE);
-        self.all.take(now, Self::IN_ALL);
-        true
+        any
     }
 }
 
@@ -82,40 +87,50 @@ mod tests {
         IpAddr::V4(number.into())
     }
 
-    fn allowed(
-        limit: &mut ResetLimit,
+    fn allowance() -> Allowance {
+        let rate = Rate {
+            per_source: 1000,
+            in_all: 10_000,
+        };
+        Allowance::new(rate, 1)
+    }
+
+    fn taken(
+        allowance: &mut Allowance,
         now: Instant,
         sources: impl Iterator<Item = IpAddr>,
     ) -> usize {
-        sources.filter(|source| limit.allow(now, *source)).count()
+        sources
+            .filter(|source| allowance.take(now, *source))
+            .count()
     }
 
     #[test]
     fn one_source_gets_its_share_at_once_and_again_with_time() {
-        let (mut limit, now) = (ResetLimit::new(1), start());
+        let (mut allowance, now) = (allowance(), start());
         let one = || std::iter::repeat_n(source(7), 5000);
-        assert_eq!(allowed(&mut limit, now, one()), 1000);
-        assert_eq!(allowed(&mut limit, now + SECOND / 10, one()), 100);
-        assert_eq!(allowed(&mut limit, now + SECOND * 10, one()), 1000);
+        assert_eq!(taken(&mut allowance, now, one()), 1000);
+        assert_eq!(taken(&mut allowance, now + SECOND / 10, one()), 100);
+        assert_eq!(taken(&mut allowance, now + SECOND * 10, one()), 1000);
     }
 
     #[test]
     fn a_flood_from_one_source_takes_nothing_from_another() {
-        let (mut limit, now) = (ResetLimit::new(1), start());
-        allowed(&mut limit, now, std::iter::repeat_n(source(7), 5000));
-        assert!(limit.allow(now, source(8)));
+        let (mut allowance, now) = (allowance(), start());
+        taken(&mut allowance, now, std::iter::repeat_n(source(7), 5000));
+        assert!(allowance.take(now, source(8)));
     }
 
     #[test]
     fn a_flood_of_sources_is_bounded_in_all() {
-        let (mut limit, now) = (ResetLimit::new(1), start());
-        assert_eq!(allowed(&mut limit, now, (0..50_000).map(source)), 10_000);
+        let (mut allowance, now) = (allowance(), start());
+        assert_eq!(taken(&mut allowance, now, (0..50_000).map(source)), 10_000);
     }
 
     #[test]
     fn an_ipv6_network_is_one_source() {
-        let (mut limit, now) = (ResetLimit::new(1), start());
+        let (mut allowance, now) = (allowance(), start());
         let hosts = (0..5000_u128).map(|host| IpAddr::V6((0x2001_0db8 << 96 | host).into()));
-        assert_eq!(allowed(&mut limit, now, hosts), 1000);
+        assert_eq!(taken(&mut allowance, now, hosts), 1000);
     }
 }

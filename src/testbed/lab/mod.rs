@@ -1,0 +1,205 @@
+//! Networks of the kernel's own making, without privilege: each [`Host`] is a network namespace, and
+//! veth pairs are the cables between them.
+//!
+//! The process has to have called [`isolate`](crate::sys::namespace::isolate) before it started a
+//! thread. Everything goes with it when it ends. IPv4 only.
+
+mod nat;
+mod netlink;
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::str::FromStr;
+use std::{fmt, fs, io};
+
+use netlink::{Netlink, Way};
+
+use crate::sys::namespace::NetworkNamespace;
+
+/// A machine's worth of network: interfaces, addresses, routes, and what runs there.
+#[derive(Debug)]
+pub struct Host(NetworkNamespace);
+
+/// One end of a cable.
+#[derive(Clone, Copy, Debug)]
+pub struct End<'a> {
+    /// Where it is plugged in.
+    pub host: &'a Host,
+    /// The interface that it makes there; at most 15 bytes.
+    pub interface: &'a str,
+    /// The interface's address and how many bits of it name the network.
+    pub address: Prefix,
+}
+
+/// An address and how many of its bits count, such as `10.0.0.1/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// At most 32.
+    pub length: u8,
+}
+
+/// Text that is no [`Prefix`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an IPv4 address, a slash and a number of bits up to 32")]
+pub struct PrefixError(String);
+
+impl Host {
+    /// Makes a host with nothing but a loopback interface.
+    ///
+    /// # Errors
+    /// The system's: without privilege in a user namespace, `PermissionDenied`.
+    pub fn new() -> io::Result<Self> {
+        let host = Self(NetworkNamespace::new()?);
+        host.ask(|netlink| {
+            let loopback = netlink.interface("lo")?;
+            netlink.bring_up(loopback.index)
+        })?;
+        Ok(host)
+    }
+
+    /// Runs something on a thread of this host; the sockets, processes and threads that it makes
+    /// belong to the host for good.
+    ///
+    /// # Errors
+    /// The system's, when it gives no such thread.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        self.0.run(work)
+    }
+
+    /// Gives an interface one more address.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn add_address(&self, interface: &str, address: Prefix) -> io::Result<()> {
+        self.ask(|netlink| {
+            let index = netlink.interface(interface)?.index;
+            netlink.add_address(index, address)
+        })
+    }
+
+    /// Takes an address from an interface.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn remove_address(&self, interface: &str, address: Prefix) -> io::Result<()> {
+        self.ask(|netlink| {
+            let index = netlink.interface(interface)?.index;
+            netlink.remove_address(index, address)
+        })
+    }
+
+    /// Sets the largest packet that an interface sends, in bytes with the IP header.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_mtu(&self, interface: &str, mtu: u16) -> io::Result<()> {
+        self.ask(|netlink| {
+            let index = netlink.interface(interface)?.index;
+            netlink.set_mtu(index, mtu)
+        })
+    }
+
+    /// Sends packets to a destination to these neighbours, each flow to one of them, from the next
+    /// packet on and in place of where they went; to none, they vanish.
+    ///
+    /// # Errors
+    /// The system's: a neighbour must be in a network of an interface.
+    pub fn set_route(&self, to: Prefix, neighbours: &[Ipv4Addr]) -> io::Result<()> {
+        let way = match neighbours {
+            [] => Way::Nowhere,
+            _ => Way::Via(neighbours),
+        };
+        self.ask(|netlink| netlink.set_route(to, way))
+    }
+
+    /// Sets a variable of the kernel under `net`, such as `ipv4/ip_forward`.
+    ///
+    /// # Errors
+    /// The system's, such as `NotFound` for a variable that it does not have.
+    pub fn set_variable(&self, name: &str, value: &str) -> io::Result<()> {
+        let path = format!("/proc/sys/net/{name}");
+        self.run(|| fs::write(&path, value))?
+            .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+    }
+
+    /// Gives all flows that leave this host this address and a random port each, also those that go
+    /// on already.
+    ///
+    /// # Errors
+    /// The system's: a kernel may lack `nf_tables`.
+    pub fn translate(&self, address: Ipv4Addr) -> io::Result<()> {
+        self.ask(|netlink| nat::translate(netlink, address))
+    }
+
+    /// Forgets the flows that are translated, so that each goes on from another port.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn forget_flows(&self) -> io::Result<()> {
+        self.ask(nat::forget)
+    }
+
+    fn ask<T: Send>(
+        &self,
+        requests: impl FnOnce(&mut Netlink) -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        self.run(|| requests(&mut Netlink::new()))?
+    }
+}
+
+/// Plugs a cable in between two hosts: packets of up to `mtu` bytes, no offloads, and each end knows
+/// the other without asking.
+///
+/// # Errors
+/// The system's, such as `AlreadyExists` for a name that the host has.
+pub fn connect(a: End<'_>, b: End<'_>, mtu: u16) -> io::Result<()> {
+    let to = b.host.0.as_fd().as_raw_fd();
+    a.host.ask(|netlink| {
+        netlink.add_pair(a.interface)?;
+        let peer = netlink.interface(a.interface)?.peer;
+        netlink.move_away(peer, b.interface, to)
+    })?;
+    let (at_a, at_b) = (plug(a, mtu)?, plug(b, mtu)?);
+    introduce(a, b.address.address, &at_b)?;
+    introduce(b, a.address.address, &at_a)
+}
+
+/// Sets an interface up and gives its hardware address.
+fn plug(end: End<'_>, mtu: u16) -> io::Result<Vec<u8>> {
+    end.host.ask(|netlink| {
+        let interface = netlink.interface(end.interface)?;
+        netlink.set_mtu(interface.index, mtu)?;
+        netlink.disable_offloads(end.interface)?;
+        netlink.bring_up(interface.index)?;
+        netlink.add_address(interface.index, end.address)?;
+        Ok(interface.hardware_address)
+    })
+}
+
+fn introduce(end: End<'_>, neighbour: Ipv4Addr, hardware_address: &[u8]) -> io::Result<()> {
+    end.host.ask(|netlink| {
+        let index = netlink.interface(end.interface)?.index;
+        netlink.add_neighbour(index, neighbour, hardware_address)
+    })
+}
+
+impl FromStr for Prefix {
+    type Err = PrefixError;
+
+    fn from_str(text: &str) -> Result<Self, PrefixError> {
+        let parse = || {
+            let (address, length) = text.split_once('/')?;
+            let (address, length) = (address.parse().ok()?, length.parse().ok()?);
+            (length <= 32).then_some(Self { address, length })
+        };
+        parse().ok_or_else(|| PrefixError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}

@@ -1,0 +1,127 @@
+//! The route to the service moves.
+
+use std::time::Duration;
+
+use wayhold::bridge::pattern;
+
+use crate::aioquic::Aioquic;
+use crate::network::{Network, OTHER_PUBLIC};
+use crate::node::{Fleet, finish, wayhold};
+use crate::stage::{Directory, play, target};
+use crate::transfer::{Download, Upload, connect, digest};
+
+pub(crate) fn a_route_flip_in_the_middle_of_transfers_loses_nothing() {
+    let (network, directory) = (Network::new(1500).unwrap(), Directory::new());
+    play(&network.client, async || {
+        let fleet = Fleet::start(&network, &directory, "").await;
+        let client = connect(&directory, &target()).await;
+        let mut download = Download::begin(&client, 1, 12_000_000).await;
+        let mut upload = Upload::begin(&client, 2);
+        for (flip, node) in (1..).zip([2, 3, 1, 3]) {
+            network.lead_to(&[node]).unwrap();
+            tokio::join!(download.read_to(flip * 2_500_000), upload.send(500_000));
+        }
+        tokio::join!(download.finish(), upload.finish());
+        for node in [2, 3] {
+            let node = fleet.node(node);
+            assert!(node.metric("wayhold_datagrams_forwarded_total").await > 0);
+            assert_eq!(node.metric("wayhold_requests_total").await, 0);
+        }
+        fleet.assert_nothing_lost(1).await;
+        client.close().await;
+    });
+}
+
+pub(crate) fn a_route_that_flaps_every_500_ms_loses_no_request() {
+    let (network, directory) = (Network::new(1500).unwrap(), Directory::new());
+    play(&network.client, async || {
+        let fleet = Fleet::start(&network, &directory, "").await;
+        let client = connect(&directory, &target()).await;
+        let flap = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(500));
+            for flips in 0..8 {
+                ticks.tick().await;
+                network.lead_to(&[flips % 3 + 1]).unwrap();
+            }
+        };
+        let mut requests = 0;
+        let mut flapping = std::pin::pin!(flap);
+        loop {
+            let fetch = Download::begin(&client, requests, 40_000);
+            let fetched = async { fetch.await.finish().await };
+            tokio::select! {
+                () = &mut flapping => break,
+                () = fetched => requests += 1,
+            }
+        }
+        assert!(requests > 20, "{requests}");
+        fleet.assert_nothing_lost(1).await;
+        client.close().await;
+    });
+}
+
+pub(crate) fn the_get_command_follows_the_address_through_flips() {
+    let (network, directory) = (Network::new(1500).unwrap(), Directory::new());
+    play(&network.client, async || {
+        let fleet = Fleet::start(&network, &directory, "").await;
+        let arguments = [
+            "get",
+            "https://192.0.2.1/bytes/2000000?seed=9",
+            "--ca",
+            "tls.pem",
+            "--repeat",
+            "8",
+            "-o",
+            "body",
+        ];
+        let mut get = std::pin::pin!(finish(wayhold(&directory, &arguments)));
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        let mut node = 1;
+        let got = loop {
+            tokio::select! {
+                got = &mut get => break got,
+                _ = ticks.tick() => {
+                    node = node % 3 + 1;
+                    network.lead_to(&[node]).unwrap();
+                }
+            }
+        };
+        assert!(got.status.success(), "{got:?}");
+        let body = std::fs::read(directory.file("body")).unwrap();
+        let mut whole = vec![0; 2_000_000];
+        pattern(9, 0, &mut whole);
+        assert!(body == whole.repeat(8), "{} bytes", body.len());
+        let served = fleet.sum("wayhold_requests_total").await;
+        assert_eq!(served, 8);
+        assert!(fleet.sum("wayhold_datagrams_forwarded_total").await > 0);
+    });
+}
+
+pub(crate) fn a_client_of_other_make_survives_flips_and_rebindings() {
+    let (network, directory) = (Network::new(1500).unwrap(), Directory::new());
+    play(&network.client, async || {
+        let fleet = Fleet::start(&network, &directory, "").await;
+        let Some(mut client) = Aioquic::connect(&directory).await else {
+            return;
+        };
+        client.ask("start /bytes/5000000?seed=6").await;
+        network.lead_to(&[2]).unwrap();
+        network.nat.forget_flows().unwrap();
+        let uploaded = client.ask("upload /upload 1000000").await;
+        assert_eq!(uploaded["status"], 200);
+        network.lead_to(&[3]).unwrap();
+        network.nat.translate(OTHER_PUBLIC).unwrap();
+        client.ask("rebind").await;
+        let small = client.ask("get /bytes/100000?seed=5").await;
+        assert_eq!(small["sha256"], digest(5, 100_000));
+        let large = client.ask("finish").await;
+        assert_eq!(large["status"], 200);
+        assert_eq!(large["sha256"], digest(6, 5_000_000));
+        fleet.assert_nothing_lost(1).await;
+        for node in [2, 3] {
+            let forwarded = "wayhold_datagrams_forwarded_total";
+            assert!(fleet.node(node).metric(forwarded).await > 0);
+        }
+        client.quit().await;
+    });
+}

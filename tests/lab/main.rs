@@ -1,0 +1,112 @@
+//! Claims about fleets on the kernel's own network: processes of `wayhold` in network namespaces that
+//! share one address behind a router, and clients behind a NAT.
+//!
+//! The process gives itself namespaces before any thread starts, which needs no privilege where the
+//! system allows it, and goes on as the root of a PID namespace, with which everything ends. Filters
+//! and `--list` work as with other tests: `cargo test --test lab -- FILTER`.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "all of this is a test, which the lint does not see without the standard harness"
+)]
+
+mod addresses;
+mod aioquic;
+mod ecmp;
+mod flips;
+mod links;
+mod network;
+mod node;
+mod stage;
+#[path = "../e2e/transfer.rs"]
+mod transfer;
+
+use std::process::{Command, ExitCode};
+use std::{env, io};
+
+use libtest_mimic::{Arguments, Trial};
+use wayhold::sys::namespace::isolate;
+use wayhold::sys::process::die_with_parent;
+use wayhold::testbed::lab::Host;
+
+use crate::network::Network;
+
+macro_rules! claims {
+    ($($module:ident :: $claim:ident,)*) => {
+        vec![$(Trial::test(stringify!($claim), || { $module::$claim(); Ok(()) }),)*]
+    };
+}
+
+fn claims() -> Vec<Trial> {
+    claims![
+        addresses::a_node_binds_a_service_address_that_comes_later_only_if_the_kernel_may,
+        ecmp::ecmp_by_port_and_a_rebinding_nat_cost_no_client_its_connection,
+        flips::a_route_flip_in_the_middle_of_transfers_loses_nothing,
+        flips::a_route_that_flaps_every_500_ms_loses_no_request,
+        flips::a_client_of_other_make_survives_flips_and_rebindings,
+        flips::the_get_command_follows_the_address_through_flips,
+        links::a_link_of_1280_between_nodes_is_refused_with_the_mtu_it_needs,
+        links::a_link_of_1300_between_nodes_carries_the_largest_datagrams,
+        links::a_link_of_1500_between_nodes_carries_the_largest_datagrams,
+        links::a_link_smaller_than_configured_costs_large_datagrams_and_says_so,
+    ]
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    if arguments.list {
+        return libtest_mimic::run(&arguments, claims()).exit_code();
+    }
+    if env::var_os(INSIDE).is_none() {
+        return match isolate() {
+            Ok(()) => enclose(),
+            Err(error) => skip(&arguments, &format!("no namespaces here: {error}")),
+        };
+    }
+    die_with_parent().expect("the kernel knows this option since 2.1.57");
+    match probe() {
+        Ok(()) => libtest_mimic::run(&arguments, claims()).exit_code(),
+        Err(error) => skip(
+            &arguments,
+            &format!("no network in namespaces here: {error}"),
+        ),
+    }
+}
+
+/// Runs all of it as the first process of the new namespaces.
+fn enclose() -> ExitCode {
+    let inside = env::current_exe().and_then(|this| {
+        Command::new(this)
+            .args(env::args_os().skip(1))
+            .env(INSIDE, "1")
+            .status()
+    });
+    let code = inside.expect("this program can be started again").code();
+    code.and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// Tries everything that each claim needs.
+fn probe() -> io::Result<()> {
+    Network::new(1500).map(drop)?;
+    Host::new().map(drop)
+}
+
+/// Says why nothing is proven here; where that must not happen, this fails.
+#[expect(
+    clippy::print_stderr,
+    reason = "the reason belongs into the test's output"
+)]
+fn skip(arguments: &Arguments, reason: &str) -> ExitCode {
+    eprintln!("SKIPPED({reason})");
+    if env::var("WAYHOLD_TESTBED").as_deref() == Ok("require") {
+        return ExitCode::FAILURE;
+    }
+    let skipped = claims()
+        .into_iter()
+        .map(|claim| claim.with_ignored_flag(true))
+        .collect();
+    libtest_mimic::run(arguments, skipped).exit_code()
+}
+
+const INSIDE: &str = "WAYHOLD_LAB_INSIDE";

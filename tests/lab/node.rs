@@ -1,0 +1,195 @@
+//! `wayhold` as processes on the hosts of a network, from files as an operator writes them.
+
+use std::fmt::Write;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::network::{NODES, Network, relay};
+use crate::stage::{Directory, PATIENCE, until};
+
+/// Nodes of one fleet, all of which have confirmed each other.
+pub(crate) struct Fleet(Vec<Node>);
+
+/// A running process.
+pub(crate) struct Node {
+    directory: PathBuf,
+    child: Child,
+}
+
+impl Fleet {
+    /// Starts every node of a network, with `more` in the file that they share.
+    pub(crate) async fn start(network: &Network, directory: &Directory, more: &str) -> Self {
+        configure(directory, more).await;
+        let mut nodes = Vec::new();
+        for number in 1..=NODES {
+            nodes.push(Node::start(network, directory, number));
+        }
+        for number in 1..=NODES {
+            let node = &nodes[usize::from(number - 1)];
+            node.until_ready().await;
+            for peer in (1..=NODES).filter(|peer| *peer != number) {
+                let line = format!("peer confirmed peer={peer}");
+                until(&line, async || node.log().contains(&line)).await;
+            }
+        }
+        Self(nodes)
+    }
+
+    /// The node with this number, from 1.
+    pub(crate) fn node(&self, number: u8) -> &Node {
+        &self.0[usize::from(number - 1)]
+    }
+
+    /// The sum over all nodes of the series of a metric that begin so.
+    pub(crate) async fn sum(&self, series: &str) -> u64 {
+        let mut sum = 0;
+        for node in &self.0 {
+            sum += node.metric(series).await;
+        }
+        sum
+    }
+
+    /// Asserts that every client has exactly one connection, that no node lost a datagram, and that
+    /// no request failed.
+    pub(crate) async fn assert_nothing_lost(&self, clients: u64) {
+        let open = self.sum(r#"wayhold_connections{transport="quic"}"#).await;
+        assert_eq!(open, clients, "{}", self.logs());
+        for losses in [
+            "wayhold_requests_failed_total",
+            "wayhold_connections_refused_total",
+            "wayhold_panics_total",
+            "wayhold_tunnel_refused_total",
+            "wayhold_datagrams_dropped_total",
+        ] {
+            assert_eq!(self.sum(losses).await, 0, "{losses}\n{}", self.logs());
+        }
+        self.until_all_arrived().await;
+    }
+
+    /// Waits until all that was forwarded has come out of a tunnel.
+    pub(crate) async fn until_all_arrived(&self) {
+        until("the tunnels have lost nothing", async || {
+            let arrived = self.sum("wayhold_datagrams_tunnelled_total").await;
+            arrived == self.sum("wayhold_datagrams_forwarded_total").await
+        })
+        .await;
+    }
+
+    fn logs(&self) -> String {
+        self.0.iter().map(Node::log).collect()
+    }
+}
+
+impl Node {
+    pub(crate) fn start(network: &Network, shared: &Directory, number: u8) -> Self {
+        let directory = shared.file(&format!("node-{number}"));
+        fs::create_dir_all(&directory).unwrap();
+        let log = File::create(directory.join("log")).unwrap();
+        let id = number.to_string();
+        let arguments = ["run", "-c", "wayhold.toml", "--node-id", &id, "--state-dir"];
+        let mut command = wayhold(shared, &arguments);
+        command.arg(&directory).stdout(Stdio::null()).stderr(log);
+        let runtime = Handle::current();
+        let started = network.node(number).run(|| {
+            let _here = runtime.enter();
+            command.spawn().unwrap()
+        });
+        Self {
+            directory,
+            child: started.unwrap(),
+        }
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        until("the node is ready", async || {
+            matches!(self.ask("/readyz").await, Some((200, _)))
+        })
+        .await;
+    }
+
+    /// The sum of the series of a metric that begin so.
+    pub(crate) async fn metric(&self, series: &str) -> u64 {
+        let (_, page) = self.ask("/metrics").await.unwrap();
+        let of_line = |line: &str| {
+            let (name, value) = line.rsplit_once(' ')?;
+            name.starts_with(series)
+                .then(|| value.parse::<u64>().unwrap())
+        };
+        page.lines().filter_map(of_line).sum()
+    }
+
+    /// What the process has written.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap()
+    }
+
+    /// Waits until the process has ended by itself, and gives its exit code.
+    pub(crate) async fn end(mut self) -> Option<i32> {
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        ended.unwrap().unwrap().code()
+    }
+
+    /// Status and body of a page of the admin listener, once that listens.
+    async fn ask(&self, path: &str) -> Option<(u16, String)> {
+        let socket = self.directory.join("admin.sock");
+        let mut stream = UnixStream::connect(socket).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.ok()?;
+        let (head, body) = response.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+}
+
+/// Makes the fleet's key and writes the two files that all nodes share.
+pub(crate) async fn configure(directory: &Directory, more: &str) {
+    let made = finish(wayhold(directory, &["keys", "init", "fleet.key"])).await;
+    assert!(made.status.success(), "{made:?}");
+    let mut fleet = format!("key_file = \"fleet.key\"\n{more}\n");
+    for number in 1..=NODES {
+        let relay = relay(number);
+        writeln!(fleet, "[[member]]\nid = {number}\nrelay = \"{relay}:4434\"").unwrap();
+    }
+    fs::write(directory.file("fleet.toml"), fleet).unwrap();
+    fs::write(directory.file("wayhold.toml"), CONFIG).unwrap();
+}
+
+/// The command with nothing of this test in its environment.
+pub(crate) fn wayhold(directory: &impl AsRef<Path>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wayhold"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WAYHOLD_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) async fn finish(mut command: Command) -> Output {
+    timeout(PATIENCE, command.output()).await.unwrap().unwrap()
+}
+
+/// As in docs/fleet.md; without a route the built-in origin answers.
+const CONFIG: &str = r#"
+[[listen]]
+addr = "192.0.2.1:443"
+cert = "tls.pem"
+key = "tls.key"
+[fleet]
+file = "fleet.toml"
+"#;
