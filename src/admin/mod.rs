@@ -10,4 +10,5 @@ mod serve;
 mod state;
 
 pub use listener::{Admin, AdminError};
+pub(crate) use listener::{AdminSocket, Owner};
 pub use state::{AdminState, Phase, Readiness};

@@ -1,5 +1,6 @@
 //! The sections of the configuration as checked types.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -319,6 +320,16 @@ impl FromStr for Upstream {
     /// Reads `http://HOST:PORT` or `h2://HOST:PORT`; the port may be left out and is 80 then.
     fn from_str(url: &str) -> Result<Self, UpstreamError> {
         names::upstream(url).map_err(UpstreamError)
+    }
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => address.fmt(f),
+        }
     }
 }
 

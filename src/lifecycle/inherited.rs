@@ -2,11 +2,11 @@ use std::fmt;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
 use std::str::FromStr;
 
 use socket2::{SockRef, Type};
 
+use crate::admin::AdminSocket;
 use crate::control::Birth;
 use crate::sys::activation;
 
@@ -29,7 +29,7 @@ pub enum SocketName {
     Tcp(usize),
     /// `relay`: the socket of the tunnel.
     Relay,
-    /// `admin`: the admin listener.
+    /// `admin`: the admin listener, which goes from process to process only.
     Admin,
 }
 
@@ -38,7 +38,7 @@ pub enum SocketName {
 #[non_exhaustive]
 pub enum InheritedError {
     /// The name is none of [`SocketName`].
-    #[error("{0:?} names no socket; the names are listen.N.udp, listen.N.tcp, relay and admin")]
+    #[error("{0:?} names no socket; the names are listen.N.udp, listen.N.tcp and relay")]
     Name(String),
     /// It is of another kind than its name says.
     #[error("the socket {0} is of another kind")]
@@ -72,7 +72,11 @@ impl Inherited {
     pub fn from_systemd() -> Result<Self, InheritedError> {
         let mut inherited = Self::default();
         for (name, socket) in activation::take_sockets() {
-            inherited.push(name.parse()?, socket);
+            match name.parse()? {
+                // Its path would belong to nobody who removes it.
+                SocketName::Admin => return Err(InheritedError::Name(name)),
+                known => inherited.push(known, socket),
+            }
         }
         Ok(inherited)
     }
@@ -160,15 +164,6 @@ impl Inherited {
             .map_err(failed)?;
         Ok(Some(socket))
     }
-}
-
-/// The admin listener's socket.
-#[derive(Debug)]
-pub(crate) enum AdminSocket {
-    /// At a path.
-    Unix(UnixListener),
-    /// At a loopback address.
-    Tcp(TcpListener),
 }
 
 impl fmt::Display for SocketName {
