@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
 use crate::config::AdminAddress;
+use crate::edge::Reading;
 
 /// A bound admin listener that answers nobody yet.
 ///
@@ -22,6 +23,7 @@ pub struct Admin {
     listener: Listener,
     local: String,
     owner: Owner,
+    reading: Reading,
 }
 
 /// Whether this process removes the unix socket at its end; shared by all clones.
@@ -96,6 +98,7 @@ impl Admin {
             listener,
             local,
             owner,
+            reading: Reading::on(),
         })
     }
 
@@ -142,6 +145,7 @@ impl Admin {
             listener,
             local,
             owner,
+            reading: Reading::on(),
         })
     }
 
@@ -164,8 +168,18 @@ impl Admin {
         &self.local
     }
 
+    /// Takes connections only while this process reads.
+    pub(crate) fn reading_with(mut self, reading: Reading) -> Self {
+        self.reading = reading;
+        self
+    }
+
     /// Waits for the next connection; forever when the listener is off. Cancel safe.
     pub(super) async fn accept(&self) -> io::Result<Either<UnixStream, TcpStream>> {
+        self.reading.next(|| self.accept_next()).await
+    }
+
+    async fn accept_next(&self) -> io::Result<Either<UnixStream, TcpStream>> {
         match &self.listener {
             Listener::Off => std::future::pending().await,
             Listener::Unix(unix) => Ok(Either::Left(unix.listener.accept().await?.0)),

@@ -26,6 +26,13 @@ impl Default for Reading {
 }
 
 impl Reading {
+    /// Reads from the beginning.
+    pub(crate) fn on() -> Self {
+        let reading = Self::default();
+        reading.resume();
+        reading
+    }
+
     /// Begins to read, or reads on.
     pub(crate) fn resume(&self) {
         self.0.on.send_replace(true);
