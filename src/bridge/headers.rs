@@ -34,8 +34,9 @@ pub(super) fn to_upstream(
     parts.extensions.clear();
     add_forwarding(&mut parts.headers, client, &authority)?;
     if client.early_data {
-        let name = HeaderName::from_static("early-data");
-        parts.headers.insert(name, HeaderValue::from_static("1"));
+        parts
+            .headers
+            .insert(EARLY_DATA, HeaderValue::from_static("1"));
     }
     if trailers {
         let trailers = HeaderValue::from_static("trailers");
@@ -168,6 +169,7 @@ fn value(text: &str) -> Result<HeaderValue, RequestError> {
     HeaderValue::from_str(text).map_err(|_invalid| RequestError::Malformed("authority"))
 }
 
+pub(super) const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

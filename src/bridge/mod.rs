@@ -19,7 +19,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use http::uri::Authority;
-use http::{HeaderValue, Method, Request, Response, header, request};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
@@ -31,7 +31,7 @@ use self::upload::Upload;
 use self::upstream::{Tasks, Upstream};
 use crate::balance::RoundRobin;
 use crate::config::{self, Limits, Timeouts, UpstreamProtocol};
-use crate::request::{AnsweredBy, Body, ClientFacts, Handler, RequestError};
+use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, Handler, RequestError};
 
 pub use origin::{Origin, pattern};
 
@@ -123,14 +123,19 @@ impl Handler for Bridge {
             }
         }
         let again = (parts.method.is_safe() && upload.is_end_stream()).then(|| parts.clone());
-        let first = upstream
+        let mut answer = upstream
             .send(Request::from_parts(parts, upload), &pace)
             .await;
-        let (response, busy) = match (first, again) {
-            (Err(RequestError::UpstreamBroken), Some(parts)) => send_again(upstream, parts).await,
-            (first, _) => first,
+        if let (Err(RequestError::UpstreamBroken), Some(parts)) = (&answer, &again) {
+            answer = send_again(upstream, parts.clone()).await;
         }
-        .inspect_err(|error| {
+        if let (Ok((response, _)), Some(parts)) = (&answer, again)
+            && client.early_data
+            && response.status() == StatusCode::TOO_EARLY
+        {
+            answer = send_later(upstream, parts, &client).await;
+        }
+        let (response, busy) = answer.inspect_err(|error| {
             tracing::debug!(upstream = %upstream.name, %error, "no response");
         })?;
 
@@ -185,6 +190,19 @@ async fn send_again(
             RequestError::UpstreamConnect => RequestError::UpstreamBroken,
             error => error,
         })
+}
+
+/// Sends a request once more that an upstream would not answer while it might be a replay: when the
+/// handshake shows that it is none (RFC 8470, section 5.2).
+async fn send_later(
+    upstream: &Upstream,
+    mut parts: request::Parts,
+    client: &ClientFacts,
+) -> Result<(Response<Incoming>, Option<Busy>), RequestError> {
+    let completed = client.handshake.completed().await;
+    completed.map_err(|_failed| RequestError::Body(BodyError::ClientGone))?;
+    parts.headers.remove(headers::EARLY_DATA);
+    send_again(upstream, parts).await
 }
 
 fn authority(text: &str) -> Result<Authority, BridgeError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::error::Origin;
 use super::schema::{Key, Kind};
 use super::tree::{Entry, Value};
-use super::{AdminAddress, Keepalive, LogFormat, Profile, Upstream, names, units};
+use super::{AdminAddress, EarlyData, Keepalive, LogFormat, Profile, Upstream, names, units};
 use crate::cid::{ConfigId, FirstOctet};
 use crate::fleet::NodeId;
 
@@ -195,6 +195,12 @@ impl Decode for FirstOctet {
             key,
             &[("random", Self::Random), ("length", Self::Length)],
         )
+    }
+}
+
+impl Decode for EarlyData {
+    fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
+        word(entry, key, &[("off", Self::Off), ("owner", Self::Owner)])
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Admin, AdminAddress, Cid, Config, Fleet, Keepalive, Limits, Listen, Log, LogFormat, Node,
-    Profile, Quic, Shutdown, Timeouts, Upgrade,
+    Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Log, LogFormat,
+    Node, Profile, Quic, Shutdown, Timeouts, Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
 
@@ -87,6 +87,7 @@ impl Default for Quic {
             max_udp_payload: 1400,
             retry: false,
             retry_token_lifetime: Duration::from_secs(90),
+            early_data: EarlyData::Off,
             cid_lifetime: Duration::from_mins(5),
         }
     }
@@ -104,6 +105,7 @@ impl Default for Limits {
             upstream_idle: 256,
             upstream_requests: 4096,
             tunnel_queue: 4096,
+            early_sessions: 65_536,
         }
     }
 }

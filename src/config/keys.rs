@@ -232,6 +232,15 @@ pub static KEYS: &[Key] = &[
                   60s beyond that.",
     },
     Key {
+        path: "quic.early_data",
+        kind: Kind::Word(&["off", "owner"]),
+        default: "off",
+        example: "owner",
+        meaning: "Whether a returning client may send requests before the handshake is complete: \
+                  `owner` lets it at the node that made its session, and takes resumption at other \
+                  nodes from QUIC clients for that.",
+    },
+    Key {
         path: "quic.cid_lifetime",
         kind: Kind::Duration(Duration::from_secs(1), DAY),
         default: "300s",
@@ -300,6 +309,14 @@ pub static KEYS: &[Key] = &[
         default: "4096",
         example: "8192",
         meaning: "Datagrams from peers that wait for the endpoint.",
+    },
+    Key {
+        path: "limits.early_sessions",
+        kind: Kind::Integer(16, 1 << 24),
+        default: "65536",
+        example: "10000",
+        meaning: "Sessions kept under `quic.early_data = \"owner\"`, two for each handshake, for 24 \
+                  hours at most.",
     },
     Key {
         path: "timeouts.handshake",

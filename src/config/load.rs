@@ -202,6 +202,7 @@ impl Reader<'_> {
         self.read("quic.max_udp_payload", &mut quic.max_udp_payload);
         self.read("quic.retry", &mut quic.retry);
         self.read("quic.retry_token_lifetime", &mut quic.retry_token_lifetime);
+        self.read("quic.early_data", &mut quic.early_data);
         self.read("quic.cid_lifetime", &mut quic.cid_lifetime);
         quic
     }
@@ -217,6 +218,7 @@ impl Reader<'_> {
         self.read("limits.upstream_idle", &mut limits.upstream_idle);
         self.read("limits.upstream_requests", &mut limits.upstream_requests);
         self.read("limits.tunnel_queue", &mut limits.tunnel_queue);
+        self.read("limits.early_sessions", &mut limits.early_sessions);
         limits
     }
 

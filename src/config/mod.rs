@@ -29,6 +29,6 @@ pub use link::LinkMtuError;
 pub use load::load;
 pub use schema::{Key, Kind};
 pub use sections::{
-    Admin, AdminAddress, Cid, Config, Fleet, Keepalive, Limits, Listen, Log, LogFormat, Member,
-    Node, Profile, Quic, Route, Shutdown, Timeouts, Upgrade, Upstream, UpstreamProtocol,
+    Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Log, LogFormat,
+    Member, Node, Profile, Quic, Route, Shutdown, Timeouts, Upgrade, Upstream, UpstreamProtocol,
 };

@@ -178,8 +178,20 @@ pub struct Quic {
     pub retry: bool,
     /// How long a Retry's token is good, beside what the nodes' clocks differ. Default 90 s.
     pub retry_token_lifetime: Duration,
+    /// Who may send requests before the handshake is complete. Default `off`.
+    pub early_data: EarlyData,
     /// Open connection IDs are replaced after this time. Default 300 s.
     pub cid_lifetime: Duration,
+}
+
+/// Who may send requests before the handshake is complete (RFC 8446, section 2.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EarlyData {
+    /// Nobody; clients resume on every node.
+    #[default]
+    Off,
+    /// A client that resumes at the process that made its session, and only there.
+    Owner,
 }
 
 /// When the gateway pings a silent client.
@@ -213,6 +225,8 @@ pub struct Limits {
     pub upstream_requests: u32,
     /// Datagrams from peers that wait for the endpoint. Default 4096.
     pub tunnel_queue: u32,
+    /// Sessions kept under `quic.early_data = "owner"`. Default 65536.
+    pub early_sessions: u32,
 }
 
 /// Bounds on how long things may take.

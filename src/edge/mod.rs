@@ -23,5 +23,5 @@ pub(crate) use socket::{Injector, SteeredSocket};
 pub use steering::Fault;
 pub(crate) use steering::{Steering, declare_reasons};
 pub(crate) use tcp::{TcpEdge, TcpParts, alt_svc};
-pub(crate) use tls::{FleetTicketer, Identity, ServerTls, Tickets, TlsError};
+pub(crate) use tls::{EarlySessions, FleetTicketer, Identity, ServerTls, Tickets, TlsError};
 pub(crate) use tunnel::{Endpoints, Peer, Tunnel};

@@ -108,6 +108,11 @@ impl View {
             .is_some_and(|peer| peer.state == PeerState::Live)
     }
 
+    /// Whether a peer takes new connections.
+    pub fn welcomes(&self, node: NodeId) -> bool {
+        self.peer(node).is_some_and(|peer| peer.welcomes)
+    }
+
     /// Finds who issued connection IDs with this server ID.
     pub fn owner(&self, id: &ServerId) -> Owner {
         let (own_node, own_instance) = match self.own {

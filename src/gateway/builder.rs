@@ -5,14 +5,15 @@ use std::sync::Arc;
 use prometheus_client::registry::Registry;
 
 use super::fleet::{BoundTunnel, Membership, max_udp_payload, random};
-use super::identities::Identities;
+use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
 use super::{Gateway, GatewayError};
 use crate::admin::{Admin, AdminState, Readiness};
 use crate::bridge::{Bridge, Origin};
-use crate::config::{AdminAddress, Config};
+use crate::config::{AdminAddress, Config, EarlyData};
 use crate::edge::{
-    Endpoints, Fault, Identity, SharedSessionKeys, Steering, TlsError, declare_reasons,
+    AddressTokens, Endpoints, Fault, Identity, SharedSessionKeys, Steering, TlsError,
+    declare_reasons,
 };
 use crate::request::{Handler, SharedHandler};
 use crate::steer::Tables;
@@ -110,8 +111,19 @@ impl GatewayBuilder {
         declare_reasons(&metrics);
 
         let membership = Membership::new(&config)?;
+        let session_keys = SharedSessionKeys::new(&membership.keyring);
+        let tokens = AddressTokens::new(session_keys.clone(), metrics.clone());
+        let (steer, tokens) = match config.quic.early_data {
+            EarlyData::Off => (membership.steer(), tokens),
+            EarlyData::Owner => (
+                membership
+                    .steer()
+                    .with_owners(session_keys.load().tokens.clone()),
+                tokens.naming(membership.identity.server_id()),
+            ),
+        };
         let steering = Arc::new(Steering::new(
-            membership.steer(),
+            steer,
             Tables::new(u64::from_be_bytes(random()?)),
             membership.reset_keys(),
             metrics.clone(),
@@ -121,16 +133,16 @@ impl GatewayBuilder {
             Some(handler) => handler,
             None => default_handler(&config)?,
         };
-        let session_keys = SharedSessionKeys::new(&membership.keyring);
+        let resumption = Resumption::new(&config, session_keys, &metrics);
         let given = self.identity.transpose()?;
-        let identities = Identities::load(&config, &session_keys, given.as_ref())?;
+        let identities = Identities::load(&config, &resumption, given.as_ref())?;
         let bound = Bound {
             config: &config,
             membership: &membership,
             steering: &steering,
             handler: &handler,
             identities: &identities,
-            session_keys: &session_keys,
+            tokens: &tokens,
             metrics: &metrics,
             max_udp_payload: max_udp_payload(&config)?,
             start: u128::from_be_bytes(random()?),

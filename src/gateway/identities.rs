@@ -3,14 +3,24 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::GatewayError;
-use crate::config::Config;
-use crate::edge::{FleetTicketer, Identity, ServerTls, SharedSessionKeys, Tickets, TlsError};
+use crate::config::{Config, EarlyData};
+use crate::edge::{
+    EarlySessions, FleetTicketer, Identity, ServerTls, SharedSessionKeys, Tickets, TlsError,
+};
+use crate::telemetry::Metrics;
 
 /// The certificates of all listeners.
 #[derive(Debug)]
 pub(super) struct Identities {
     listeners: Vec<ServerTls>,
     development: Option<DevelopmentCertificate>,
+}
+
+/// How clients resume their sessions, the same for as long as the process lives.
+#[derive(Debug)]
+pub(super) struct Resumption {
+    tickets: Tickets,
+    early: Option<Arc<EarlySessions>>,
 }
 
 /// The certificate of listeners that have none configured.
@@ -24,13 +34,12 @@ pub struct DevelopmentCertificate {
 
 impl Identities {
     /// Reads every certificate and key; listeners that name none share `given`, or else the
-    /// development certificate. Tickets open on every node that has the same keys.
+    /// development certificate.
     pub(super) fn load(
         config: &Config,
-        keys: &SharedSessionKeys,
+        resumption: &Resumption,
         given: Option<&Identity>,
     ) -> Result<Self, GatewayError> {
-        let tickets: Tickets = Arc::new(FleetTicketer::new(keys.clone()));
         let now = now();
         let mut identities = Self {
             listeners: Vec::new(),
@@ -45,9 +54,7 @@ impl Identities {
             for warning in identity.warnings(now) {
                 tracing::warn!(listen = %listen.addr, "{warning}");
             }
-            identities
-                .listeners
-                .push(ServerTls::new(&identity, &tickets)?);
+            identities.listeners.push(resumption.tls(&identity)?);
         }
         Ok(identities)
     }
@@ -67,6 +74,31 @@ impl Identities {
     /// The development certificate, if a listener uses it.
     pub(super) fn into_development(self) -> Option<DevelopmentCertificate> {
         self.development
+    }
+}
+
+impl Resumption {
+    /// Lets clients resume with the tickets that these keys and their replacements open, and keeps
+    /// sessions where the configuration allows early data.
+    pub(super) fn new(config: &Config, keys: SharedSessionKeys, metrics: &Metrics) -> Self {
+        let capacity = usize::try_from(config.limits.early_sessions).unwrap_or(usize::MAX);
+        let early = match config.quic.early_data {
+            EarlyData::Off => None,
+            EarlyData::Owner => Some(Arc::new(EarlySessions::new(capacity, metrics.clone()))),
+        };
+        Self {
+            tickets: Arc::new(FleetTicketer::new(keys)),
+            early,
+        }
+    }
+
+    /// The TLS configurations of a listener that shows this identity.
+    fn tls(&self, identity: &Identity) -> Result<ServerTls, TlsError> {
+        let tls = ServerTls::new(identity, &self.tickets)?;
+        Ok(match &self.early {
+            None => tls,
+            Some(sessions) => tls.with_early_data(sessions),
+        })
     }
 }
 

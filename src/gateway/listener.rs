@@ -14,7 +14,7 @@ use crate::cid::Minter;
 use crate::config::{Config, Listen};
 use crate::edge::{
     AddressTokens, EndpointParts, Http3, Http3Rules, Injector, Issuer, QuicEdge, QuicParts, Rules,
-    Service, SharedSessionKeys, SteeredSocket, Steering, TcpEdge, TcpParts, alt_svc, endpoint,
+    Service, SteeredSocket, Steering, TcpEdge, TcpParts, alt_svc, endpoint,
 };
 use crate::request::SharedHandler;
 use crate::sys;
@@ -37,7 +37,7 @@ pub(super) struct Bound<'a> {
     pub(super) steering: &'a Arc<Steering>,
     pub(super) handler: &'a SharedHandler,
     pub(super) identities: &'a Identities,
-    pub(super) session_keys: &'a SharedSessionKeys,
+    pub(super) tokens: &'a AddressTokens,
     pub(super) metrics: &'a Metrics,
     pub(super) max_udp_payload: u16,
     /// Where the nonces of connection IDs begin.
@@ -166,6 +166,7 @@ impl Bound<'_> {
             limits,
             timeouts,
             retry: quic.retry,
+            early_data: quic.early_data,
         };
         Ok((QuicEdge::new(endpoint, socket, parts)?, injector))
     }
@@ -189,7 +190,7 @@ impl Bound<'_> {
             minter,
             Arc::clone(self.steering),
             Arc::new(membership.reset_keys()),
-            AddressTokens::new(self.session_keys.clone()),
+            self.tokens.clone(),
             self.config.quic.cid_lifetime,
         ))
     }

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Handshake;
 use crate::fleet::NodeId;
 
 /// What the gateway knows about the client of a request. Cheap to clone.
@@ -19,8 +20,11 @@ pub struct ClientFacts {
     pub path: Arc<PathFacts>,
     /// The node that owns the connection.
     pub owner: NodeId,
-    /// Whether the request arrived in 0-RTT data (RFC 8470).
+    /// Whether the request is answered before the handshake is complete, in which case it came in
+    /// 0-RTT data, is safe and has no content (RFC 8470).
     pub early_data: bool,
+    /// The handshake of the connection, complete unless [`ClientFacts::early_data`] says otherwise.
+    pub handshake: Handshake,
 }
 
 impl ClientFacts {
@@ -33,6 +37,7 @@ impl ClientFacts {
             path,
             owner: NodeId::default(),
             early_data: false,
+            handshake: Handshake::default(),
         }
     }
 
@@ -40,6 +45,12 @@ impl ClientFacts {
     #[must_use]
     pub fn over(self, protocol: Protocol) -> Self {
         Self { protocol, ..self }
+    }
+
+    /// Names the handshake, if it may still be under way.
+    #[must_use]
+    pub(crate) fn after(self, handshake: Handshake) -> Self {
+        Self { handshake, ..self }
     }
 
     /// Names the node that owns the connection.

@@ -9,10 +9,12 @@ pub(crate) mod clock;
 mod error;
 pub(crate) mod fields;
 mod handler;
+mod handshake;
 mod upstream;
 
 pub use body::{Body, BodyError};
 pub use client::{ClientFacts, PathFacts, Protocol};
 pub use error::{Origin, RequestError, ResetCode, Stage};
 pub use handler::{Handler, HandlerFuture, SharedHandler};
+pub use handshake::{Handshake, HandshakeFailed};
 pub use upstream::AnsweredBy;

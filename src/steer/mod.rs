@@ -18,6 +18,7 @@ pub use slots::{Slot, Slots, TooManySlots};
 
 use crate::cid::{ConfigSet, ServerId};
 use crate::fleet::{InstanceId, NodeId, Owner, View};
+use crate::session::TokenKeys;
 use crate::wire::{Datagram, LongHeader, LongKind, MIN_RESET_TRIGGER};
 
 /// Decides for each datagram, from the connection ID configurations and a view of the fleet.
@@ -27,6 +28,7 @@ pub struct Steer {
     view: View,
     slots: Slots,
     intake: Intake,
+    owners: Option<TokenKeys>,
 }
 
 /// What becomes of new connections.
@@ -139,7 +141,16 @@ impl Steer {
             view,
             slots,
             intake: Intake::Open,
+            owners: None,
         }
+    }
+
+    /// Follows the owners that address tokens under these keys name: early data leads to the process
+    /// that keeps its session.
+    #[must_use]
+    pub fn with_owners(mut self, tokens: TokenKeys) -> Self {
+        self.owners = Some(tokens);
+        self
     }
 
     /// Sets what becomes of new connections.
@@ -265,19 +276,30 @@ impl Steer {
             }
             _ => {}
         }
-        let successor = match self.intake {
-            Intake::HandOver if !passed_on => self.view.successor(header.destination),
-            _ => None,
-        };
         let new = header.kind == LongKind::Initial;
-        if new && successor.is_some() && !tables.hand_overs.take(now, inbound.source.ip()) {
-            return Verdict::Drop(DropReason::HandOverLimit);
-        }
+        let mut allowed = || !new || tables.hand_overs.take(now, inbound.source.ip());
+        let elsewhere = match self.intake {
+            _ if passed_on => None,
+            Intake::HandOver => match self.view.successor(header.destination) {
+                Some(_) if !allowed() => return Verdict::Drop(DropReason::HandOverLimit),
+                successor => successor,
+            },
+            Intake::Open => self.named_peer(header.token).filter(|_| allowed()),
+        };
         if new {
-            let place = successor.map_or(Place::Here, Place::Node);
+            let place = elsewhere.map_or(Place::Here, Place::Node);
             tables.early.insert(now, key, place);
         }
-        successor.map_or(accept, Verdict::Forward)
+        elsewhere.map_or(accept, Verdict::Forward)
+    }
+
+    /// The peer that an address token names, if it lives and takes new connections.
+    fn named_peer(&self, token: &[u8]) -> Option<NodeId> {
+        let owner = self.owners.as_ref()?.owner_of(token)?;
+        match self.view.owner(&owner) {
+            Owner::Peer(node) if self.view.welcomes(node) => Some(node),
+            _ => None,
+        }
     }
 
     /// Where a connection ID with this server ID leads; an error is why nowhere.

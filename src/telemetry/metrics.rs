@@ -23,6 +23,12 @@ pub struct PathChange {
     kind: &'static str,
 }
 
+/// The label of a request in early data, by when it was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Early {
+    answered: &'static str,
+}
+
 /// The label of a UDP socket, by what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct UdpSocket {
@@ -57,6 +63,12 @@ pub struct Metrics {
     pub connections: Family<Transport, Gauge>,
     /// Retry packets sent to clients that must prove their address first.
     pub retries: Counter,
+    /// Times that uses of address tokens were forgotten because there were too many.
+    pub address_tokens_forgotten: Counter,
+    /// Requests that came before the end of their handshake, by what became of them.
+    pub early_requests: Family<Early, Counter>,
+    /// Sessions with early data that were forgotten before their end, because there were too many.
+    pub early_sessions_displaced: Counter,
     /// Connections refused at a limit or failed before they were established, by reason.
     pub connections_refused: Family<Reason, Counter>,
     /// Changes of the address that a live connection's packets come from, validated or not, by kind.
@@ -94,6 +106,15 @@ impl PathChange {
     pub const FAMILY: Self = Self { kind: "family" };
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::PORT, Self::ADDRESS, Self::FAMILY];
+}
+
+impl Early {
+    /// Before the end of the handshake.
+    pub const AT_ONCE: Self = Self {
+        answered: "at_once",
+    };
+    /// After the end of the handshake.
+    pub const WAITED: Self = Self { answered: "waited" };
 }
 
 impl UdpSocket {
@@ -173,6 +194,21 @@ impl Metrics {
             self.connections.clone(),
         );
         registry.register("retries", "Retry packets sent", self.retries.clone());
+        registry.register(
+            "address_tokens_forgotten",
+            "Times that uses of address tokens were forgotten because there were too many",
+            self.address_tokens_forgotten.clone(),
+        );
+        registry.register(
+            "early_requests",
+            "Requests in early data, by when they were answered",
+            self.early_requests.clone(),
+        );
+        registry.register(
+            "early_sessions_displaced",
+            "Sessions with early data forgotten because there were too many",
+            self.early_sessions_displaced.clone(),
+        );
         registry.register(
             "connections_refused",
             "Connections refused or failed early, by reason",

@@ -4,4 +4,4 @@ mod access;
 mod metrics;
 
 pub use access::{AccessLog, AccessRecord};
-pub use metrics::{Answered, Metrics, PathChange, Reason, Transport, UdpSocket};
+pub use metrics::{Answered, Early, Metrics, PathChange, Reason, Transport, UdpSocket};

@@ -1,8 +1,8 @@
-//! A moving network of real sockets on loopback, which the demo, the tests and the bench share.
+//! Moving networks, which the demo, the tests and the bench share.
 //!
-//! [`Relay`] plays the internet between clients and nodes, with NATs that rebind, addresses that
-//! change and a route that flips; [`Backend`] is a stateless origin. Nothing here knows what is in a
-//! datagram but whether it is a QUIC Initial.
+//! [`Relay`] plays the internet between clients and nodes on loopback, with NATs that rebind, addresses
+//! that change and a route that flips; [`Backend`] is a stateless origin. Nothing here knows what is in a
+//! datagram but whether it is a QUIC Initial. [`lab`] has the kernel do the same between namespaces.
 
 mod backend;
 mod drops;

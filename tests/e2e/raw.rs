@@ -19,9 +19,19 @@ pub(crate) struct Raw {
 }
 
 pub(crate) fn quic_config(directory: &Directory) -> ClientConfig {
+    tls_quic_config(directory, false)
+}
+
+/// A client that sends early data where it can.
+pub(crate) fn early_quic_config(directory: &Directory) -> ClientConfig {
+    tls_quic_config(directory, true)
+}
+
+fn tls_quic_config(directory: &Directory, early_data: bool) -> ClientConfig {
     let trust = Trust::File(directory.file("tls.pem"));
     let mut tls = Arc::unwrap_or_clone(tls_config(&trust).unwrap());
     tls.alpn_protocols = vec![b"h3".to_vec()];
+    tls.enable_early_data = early_data;
     ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
 }
 

@@ -11,18 +11,20 @@
 )]
 
 mod addresses;
+#[path = "../e2e/aioquic/process.rs"]
 mod aioquic;
 mod ecmp;
 mod flips;
 mod links;
 mod network;
 mod node;
+mod sources;
 mod stage;
 #[path = "../e2e/transfer.rs"]
 mod transfer;
 
 use std::process::{Command, ExitCode};
-use std::{env, io};
+use std::{env, fs, io};
 
 use libtest_mimic::{Arguments, Trial};
 use wayhold::sys::namespace::isolate;
@@ -40,6 +42,7 @@ macro_rules! claims {
 fn claims() -> Vec<Trial> {
     claims![
         addresses::a_node_binds_a_service_address_that_comes_later_only_if_the_kernel_may,
+        ecmp::ecmp_by_address_leaves_a_client_of_a_rebinding_nat_at_its_node,
         ecmp::ecmp_by_port_and_a_rebinding_nat_cost_no_client_its_connection,
         flips::a_route_flip_in_the_middle_of_transfers_loses_nothing,
         flips::a_route_that_flaps_every_500_ms_loses_no_request,
@@ -49,6 +52,8 @@ fn claims() -> Vec<Trial> {
         links::a_link_of_1300_between_nodes_carries_the_largest_datagrams,
         links::a_link_of_1500_between_nodes_carries_the_largest_datagrams,
         links::a_link_smaller_than_configured_costs_large_datagrams_and_says_so,
+        sources::a_router_that_asks_for_any_way_back_lets_direct_replies_pass,
+        sources::a_router_that_filters_sources_drops_direct_replies_until_the_route_is_back,
     ]
 }
 
@@ -73,15 +78,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs all of it as the first process of the new namespaces.
+/// Runs all of it as the first process of the new namespaces, with a directory for its files.
 fn enclose() -> ExitCode {
+    let name = format!("wayhold-lab-{}", std::process::id());
+    let directory = env::temp_dir().join(name);
+    fs::create_dir(&directory).expect("the directory is this process's own");
     let inside = env::current_exe().and_then(|this| {
         Command::new(this)
             .args(env::args_os().skip(1))
-            .env(INSIDE, "1")
+            .env(INSIDE, &directory)
             .status()
     });
+    let removed = fs::remove_dir_all(&directory);
     let code = inside.expect("this program can be started again").code();
+    removed.expect("nobody else has removed it");
     code.and_then(|code| u8::try_from(code).ok())
         .map_or(ExitCode::FAILURE, ExitCode::from)
 }
@@ -109,4 +119,5 @@ fn skip(arguments: &Arguments, reason: &str) -> ExitCode {
     libtest_mimic::run(arguments, skipped).exit_code()
 }
 
+/// Tells the process within the namespaces from the one that made them, and where its files go.
 const INSIDE: &str = "WAYHOLD_LAB_INSIDE";

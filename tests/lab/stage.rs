@@ -8,13 +8,13 @@ use std::time::Duration;
 use wayhold::client::Target;
 use wayhold::testbed::lab::Host;
 
+use crate::INSIDE;
 use crate::network::SERVICE;
 
 /// How long a claim waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A directory that is removed with this.
-#[derive(Debug)]
+/// A directory of one claim, which is removed when all have been tried.
 pub(crate) struct Directory(PathBuf);
 
 /// Runs a claim's part on a host: its sockets and its processes are the host's.
@@ -54,13 +54,8 @@ impl Directory {
     /// and the service address that is its own authority, and its key.
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // Within its PID namespace every run has the same process ID.
-        let name = format!(
-            "wayhold-lab-{}-{}",
-            std::os::unix::process::parent_id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
-        let path = std::env::temp_dir().join(name);
+        let all = PathBuf::from(std::env::var_os(INSIDE).unwrap());
+        let path = all.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
         fs::create_dir(&path).unwrap();
         let made = Self(path);
         let names = ["localhost".to_owned(), SERVICE.address.to_string()];
@@ -72,12 +67,6 @@ impl Directory {
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
     }
 }
 

@@ -1,10 +1,11 @@
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use h3::error::StreamError;
 use h3::server::RequestStream;
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 
 use super::adapter::Receiver;
 use crate::request::BodyError;
@@ -13,6 +14,7 @@ use crate::request::BodyError;
 pub(super) struct RequestBody {
     stream: RequestStream<Receiver, Bytes>,
     state: State,
+    peeked: Option<Result<Frame<Bytes>, BodyError>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,16 @@ impl RequestBody {
         Self {
             stream,
             state: State::Data,
+            peeked: None,
         }
+    }
+
+    /// Waits until it is certain whether there is any content; cancel safe.
+    pub(super) async fn is_empty(&mut self) -> bool {
+        if self.peeked.is_none() {
+            self.peeked = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await;
+        }
+        self.peeked.is_none()
     }
 }
 
@@ -39,6 +50,9 @@ impl http_body::Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(peeked) = self.peeked.take() {
+            return Poll::Ready(Some(peeked));
+        }
         if self.state == State::Data {
             match ready!(self.stream.poll_recv_data(cx)) {
                 Ok(Some(mut data)) => {
@@ -62,7 +76,7 @@ impl http_body::Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.state == State::Done
+        self.state == State::Done && self.peeked.is_none()
     }
 }
 

@@ -3,14 +3,15 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use h3::error::{Code, StreamError};
 use h3::server::{RequestResolver, RequestStream};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt;
 
 use super::Rules;
 use super::adapter::{Adapter, Sender, Stopped};
 use super::body::RequestBody;
 use crate::edge::service::{Reply, Service};
-use crate::request::{Body, BodyError, ClientFacts, RequestError};
+use crate::request::{Body, BodyError, ClientFacts, HandshakeFailed, RequestError};
+use crate::telemetry::Early;
 
 /// One request and its response.
 pub(super) struct Exchange {
@@ -63,7 +64,7 @@ impl Exchange {
     async fn answer(
         service: Arc<Service>,
         rules: Rules,
-        client: ClientFacts,
+        mut client: ClientFacts,
         resolver: RequestResolver<Adapter, Bytes>,
     ) -> bool {
         let resolved = tokio::time::timeout(rules.header_timeout, resolver.resolve_request()).await;
@@ -80,7 +81,16 @@ impl Exchange {
             }
         };
         let (mut writer, reader) = stream.split();
-        let request = head.map(|()| Body::new(RequestBody::new(reader)));
+        let mut body = RequestBody::new(reader);
+        if !client.handshake.is_complete() {
+            let Ok(answered) = early(&client, head.method(), &mut body).await else {
+                service.never_began(RequestError::Body(BodyError::ClientGone));
+                return false;
+            };
+            service.count_early(answered);
+            client.early_data = answered == Early::AT_ONCE;
+        }
+        let request = head.map(|()| Body::new(body));
         match service.respond(request, client).await {
             Reply::Response(response) => match write(&mut writer, response, rules).await {
                 Ok(()) => true,
@@ -95,6 +105,27 @@ impl Exchange {
             }
         }
     }
+}
+
+/// Decides when a request is answered that came before the end of the handshake, and waits until then.
+///
+/// Somebody may have recorded and repeated it. So only what is safe and has no content is answered at
+/// once (RFC 8470, section 4).
+async fn early(
+    client: &ClientFacts,
+    method: &Method,
+    body: &mut RequestBody,
+) -> Result<Early, HandshakeFailed> {
+    if method.is_safe() {
+        tokio::select! {
+            biased;
+            completed = client.handshake.completed() => return completed.map(|()| Early::WAITED),
+            empty = body.is_empty() => if empty {
+                return Ok(Early::AT_ONCE);
+            },
+        }
+    }
+    client.handshake.completed().await.map(|()| Early::WAITED)
 }
 
 async fn write(

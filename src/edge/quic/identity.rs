@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quinn::crypto::{CryptoError, HandshakeTokenKey, HmacKey};
-use quinn::{ConnectionId, ConnectionIdGenerator};
+use quinn::{ConnectionId, ConnectionIdGenerator, TokenLog};
 use quinn_proto::InvalidCid;
 
 use super::address_token::AddressTokens;
@@ -49,6 +49,10 @@ impl Issuer {
 
     pub(super) fn reset_key(&self) -> Arc<dyn HmacKey> {
         Arc::new(ResetKey(Arc::clone(&self.resets)))
+    }
+
+    pub(super) fn token_log(&self) -> Arc<dyn TokenLog> {
+        Arc::clone(&self.tokens) as Arc<dyn TokenLog>
     }
 
     pub(super) fn token_key(&self) -> Arc<dyn HandshakeTokenKey> {

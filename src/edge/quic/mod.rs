@@ -24,9 +24,9 @@ pub(crate) use settings::{EndpointParts, endpoint};
 use self::paths::{Paths, SWEEP_INTERVAL, Watched};
 use super::http3::Http3;
 use super::socket::SteeredSocket;
-use crate::config::{Limits, Timeouts};
+use crate::config::{EarlyData, Limits, Timeouts};
 use crate::fleet::NodeId;
-use crate::request::{ClientFacts, PathFacts, Protocol};
+use crate::request::{ClientFacts, Handshake, PathFacts, Protocol};
 use crate::telemetry::{Metrics, Reason, Transport};
 
 /// Serves the connections of one endpoint.
@@ -48,6 +48,7 @@ struct Admission {
     /// From so many handshakes under way on, clients are to prove their address first.
     retry_from: usize,
     handshake: Duration,
+    early_data: EarlyData,
 }
 
 /// What every connection of the endpoint shares.
@@ -69,6 +70,7 @@ pub(crate) struct QuicParts<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) timeouts: &'a Timeouts,
     pub(crate) retry: bool,
+    pub(crate) early_data: EarlyData,
 }
 
 impl QuicEdge {
@@ -93,6 +95,7 @@ impl QuicEdge {
             retry_from: if parts.retry { 0 } else { handshakes / 2 + 1 },
             limit: handshakes,
             handshake: parts.timeouts.handshake,
+            early_data: parts.early_data,
         };
         Ok(Self {
             endpoint,
@@ -156,13 +159,19 @@ impl QuicEdge {
         let Ok(handshake) = Arc::clone(&self.admission.handshakes).try_acquire_owned() else {
             return self.refuse(incoming, "handshake_limit");
         };
+        // An address that is not proven shows in no log and no field, so its requests wait.
+        let early =
+            self.admission.early_data == EarlyData::Owner && incoming.remote_address_validated();
         let context = Arc::clone(&self.context);
         let limit = self.admission.handshake;
         let drain = drain.clone();
         connections.spawn(async move {
-            let established = context.establish(incoming, limit, handshake).await;
-            if let Some(established) = established {
-                context.serve(established, drain).await;
+            if early {
+                context.serve_early(incoming, limit, handshake, drain).await;
+            } else if let Some(established) = context.establish(incoming, limit, handshake).await {
+                context
+                    .serve(established, Handshake::default(), drain)
+                    .await;
             }
             drop(connection);
         });
@@ -203,14 +212,56 @@ impl Context {
             },
         };
         drop(handshake);
+        self.count_refused(reason);
+        None
+    }
+
+    /// Serves a connection from its first flight on. Its requests know the handshake, and wait for its
+    /// end unless they are harmless.
+    async fn serve_early(
+        &self,
+        incoming: Incoming,
+        limit: Duration,
+        place: OwnedSemaphorePermit,
+        drain: CancellationToken,
+    ) {
+        let Ok((connection, ended)) = incoming.accept().map(|connecting| {
+            connecting
+                .into_0rtt()
+                .unwrap_or_else(|_| unreachable!("a server can always answer early"))
+        }) else {
+            return self.count_refused("handshake_failed");
+        };
+        let (end, handshake) = Handshake::under_way();
+        let watched = connection.clone();
+        let confirm = async move {
+            let ended = tokio::time::timeout(limit, ended).await;
+            drop(place);
+            match (ended, watched.close_reason()) {
+                (Ok(_), None) => end.complete(),
+                (Ok(_), Some(_)) => self.count_refused("handshake_failed"),
+                (Err(_), _) => {
+                    self.count_refused("handshake_timeout");
+                    watched.close(VarInt::from_u32(H3_NO_ERROR), b"");
+                }
+            }
+        };
+        tokio::join!(confirm, self.serve(connection, handshake, drain));
+    }
+
+    fn count_refused(&self, reason: &'static str) {
         self.metrics
             .connections_refused
             .get_or_create(&Reason { reason })
             .inc();
-        None
     }
 
-    async fn serve(&self, connection: quinn::Connection, drain: CancellationToken) {
+    async fn serve(
+        &self,
+        connection: quinn::Connection,
+        handshake: Handshake,
+        drain: CancellationToken,
+    ) {
         let gauge = self
             .metrics
             .connections
@@ -225,7 +276,11 @@ impl Context {
         let ip = connection.local_ip().unwrap_or_else(|| self.local.ip());
         let local = SocketAddr::new(ip, self.local.port());
         self.http3
-            .serve(connection, || self.facts(&watched, local), drain)
+            .serve(
+                connection,
+                || self.facts(&watched, local).after(handshake.clone()),
+                drain,
+            )
             .await;
     }
 

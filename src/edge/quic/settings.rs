@@ -3,12 +3,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    Endpoint, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig,
+    ValidationTokenConfig, VarInt,
+};
 
 use super::identity::Issuer;
 use crate::config::{Keepalive, Limits, Quic};
 use crate::edge::socket::SteeredSocket;
 use crate::edge::tls::TlsConfig;
+use crate::session::UsedTokens;
 use crate::wire::SUPPORTED_VERSIONS;
 
 /// What an endpoint is made of.
@@ -49,6 +53,11 @@ pub(super) fn server(parts: &EndpointParts<'_>) -> io::Result<ServerConfig> {
     // quinn takes a token that a fast clock dated ahead; one that a slow clock dated back needs the
     // difference on top.
     server.retry_token_lifetime(parts.quic.retry_token_lifetime + CLOCK_SKEW);
+    let mut later = ValidationTokenConfig::default();
+    later
+        .lifetime(UsedTokens::LIFETIME + CLOCK_SKEW)
+        .log(parts.issuer.token_log());
+    server.validation_token_config(later);
     server.max_incoming(usize::try_from(parts.limits.handshakes).unwrap_or(usize::MAX));
     server.incoming_buffer_size(INCOMING_BUFFER);
     server.incoming_buffer_size_total(INCOMING_BUFFER * u64::from(parts.limits.handshakes));

@@ -24,7 +24,7 @@ use self::exchange::{Exchange, Telemetry};
 use self::inbound::Inbound;
 use crate::config::{Limits, Timeouts};
 use crate::request::{Body, BodyError, ClientFacts, RequestError, ResetCode, SharedHandler};
-use crate::telemetry::{AccessLog, Metrics, Reason};
+use crate::telemetry::{AccessLog, Early, Metrics, Reason};
 
 /// What stands between every transport and the [`Handler`](crate::request::Handler).
 #[derive(Debug)]
@@ -109,6 +109,12 @@ impl Service {
         let reason = error.reason();
         let failed = &self.telemetry.metrics.requests_failed;
         failed.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Counts a request that came before the end of its handshake.
+    pub(crate) fn count_early(&self, early: Early) {
+        let counter = &self.telemetry.metrics.early_requests;
+        counter.get_or_create(&early).inc();
     }
 
     /// Calls the handler; a panic in it fails this request and nothing else.

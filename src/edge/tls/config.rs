@@ -3,12 +3,13 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, StoresServerSessions};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::sessions::{EarlySessions, NoTickets};
 use super::{Identity, TlsError};
 use crate::request::Protocol;
 
@@ -17,7 +18,7 @@ use crate::request::Protocol;
 pub(crate) struct ServerTls {
     /// For TCP: offers h2, then http/1.1 (RFC 7301).
     pub(crate) tcp: Arc<ServerConfig>,
-    /// For QUIC: offers h3 only, and takes no early data.
+    /// For QUIC: offers h3 only.
     pub(crate) quic: Arc<ServerConfig>,
 }
 
@@ -28,6 +29,18 @@ impl ServerTls {
             tcp: config(identity, tickets, &[Protocol::Http2, Protocol::Http1])?,
             quic: config(identity, tickets, &[Protocol::Http3])?,
         })
+    }
+
+    /// Takes early data over QUIC from clients that resume one of these sessions, in place of resuming
+    /// by tickets there.
+    #[must_use]
+    pub(crate) fn with_early_data(mut self, sessions: &Arc<EarlySessions>) -> Self {
+        let quic = Arc::make_mut(&mut self.quic);
+        quic.ticketer = Arc::new(NoTickets);
+        quic.session_storage = Arc::clone(sessions) as Arc<dyn StoresServerSessions>;
+        // QUIC bounds early data by flow control, and knows no other value (RFC 9001, section 4.6.1).
+        quic.max_early_data_size = u32::MAX;
+        self
     }
 
     /// Does the handshake of a connection that a client opened, without a deadline of its own.

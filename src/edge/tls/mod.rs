@@ -7,6 +7,7 @@
 mod config;
 mod development;
 mod identity;
+mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;
 mod ticketer;
@@ -15,4 +16,5 @@ mod validity;
 pub(crate) use config::{ServerTls, Tickets, TlsStream};
 pub(crate) use identity::{Identity, TlsError};
 pub(crate) use rustls::ServerConfig as TlsConfig;
+pub(crate) use sessions::EarlySessions;
 pub(crate) use ticketer::FleetTicketer;

@@ -9,10 +9,9 @@ mod netlink;
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
-use std::str::FromStr;
-use std::{fmt, fs, io};
+use std::{fs, io};
 
-use netlink::{Netlink, Way};
+use netlink::Netlink;
 
 use crate::sys::namespace::NetworkNamespace;
 
@@ -39,11 +38,6 @@ pub struct Prefix {
     /// At most 32.
     pub length: u8,
 }
-
-/// Text that is no [`Prefix`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an IPv4 address, a slash and a number of bits up to 32")]
-pub struct PrefixError(String);
 
 impl Host {
     /// Makes a host with nothing but a loopback interface.
@@ -90,28 +84,13 @@ impl Host {
         })
     }
 
-    /// Sets the largest packet that an interface sends, in bytes with the IP header.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn set_mtu(&self, interface: &str, mtu: u16) -> io::Result<()> {
-        self.ask(|netlink| {
-            let index = netlink.interface(interface)?.index;
-            netlink.set_mtu(index, mtu)
-        })
-    }
-
     /// Sends packets to a destination to these neighbours, each flow to one of them, from the next
-    /// packet on and in place of where they went; to none, they vanish.
+    /// packet on and in place of where they went.
     ///
     /// # Errors
-    /// The system's: a neighbour must be in a network of an interface.
+    /// The system's: there is a neighbour, and each is in a network of an interface.
     pub fn set_route(&self, to: Prefix, neighbours: &[Ipv4Addr]) -> io::Result<()> {
-        let way = match neighbours {
-            [] => Way::Nowhere,
-            _ => Way::Via(neighbours),
-        };
-        self.ask(|netlink| netlink.set_route(to, way))
+        self.ask(|netlink| netlink.set_route(to, neighbours))
     }
 
     /// Sets a variable of the kernel under `net`, such as `ipv4/ip_forward`.
@@ -183,23 +162,4 @@ fn introduce(end: End<'_>, neighbour: Ipv4Addr, hardware_address: &[u8]) -> io::
         let index = netlink.interface(end.interface)?.index;
         netlink.add_neighbour(index, neighbour, hardware_address)
     })
-}
-
-impl FromStr for Prefix {
-    type Err = PrefixError;
-
-    fn from_str(text: &str) -> Result<Self, PrefixError> {
-        let parse = || {
-            let (address, length) = text.split_once('/')?;
-            let (address, length) = (address.parse().ok()?, length.parse().ok()?);
-            (length <= 32).then_some(Self { address, length })
-        };
-        parse().ok_or_else(|| PrefixError(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.length)
-    }
 }

@@ -1,6 +1,6 @@
 use std::ffi::{CStr, CString};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use netlink_bindings::rt_link::{self, Ifinfomsg};
 use netlink_bindings::traits::NetlinkRequest;
@@ -18,15 +18,6 @@ pub(super) struct Interface {
     /// Of the interface at the other end of a veth pair, in its own namespace.
     pub(super) peer: u32,
     pub(super) hardware_address: Vec<u8>,
-}
-
-/// What becomes of packets to a destination.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Way<'a> {
-    /// They go to these neighbours, each flow to one of them.
-    Via(&'a [Ipv4Addr]),
-    /// They vanish.
-    Nowhere,
 }
 
 impl Netlink {
@@ -120,27 +111,23 @@ impl Netlink {
         self.order("remove an address", &request)
     }
 
-    /// Sets where packets to a destination go, in place of where they went.
-    pub(super) fn set_route(&mut self, to: Prefix, way: Way<'_>) -> io::Result<()> {
+    /// Sends packets to a destination to these gateways, each flow to one, in place of where they
+    /// went.
+    pub(super) fn set_route(&mut self, to: Prefix, gateways: &[Ipv4Addr]) -> io::Result<()> {
         let mut header = rt_route::Rtmsg::new();
         header.rtm_family = IPV4;
         header.rtm_dst_len = to.length;
         header.rtm_table = libc::RT_TABLE_MAIN;
         header.rtm_protocol = libc::RTPROT_STATIC;
-        header.rtm_type = match way {
-            Way::Via(_) => libc::RTN_UNICAST,
-            Way::Nowhere => libc::RTN_BLACKHOLE,
-        };
+        header.rtm_type = libc::RTN_UNICAST;
         let mut request = rt_route::Request::new()
             .set_create()
             .set_replace()
             .op_newroute_do(&header);
-        let encoder = request.encode().push_dst(to.address.into());
-        match way {
-            Way::Nowhere => drop(encoder),
-            Way::Via([only]) => drop(encoder.push_gateway(IpAddr::V4(*only))),
-            Way::Via(gateways) => drop(encoder.push_multipath(&next_hops(gateways))),
-        }
+        request
+            .encode()
+            .push_dst(to.address.into())
+            .push_multipath(&next_hops(gateways));
         self.order("set a route", &request)
     }
 

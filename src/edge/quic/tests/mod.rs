@@ -66,6 +66,7 @@ impl Edge {
             limits,
             timeouts: &timeouts,
             retry: quic.retry,
+            early_data: quic.early_data,
         };
         let address = endpoint.local_addr().unwrap();
         let edge = QuicEdge::new(endpoint, socket, parts).unwrap();
@@ -164,7 +165,7 @@ fn socket_and_issuer(metrics: &Metrics, keys: SharedSessionKeys) -> (Arc<Steered
     let socket = SteeredSocket::new(socket, Arc::clone(&steering), 16, metrics.clone());
     let resets = ResetKeys::new(FleetKey::new(Epoch(1), [2; 32]), configs, own);
     let minter = Minter::new(config, own, Lane::ONLY, 0).unwrap();
-    let tokens = AddressTokens::new(keys);
+    let tokens = AddressTokens::new(keys, metrics.clone());
     let lifetime = Duration::from_secs(300);
     let issuer = Issuer::new(minter, steering, Arc::new(resets), tokens, lifetime);
     (Arc::new(socket.unwrap().0), issuer)

@@ -1,5 +1,6 @@
-//! An HTTP/3 client that shares no code with the gateway: aioquic, in Python.
+//! aioquic as a process that a test drives.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -8,8 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::network::SERVICE;
-use crate::stage::{Directory, PATIENCE};
+use crate::stage::PATIENCE;
 
 pub(crate) struct Aioquic {
     process: Child,
@@ -18,8 +18,9 @@ pub(crate) struct Aioquic {
 }
 
 impl Aioquic {
-    /// Starts the client where the caller runs; `None` on a machine that does not have it.
-    pub(crate) async fn connect(directory: &Directory) -> Option<Self> {
+    /// Starts a client that trusts the certificates in a file; `None` on a machine that does not have
+    /// it.
+    pub(crate) async fn connect(address: SocketAddr, trusted: &Path) -> Option<Self> {
         let python = std::env::var("WAYHOLD_PYTHON").unwrap_or_else(|_| "python3".into());
         let has = Command::new(&python)
             .args(["-c", "import aioquic"])
@@ -29,11 +30,11 @@ impl Aioquic {
             skip(&format!("{python} has no aioquic"));
             return None;
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/aioquic_client.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/aioquic/client.py");
         let mut process = Command::new(python)
             .arg(script)
-            .args([SERVICE.address.to_string().as_str(), "443"])
-            .arg(directory.file("tls.pem"))
+            .args([address.ip().to_string(), address.port().to_string()])
+            .arg(trusted)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -65,7 +66,7 @@ impl Aioquic {
     }
 }
 
-/// Says why a claim proves nothing here; where that must not happen, it fails.
+/// Says why a test proves nothing here; where that must not happen, the test fails.
 #[expect(
     clippy::print_stderr,
     reason = "the reason belongs into the test's output"

@@ -1,0 +1,44 @@
+//! An HTTP/3 client that shares no code with the gateway: aioquic, in Python.
+
+mod process;
+
+use serde_json::Value;
+use wayhold::testbed::Move;
+
+use crate::stage::Stage;
+use crate::transfer::digest;
+use process::Aioquic;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_independent_client_fetches_uploads_and_survives_a_rebinding_and_a_flip() {
+    let stage = Stage::start(2).await;
+    let trusted = stage.directory.file("tls.pem");
+    let client = Aioquic::connect(stage.relay.address(), &trusted);
+    let Some(mut client) = client.await else {
+        return;
+    };
+
+    let small = client.ask("get /bytes/100000?seed=5").await;
+    assert_eq!(small["status"], 200);
+    assert_eq!(small["sha256"], digest(5, 100_000));
+
+    let uploaded = client.ask("upload /upload 10485760").await;
+    assert_eq!(uploaded["status"], 200);
+    let seen: Value = serde_json::from_str(uploaded["body"].as_str().unwrap()).unwrap();
+    assert_eq!(seen["bytes"], 10_485_760);
+    assert_eq!(seen["sha256"], uploaded["sha256"]);
+
+    client.ask("start /bytes/20000000?seed=6").await;
+    stage.relay.make(Move::Flip).await.unwrap();
+    client.ask("rebind").await;
+    let large = client.ask("finish").await;
+    assert_eq!(large["status"], 200);
+    assert_eq!(large["sha256"], digest(6, 20_000_000));
+
+    assert!(
+        stage.sum(|metrics| metrics.datagrams_forwarded.get()) > 0,
+        "the flip was forwarded"
+    );
+    stage.until_moved().await;
+    client.quit().await;
+}
