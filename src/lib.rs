@@ -38,7 +38,10 @@ pub mod telemetry;
 #[cfg(feature = "gateway")]
 pub use edge::Fault;
 #[cfg(feature = "gateway")]
-pub use gateway::{DevelopmentCertificate, Gateway, GatewayBuilder, GatewayError, Sockets};
+pub use gateway::{
+    DevelopmentCertificate, Gateway, GatewayBuilder, GatewayError, GatewayHandle, HandOver,
+    Sockets, Upgraded,
+};
 #[cfg(feature = "cli")]
 pub mod client;
 #[cfg(feature = "cli")]

@@ -15,7 +15,7 @@ use wayhold::config::{self, Config, Log, LogFormat};
 use wayhold::sys;
 use wayhold::{Gateway, GatewayError};
 
-use super::{ConfigArgs, Exit};
+use super::{ConfigArgs, Exit, takeover};
 
 /// Arguments of `wayhold run`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,8 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(config: Config) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("cannot watch for signals")?;
-    let gateway = match Gateway::builder().config(config).bind() {
+    let mut upgrade = signal(SignalKind::user_defined2())?;
+    let gateway = match takeover::bind(config).await? {
         Ok(gateway) => gateway,
         Err(error) => return Ok(failed(error)),
     };
@@ -57,10 +58,12 @@ async fn serve(config: Config) -> anyhow::Result<Exit> {
     let (begin, begun) = oneshot::channel::<()>();
     // The sender is kept until a signal comes, so its end is a signal too.
     let shutdown = async move { drop(begun.await) };
+    let handle = gateway.handle();
     let mut serving = pin!(gateway.serve(shutdown));
     tokio::select! {
         ended = &mut serving => return Ok(ended.map_or_else(failed, |()| Exit::Clean)),
         () = signals.next() => {}
+        never = takeover::on_signal(&mut upgrade, &handle) => match never {},
     }
     tracing::info!("shutting down; a second signal ends at once");
     drop(begin);
@@ -79,6 +82,11 @@ fn failed(error: GatewayError) -> Exit {
         | GatewayError::ServerId
         | GatewayError::NotAMember(_)
         | GatewayError::LinkMtu(_)
+        | GatewayError::Inherited(_)
+        | GatewayError::Moved { .. }
+        | GatewayError::Workers { .. }
+        | GatewayError::FixedInstance
+        | GatewayError::NoInstances
         | GatewayError::Routes(_) => Exit::Configuration,
         GatewayError::GraceExpired(_) => Exit::Forced,
         _ => Exit::Failure,

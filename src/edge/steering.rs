@@ -177,6 +177,12 @@ impl Steering {
         }
     }
 
+    /// Hands a tunnel datagram to the process from which this one took over; whether it could.
+    pub(crate) fn pass_envelope(&self, envelope: &[u8]) -> bool {
+        let siblings = self.siblings.get();
+        siblings.is_some_and(|siblings| siblings.pass_envelope(envelope).is_ok())
+    }
+
     /// The packet that answers a datagram whose verdict was [`Verdict::Negotiate`].
     pub(crate) fn negotiation(datagram: &[u8]) -> Option<Vec<u8>> {
         let Ok(Datagram::Long(header)) = Datagram::parse(datagram) else {

@@ -1,20 +1,25 @@
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
 use super::fleet::{BoundTunnel, Membership, max_udp_payload, random};
+use super::hand_over::Reins;
 use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
+use super::supply::{self, Supply};
 use super::{Gateway, GatewayError};
 use crate::admin::{Admin, AdminState, Readiness};
 use crate::bridge::{Bridge, Origin};
-use crate::config::{AdminAddress, Config, EarlyData};
+use crate::config::{Config, EarlyData};
 use crate::edge::{
-    AddressTokens, Endpoints, Fault, Identity, SharedSessionKeys, Steering, TlsError,
-    declare_reasons,
+    AddressTokens, Endpoints, Fault, Identity, SharedSessionKeys, SiblingReceiver, Siblings,
+    Steering, TlsError, declare_reasons,
 };
+use crate::fleet::InstanceId;
+use crate::lifecycle::{Inherited, Notifier, Program};
 use crate::request::{Handler, SharedHandler};
 use crate::steer::Tables;
 use crate::telemetry::{Metrics, Transport};
@@ -28,6 +33,9 @@ pub struct GatewayBuilder {
     identity: Option<Result<Identity, TlsError>>,
     sockets: Vec<Sockets>,
     relay: Option<UdpSocket>,
+    inherited: Inherited,
+    program: Option<Program>,
+    notifier: Notifier,
     fault: Option<Fault>,
 }
 
@@ -89,6 +97,30 @@ impl GatewayBuilder {
         self
     }
 
+    /// Uses sockets that another process opened, in place of those that the configuration would bind:
+    /// the process or gateway from which this one takes over, or systemd. Those given by
+    /// [`GatewayBuilder::sockets`] and [`GatewayBuilder::relay_socket`] go first.
+    #[must_use]
+    pub fn inherited(mut self, inherited: Inherited) -> Self {
+        self.inherited = inherited;
+        self
+    }
+
+    /// Starts this program to take over when an operator asks for an upgrade; without it, only
+    /// [`GatewayHandle::hand_over`](super::GatewayHandle::hand_over) lets another gateway take over.
+    #[must_use]
+    pub fn program(mut self, program: Program) -> Self {
+        self.program = Some(program);
+        self
+    }
+
+    /// Tells the service manager how the gateway is doing.
+    #[must_use]
+    pub fn notifier(mut self, notifier: Notifier) -> Self {
+        self.notifier = notifier;
+        self
+    }
+
     /// Plants a defect, to show that something notices.
     #[doc(hidden)]
     #[must_use]
@@ -110,7 +142,21 @@ impl GatewayBuilder {
         let metrics = Metrics::register(&mut registry);
         declare_reasons(&metrics);
 
-        let membership = Membership::new(&config)?;
+        let mut supply = Supply {
+            given: self.sockets.into_iter(),
+            relay: self.relay,
+            inherited: self.inherited,
+            held: Inherited::default(),
+        };
+        let birth = supply.inherited.birth();
+        let registration = supply::register(&config, birth, random()?)?;
+        let siblings = registration.map(|registration| Arc::new(Siblings::new(registration)));
+        let instance = match (&siblings, config.node.instance) {
+            (Some(siblings), _) => siblings.own().instance,
+            (None, Some(fixed)) => InstanceId(fixed),
+            (None, None) => InstanceId(random::<1>()?[0]),
+        };
+        let membership = Membership::new(&config, instance, supply.inherited.take_keyring())?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let tokens = AddressTokens::new(session_keys.clone(), metrics.clone());
         let (steer, tokens) = match config.quic.early_data {
@@ -147,22 +193,22 @@ impl GatewayBuilder {
             max_udp_payload: max_udp_payload(&config)?,
             start: u128::from_be_bytes(random()?),
         };
-        let mut sockets = self.sockets.into_iter();
-        let listeners = (0..config.listen.len())
-            .map(|index| bound.listener(index, sockets.next()))
+        let listeners = config.listen.iter().enumerate();
+        let listeners = listeners
+            .map(|(index, listen)| bound.listener(index, supply.listener(index, listen)?))
             .collect::<Result<Vec<_>, _>>()?;
         let (listeners, injectors): (Vec<Listener>, Vec<_>) = listeners.into_iter().unzip();
 
+        let endpoints =
+            Endpoints::new(membership.slots.hash(), membership.cid.cid_len(), injectors);
         let tunnel = match &config.fleet {
             None => None,
             Some(fleet) => {
-                let tunnel = membership.tunnel(fleet, self.relay, &metrics)?;
+                let tunnel = membership.tunnel(fleet, &mut supply, &metrics)?;
                 steering.connect(tunnel.forwarder());
-                let endpoints =
-                    Endpoints::new(membership.slots.hash(), membership.cid.cid_len(), injectors);
                 Some(BoundTunnel {
                     tunnel,
-                    endpoints,
+                    endpoints: endpoints.clone(),
                     steering: Arc::clone(&steering),
                 })
             }
@@ -174,8 +220,34 @@ impl GatewayBuilder {
             readiness: readiness.clone(),
             status: status(&membership, addresses, metrics.clone(), readiness.clone()),
         });
+        let admin = supply.admin(&config.admin.listen)?;
+        let admin = admin.map(|admin| admin.reading_with(steering.reading().clone()));
+        supply.inherited.finish()?;
+        let mut held = supply.held;
+        if config.fleet.is_none() {
+            held.keep_keyring(membership.keyring.clone());
+        }
+        if let Some(siblings) = &siblings {
+            steering.join(Arc::clone(siblings));
+            siblings.refresh(&steering);
+        }
+        let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
+        let sibling_receiver = SiblingReceiver::new(endpoints, Arc::clone(&steering), envelopes);
+        let reins = Arc::new(Reins {
+            steering,
+            siblings,
+            sockets: Mutex::new(held),
+            admin: admin.as_ref().map(Admin::owner),
+            notifier: self.notifier,
+            stage: watch::Sender::default(),
+            fixed_instance: config.node.instance.is_some(),
+        });
         Ok(Gateway {
-            admin: bind_admin(&config.admin.listen)?,
+            admin,
+            reins,
+            sibling_receiver,
+            program: self.program,
+            upgrade: config.upgrade.clone(),
             listeners,
             tunnel,
             admin_state,
@@ -205,13 +277,6 @@ fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
     Bridge::new(&config.route, &config.limits, &config.timeouts)
         .map(SharedHandler::new)
         .map_err(|error| GatewayError::Routes(error.to_string()))
-}
-
-fn bind_admin(address: &AdminAddress) -> Result<Option<Admin>, GatewayError> {
-    match address {
-        AdminAddress::Off => Ok(None),
-        address => Ok(Some(Admin::bind(address)?)),
-    }
 }
 
 /// What `/status` shows.

@@ -163,8 +163,11 @@ impl Reins {
             tokio::select! {
                 () = sleep(keep()) => return,
                 () = idle(metrics) => return,
-                _ = census.wait_for(|census| census.ending) => return,
-                _ = census.wait_for(|census| !census.superseded) => {}
+                news = census.wait_for(|census| census.ending || !census.superseded) => {
+                    if news.is_ok_and(|census| census.ending) {
+                        return;
+                    }
+                }
             }
             tracing::error!("the process that took over is gone; this one reads again");
             self.take();
@@ -192,6 +195,9 @@ impl HandOver {
             None => Inherited::default(),
         };
         let held = self.reins.sockets.lock().expect("no holder panics");
+        if let Some(keyring) = held.keyring() {
+            sockets.keep_keyring(keyring.clone());
+        }
         for (name, socket) in held.sockets() {
             sockets.push(*name, socket.try_clone()?);
         }

@@ -13,8 +13,8 @@ use super::identities::Identities;
 use crate::cid::Minter;
 use crate::config::{Config, Listen};
 use crate::edge::{
-    AddressTokens, EndpointParts, Http3, Http3Rules, Injector, Issuer, QuicEdge, QuicParts, Rules,
-    Service, SteeredSocket, Steering, TcpEdge, TcpParts, alt_svc, endpoint,
+    AddressTokens, EndpointParts, Http3, Http3Rules, Injector, Issuer, QuicEdge, QuicParts,
+    Reading, Rules, Service, SteeredSocket, Steering, TcpEdge, TcpParts, alt_svc, endpoint,
 };
 use crate::request::SharedHandler;
 use crate::sys;
@@ -55,31 +55,29 @@ impl Listener {
         edges: &mut JoinSet<usize>,
         drain: &CancellationToken,
         deadline: &CancellationToken,
+        reading: &Reading,
     ) {
         edges.spawn(self.quic.serve(drain.clone(), deadline.clone()));
         if let Some((tcp, listener)) = self.tcp {
             let (drain, deadline) = (drain.clone(), deadline.clone());
-            edges.spawn(async move { tcp.serve(listener, drain, deadline).await });
+            let reading = reading.clone();
+            edges.spawn(async move { tcp.serve((listener, reading), drain, deadline).await });
         }
     }
 }
 
 impl Bound<'_> {
-    /// Binds the configuration's listener of this index, or takes the given sockets for it. Gives
-    /// also the way to put in datagrams that peers received.
+    /// Builds the configuration's listener of this index on these sockets. Gives also the way to put
+    /// in datagrams that peers or siblings received.
     pub(super) fn listener(
         &self,
         index: usize,
-        sockets: Option<Sockets>,
+        sockets: Sockets,
     ) -> Result<(Listener, Injector), GatewayError> {
         let listen = &self.config.listen[index];
         let failed = |source| GatewayError::Bind {
             address: listen.addr.to_string(),
             source,
-        };
-        let sockets = match sockets {
-            Some(sockets) => sockets,
-            None => bind(listen).map_err(failed)?,
         };
         let address = sockets.udp.local_addr().map_err(failed)?;
         let service = self.service(index, address);
@@ -209,7 +207,7 @@ impl Bound<'_> {
 
 /// Binds both sockets of a listener. With port 0 the system gives the UDP port and the TCP port is to
 /// be the same; where another process has that one, another is asked for.
-fn bind(listen: &Listen) -> io::Result<Sockets> {
+pub(super) fn bind(listen: &Listen) -> io::Result<Sockets> {
     let mut attempts = if listen.addr.port() == 0 {
         PORT_ATTEMPTS
     } else {

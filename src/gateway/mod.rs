@@ -3,24 +3,32 @@
 
 mod builder;
 mod fleet;
+mod hand_over;
 mod identities;
 mod listener;
+mod supply;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use builder::{GatewayBuilder, Sockets};
+pub use hand_over::{HandOver, Upgraded};
 pub use identities::DevelopmentCertificate;
 
 use self::fleet::BoundTunnel;
+use self::hand_over::Reins;
 use self::listener::Listener;
 use crate::admin::{Admin, AdminError, AdminState, Readiness};
-use crate::edge::TlsError;
+use crate::config::Upgrade;
+use crate::control::InstancesError;
+use crate::edge::{SiblingReceiver, TlsError};
+use crate::fleet::InstanceId;
+use crate::lifecycle::{InheritedError, Program, SocketName, State, UpgradeError};
 use crate::telemetry::Metrics;
 
 /// A gateway whose sockets are bound and which serves nothing yet.
@@ -37,6 +45,10 @@ pub struct Gateway {
     development: Option<DevelopmentCertificate>,
     metrics: Metrics,
     grace: Duration,
+    reins: Arc<Reins>,
+    sibling_receiver: SiblingReceiver,
+    program: Option<Program>,
+    upgrade: Upgrade,
 }
 
 /// Why a gateway could not start or ended early.
@@ -76,6 +88,43 @@ pub enum GatewayError {
     /// The fleet's links are too small for a QUIC packet in an envelope.
     #[error("fleet.link_mtu: {0}")]
     LinkMtu(#[from] crate::config::LinkMtuError),
+    /// This process cannot be registered among those of its node.
+    #[error("{0}")]
+    Instances(#[from] InstancesError),
+    /// A socket that another process opened cannot be used.
+    #[error("{0}")]
+    Inherited(#[from] InheritedError),
+    /// A socket that another process opened is not where the configuration wants it.
+    #[error(
+        "the socket {name} that was handed over is at {found}, not at {wanted}; restart to move it"
+    )]
+    Moved {
+        /// The socket.
+        name: SocketName,
+        /// Where the configuration wants it.
+        wanted: SocketAddr,
+        /// Where it is.
+        found: SocketAddr,
+    },
+    /// A listener would have another number of workers than it has sockets; they are fixed while the
+    /// sockets live.
+    #[error(
+        "{sockets} sockets were handed over for the listener {listener}; restart to change its workers"
+    )]
+    Workers {
+        /// The listener's index.
+        listener: usize,
+        /// How many sockets there are.
+        sockets: usize,
+    },
+    /// Two processes of one node would have the same instance.
+    #[error(
+        "node.instance is fixed, so two processes of this node cannot be told apart; leave it out"
+    )]
+    FixedInstance,
+    /// The profile `aws-nlb` has no place for an instance in connection IDs.
+    #[error("the profile aws-nlb cannot tell two processes of a node apart; restart instead")]
+    NoInstances,
     /// The routes cannot be built.
     #[error("routes: {0}")]
     Routes(String),
@@ -123,6 +172,22 @@ impl Gateway {
         self.metrics.clone()
     }
 
+    /// The instance that stands in the connection IDs of this gateway.
+    pub fn instance(&self) -> Option<InstanceId> {
+        self.reins.own().map(|own| own.instance)
+    }
+
+    /// What lets another process or gateway take over from this one.
+    pub fn handle(&self) -> GatewayHandle {
+        GatewayHandle::new(self)
+    }
+
+    /// Reads the sockets from here on; [`Gateway::serve`] does it too. For a gateway that takes over,
+    /// when the one before has stopped.
+    pub fn take_over(&self) {
+        self.reins.take();
+    }
+
     /// Serves until `shutdown` resolves, then drains for at most `shutdown.grace`: not ready, no new
     /// connection, GOAWAY, and the requests under way to their end.
     ///
@@ -148,15 +213,24 @@ impl Gateway {
             services.spawn(admin.serve(state, end.clone().cancelled_owned()));
         }
         for listener in self.listeners {
-            listener.spawn(&mut edges, &drain, &deadline);
+            listener.spawn(&mut edges, &drain, &deadline, self.reins.steering.reading());
         }
+        if let Some(siblings) = self.reins.siblings.clone() {
+            let (receiver, end) = (self.sibling_receiver, end.clone());
+            services.spawn(async move { siblings.serve(receiver, end).await });
+        }
+        self.reins.take();
         self.readiness.ready();
+        self.reins.notifier.tell(State::Ready);
 
         let told = tokio::select! {
             () = shutdown => true,
+            () = self.reins.given_way(|| self.upgrade.keep, &self.metrics) => true,
             Some(()) = ended(&mut edges) => false,
             Some(()) = ended(&mut services) => false,
         };
+        let superseded = self.reins.is_superseded();
+        self.reins.end();
         self.readiness.draining();
         drain.cancel();
         let expire = async {
@@ -174,8 +248,47 @@ impl Gateway {
         match (told, left.iter().sum()) {
             (false, _) => Err(GatewayError::PartEnded),
             (true, 0) => Ok(()),
+            // What was left after `upgrade.keep` is what an upgrade is said to cost.
+            (true, _) if superseded => Ok(()),
             (true, left) => Err(GatewayError::GraceExpired(left)),
         }
+    }
+}
+
+/// A hold on a gateway while it serves.
+#[derive(Clone, Debug)]
+pub struct GatewayHandle {
+    reins: Weak<Reins>,
+    program: Option<Program>,
+    limit: Duration,
+}
+
+impl GatewayHandle {
+    fn new(gateway: &Gateway) -> Self {
+        Self {
+            reins: Arc::downgrade(&gateway.reins),
+            program: gateway.program.clone(),
+            limit: gateway.upgrade.timeout,
+        }
+    }
+
+    /// Begins to hand over to another gateway of this process, or of one that the caller starts.
+    ///
+    /// # Errors
+    /// [`UpgradeError`].
+    pub fn hand_over(&self) -> Result<HandOver, UpgradeError> {
+        let reins = self.reins.upgrade().ok_or(UpgradeError::Ending)?;
+        reins.begin()
+    }
+
+    /// Starts the builder's program and lets it take over.
+    ///
+    /// # Errors
+    /// [`UpgradeError`]; this gateway goes on as before then.
+    pub async fn upgrade(&self) -> Result<Upgraded, UpgradeError> {
+        let reins = self.reins.upgrade().ok_or(UpgradeError::Ending)?;
+        let program = self.program.as_ref().ok_or(UpgradeError::NoProgram)?;
+        reins.upgrade(program, self.limit).await
     }
 }
 

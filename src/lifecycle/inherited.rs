@@ -8,6 +8,7 @@ use socket2::{SockRef, Type};
 
 use crate::admin::AdminSocket;
 use crate::control::Birth;
+use crate::fleet::Keyring;
 use crate::sys::activation;
 
 /// Bound sockets that another process opened: the one from which this one takes over, or systemd.
@@ -17,6 +18,7 @@ use crate::sys::activation;
 #[derive(Debug, Default)]
 pub struct Inherited {
     birth: Option<Birth>,
+    keyring: Option<Keyring>,
     sockets: Vec<(SocketName, OwnedFd)>,
 }
 
@@ -61,8 +63,23 @@ impl Inherited {
     pub(crate) fn from_predecessor(birth: Birth) -> Self {
         Self {
             birth: Some(birth),
-            sockets: Vec::new(),
+            ..Self::default()
         }
+    }
+
+    /// Adds the keys of a node without a fleet, which it has from nowhere else.
+    pub(crate) fn keep_keyring(&mut self, keyring: Keyring) {
+        self.keyring = Some(keyring);
+    }
+
+    /// The keys that came with the sockets.
+    pub(crate) fn keyring(&self) -> Option<&Keyring> {
+        self.keyring.as_ref()
+    }
+
+    /// Takes the keys that came with the sockets.
+    pub(crate) fn take_keyring(&mut self) -> Option<Keyring> {
+        self.keyring.take()
     }
 
     /// Takes the sockets that systemd opened for this process, if it did. For the start of a program.

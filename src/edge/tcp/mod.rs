@@ -24,6 +24,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::connection::Connection;
+use super::reading::Reading;
 use super::service::Service;
 use super::tls::ServerTls;
 use crate::config::{Limits, Timeouts};
@@ -66,13 +67,13 @@ impl TcpEdge {
         }
     }
 
-    /// Serves a listener until `shutdown`, then closes it and finishes the requests under way. At
+    /// Serves a listener, while this process reads, until `shutdown`, then closes it and finishes the requests under way. At
     /// `deadline` it closes the connections that are left, and gives their number.
     ///
     /// Dropping the future closes everything at once.
     pub(crate) async fn serve(
         &self,
-        listener: TcpListener,
+        (listener, reading): (TcpListener, Reading),
         shutdown: CancellationToken,
         deadline: CancellationToken,
     ) -> usize {
@@ -81,7 +82,7 @@ impl TcpEdge {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(_) = tasks.join_next() => {}
-                accepted = listener.accept() => match accepted {
+                accepted = reading.next(|| listener.accept()) => match accepted {
                     Ok((stream, client)) => self.admit(stream, client, &shutdown, &mut tasks),
                     Err(error) => self.accept_failed(&error).await,
                 },

@@ -1,8 +1,10 @@
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::sys::packets::{PacketSocket, WatchedPackets};
 
@@ -19,6 +21,8 @@ pub(super) enum Message {
         names: Vec<String>,
         /// Whether there are more.
         more: bool,
+        /// The keys of a node without a fleet.
+        keyring: Option<Secret>,
     },
     /// The new process: everything is built and nothing is read yet.
     Prepared {
@@ -36,6 +40,17 @@ pub(super) enum Message {
     Take,
     /// The new process: it reads.
     Taken,
+}
+
+/// A text that shows in no output.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ZeroizeOnDrop)]
+#[serde(transparent)]
+pub(super) struct Secret(pub(super) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
 }
 
 /// One end of the channel.
@@ -56,7 +71,7 @@ impl Channel {
         message: &Message,
         sockets: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
-        let text = serde_json::to_vec(message).map_err(io::Error::other)?;
+        let text = Zeroizing::new(serde_json::to_vec(message).map_err(io::Error::other)?);
         self.0.send_with(&text, sockets).await
     }
 
@@ -66,6 +81,7 @@ impl Channel {
     /// [`io::ErrorKind::UnexpectedEof`] when it is gone.
     pub(super) async fn hear(&self) -> io::Result<(Message, Vec<OwnedFd>)> {
         let (text, sockets) = self.0.receive_with(MAX_MESSAGE).await?;
+        let text = Zeroizing::new(text);
         if text.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

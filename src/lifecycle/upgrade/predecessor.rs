@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::UpgradeError;
 use super::message::{Channel, Message};
 use crate::control::Birth;
-use crate::fleet::InstanceId;
+use crate::fleet::{InstanceId, Keyring};
 use crate::lifecycle::Inherited;
 use crate::sys::packets::PacketSocket;
 
@@ -40,11 +40,21 @@ impl Predecessor {
             let mut inherited = None;
             loop {
                 let (message, sockets) = self.channel.hear().await?;
-                let Message::Sockets { birth, names, more } = message else {
+                let Message::Sockets {
+                    birth,
+                    names,
+                    more,
+                    keyring,
+                } = message
+                else {
                     return Err(unexpected());
                 };
                 let birth: Birth = birth.parse().map_err(|_err| unexpected())?;
                 let inherited = inherited.get_or_insert_with(|| Inherited::from_predecessor(birth));
+                if let Some(keyring) = keyring {
+                    let keyring = Keyring::from_text(&keyring.0).map_err(|_err| unexpected())?;
+                    inherited.keep_keyring(keyring);
+                }
                 if names.len() != sockets.len() {
                     return Err(unexpected());
                 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::message::{Channel, Message, borrowed};
+use super::message::{Channel, Message, Secret, borrowed};
 use super::predecessor::{unexpected, within};
 use super::{Program, UpgradeError};
 use crate::control::Birth;
-use crate::fleet::InstanceId;
+use crate::fleet::{InstanceId, Keyring};
 use crate::lifecycle::Inherited;
 use crate::sys::packets::PacketSocket;
 
@@ -106,6 +106,8 @@ impl Successor {
     }
 
     async fn hand(&self, birth: Birth, sockets: &Inherited) -> Result<(), UpgradeError> {
+        let keyring = sockets.keyring().map(Keyring::to_text);
+        let keyring = keyring.map(|text| Secret(text.to_string()));
         let sockets = sockets.sockets();
         let mut left = sockets.len();
         for sockets in sockets.chunks(PacketSocket::MAX_DESCRIPTORS) {
@@ -114,6 +116,7 @@ impl Successor {
                 birth: birth.to_string(),
                 names: sockets.iter().map(|(name, _)| name.to_string()).collect(),
                 more: left > 0,
+                keyring: keyring.clone(),
             };
             let sockets = borrowed(sockets.iter().map(|(_, socket)| socket));
             self.channel.hand(&message, &sockets).await?;

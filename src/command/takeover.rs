@@ -1,0 +1,61 @@
+//! How `wayhold run` takes over from a process before it, and lets another take over.
+
+use std::convert::Infallible;
+
+use tokio::signal::unix::Signal;
+use wayhold::config::Config;
+use wayhold::lifecycle::{Inherited, Notifier, Predecessor, Program};
+use wayhold::{Gateway, GatewayBuilder, GatewayError, GatewayHandle};
+
+/// Binds the gateway, on sockets that systemd opened where there are any; if a process started this
+/// one to take over from it, on that one's sockets, which are this one's to read from then on.
+///
+/// # Errors
+/// What went wrong between the two processes, and inside of it what is wrong with the gateway.
+pub(super) async fn bind(config: Config) -> anyhow::Result<Result<Gateway, GatewayError>> {
+    let Some(predecessor) = Predecessor::of_this_process() else {
+        return Ok(builder(config).inherited(Inherited::from_systemd()?).bind());
+    };
+    let sockets = predecessor.sockets().await?;
+    let gateway = match builder(config).inherited(sockets).bind() {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            predecessor.fail(error.to_string()).await;
+            return Ok(Err(error));
+        }
+    };
+    let instance = gateway.instance().unwrap_or_default();
+    predecessor.prepared(instance).await?;
+    gateway.take_over();
+    predecessor.taken().await;
+    Ok(Ok(gateway))
+}
+
+fn builder(config: Config) -> GatewayBuilder {
+    let builder = Gateway::builder()
+        .config(config)
+        .notifier(Notifier::from_environment());
+    match Program::of_this_process() {
+        Some(program) => builder.program(program),
+        None => builder,
+    }
+}
+
+/// Lets a new process take over at each SIGUSR2.
+pub(super) async fn on_signal(signal: &mut Signal, handle: &GatewayHandle) -> Infallible {
+    loop {
+        if signal.recv().await.is_none() {
+            // No signal comes any more.
+            std::future::pending::<()>().await;
+        }
+        match handle.upgrade().await {
+            Ok(upgraded) => tracing::info!(
+                pid = upgraded.pid,
+                instance = %upgraded.instance,
+                version = upgraded.version,
+                "another process has taken over"
+            ),
+            Err(error) => tracing::error!(%error, "the upgrade failed; this process goes on"),
+        }
+    }
+}
