@@ -7,7 +7,8 @@ use crate::admin::Admin;
 use crate::config::{AdminAddress, Config, Listen};
 use crate::control::{Birth, Registration};
 use crate::fleet::InstanceId;
-use crate::lifecycle::{Inherited, SocketName};
+use crate::lifecycle::{Inherited, InheritedError, SocketName};
+use crate::sys;
 
 /// Where a gateway's sockets come from: its builder was given them, another process opened them, or
 /// they are bound now. A duplicate of each is kept for the process that takes over.
@@ -61,15 +62,22 @@ impl Supply {
                 sockets: udp.len() + 1,
             });
         }
-        let tcp = if listen.tcp {
-            self.inherited.take_tcp(index)?
-        } else {
-            None
+        let address = expect(SocketName::Udp(index), listen.addr, socket.local_addr())?;
+        let tcp = match self.inherited.take_tcp(index)? {
+            Some(tcp) if listen.tcp => {
+                expect(SocketName::Tcp(index), address, tcp.local_addr())?;
+                Some(tcp)
+            }
+            Some(_) => return Err(InheritedError::Unused(SocketName::Tcp(index)).into()),
+            None if listen.tcp => {
+                let failed = |source| GatewayError::Bind {
+                    address: address.to_string(),
+                    source,
+                };
+                Some(sys::socket::bind_tcp(address).map_err(failed)?)
+            }
+            None => None,
         };
-        expect(SocketName::Udp(index), listen.addr, socket.local_addr())?;
-        if let Some(tcp) = &tcp {
-            expect(SocketName::Tcp(index), listen.addr, tcp.local_addr())?;
-        }
         Ok(Some(Sockets { udp: socket, tcp }))
     }
 
@@ -146,13 +154,13 @@ fn expect(
     name: SocketName,
     wanted: SocketAddr,
     found: io::Result<SocketAddr>,
-) -> Result<(), GatewayError> {
+) -> Result<SocketAddr, GatewayError> {
     let found = found.map_err(|source| GatewayError::Bind {
         address: name.to_string(),
         source,
     })?;
     if found.ip() == wanted.ip() && [0, found.port()].contains(&wanted.port()) {
-        Ok(())
+        Ok(found)
     } else {
         Err(GatewayError::Moved {
             name,
