@@ -43,11 +43,7 @@ fn builder(config: Config) -> GatewayBuilder {
 
 /// Lets a new process take over at each SIGUSR2.
 pub(super) async fn on_signal(signal: &mut Signal, handle: &GatewayHandle) -> Infallible {
-    loop {
-        if signal.recv().await.is_none() {
-            // No signal comes any more.
-            std::future::pending::<()>().await;
-        }
+    while signal.recv().await.is_some() {
         match handle.upgrade().await {
             Ok(upgraded) => tracing::info!(
                 pid = upgraded.pid,
@@ -58,4 +54,6 @@ pub(super) async fn on_signal(signal: &mut Signal, handle: &GatewayHandle) -> In
             Err(error) => tracing::error!(%error, "the upgrade failed; this process goes on"),
         }
     }
+    // No signal comes any more.
+    std::future::pending().await
 }

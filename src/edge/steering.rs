@@ -84,9 +84,9 @@ impl Steering {
     }
 
     /// Steers by these live siblings from now on.
-    pub(crate) fn set_siblings(&self, siblings: impl Iterator<Item = InstanceId> + Clone) {
+    pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
         self.steer.rcu(|steer| {
-            let view = steer.view().clone().with_siblings(siblings.clone());
+            let view = steer.view().clone().with_siblings(siblings.iter().copied());
             Steer::new(steer.configs().clone(), view, *steer.slots()).with_intake(steer.intake())
         });
     }

@@ -146,6 +146,14 @@ impl PacketSocket {
         Ok((initialised(&message[..received]), descriptors))
     }
 
+    /// Whether the other end still exists.
+    pub fn is_connected(&self) -> bool {
+        match self.0.peek(&mut [MaybeUninit::uninit()]) {
+            Ok(received) => received > 0,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+
     fn new() -> io::Result<Self> {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
         socket.set_nonblocking(true)?;
@@ -273,7 +281,9 @@ mod tests {
         assert_eq!(&buffer[..second], b"another");
         let empty = b.receive(&mut buffer).unwrap_err();
         assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+        assert!(b.is_connected());
         drop(a);
+        assert!(!b.is_connected());
         assert_eq!(b.receive(&mut buffer).unwrap(), 0);
         let gone = b.send(&[IoSlice::new(b"hello")]).unwrap_err();
         assert_eq!(gone.kind(), io::ErrorKind::BrokenPipe);

@@ -28,6 +28,7 @@ struct Family {
     process: Process,
     directory: Directory,
     successors: Vec<u32>,
+    upgrades: usize,
 }
 
 impl Drop for Family {
@@ -60,6 +61,7 @@ impl Family {
             process,
             directory,
             successors: Vec::new(),
+            upgrades: 0,
         }
     }
 
@@ -81,10 +83,10 @@ impl Family {
 
     async fn upgrade(&mut self) {
         signal("-USR2", self.reader()).await;
-        let times = self.successors.len() + 1;
+        self.upgrades += 1;
         let line = self
             .process
-            .said("another process has taken over", times)
+            .said("another process has taken over", self.upgrades)
             .await;
         let id = line.split("pid=").nth(1).unwrap();
         let id = id.split(' ').next().unwrap().parse().unwrap();
@@ -301,7 +303,10 @@ async fn a_new_process_that_fails_leaves_the_old_one_reading() {
         ("exit 7", "exit status: 7"),
         ("kill -KILL $$", "signal: 9"),
         ("exec sleep 600", "was not prepared within 0.5 s"),
-        ("exec cat", "channel between the two processes"),
+        (
+            "echo hello >&0; exec sleep 600",
+            "channel between the two processes",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -396,6 +401,7 @@ async fn the_service_manager_hears_of_every_step() {
         process,
         directory,
         successors: Vec::new(),
+        upgrades: 0,
     };
     let heard = async |manager: UnixDatagram| {
         let hearing = spawn_blocking(move || {

@@ -96,7 +96,7 @@ impl Registration {
         let lock = try_lock(&self.directory)?;
         let remove = |path: &Path| {
             if lock.is_some() {
-                remove(path)
+                remove(path);
             }
         };
         let mut scan = scan(&self.directory, known, remove)?;

@@ -24,11 +24,8 @@ pub(super) fn write(
     recent.retain(|earlier| *earlier != instance);
     recent.push(instance);
     let first = recent.len().saturating_sub(REMEMBERED);
-    let text: String = recent[first..]
-        .iter()
-        .map(|instance| format!("{instance}\n"))
-        .collect();
-    fs::write(file(directory), text)
+    let lines: Vec<_> = recent[first..].iter().map(InstanceId::to_string).collect();
+    fs::write(file(directory), lines.join("\n"))
 }
 
 fn file(directory: &Path) -> PathBuf {

@@ -66,6 +66,7 @@ impl Siblings {
     }
 
     /// The siblings that live, in ascending order.
+    #[cfg(test)]
     pub(crate) fn live(&self) -> Vec<Entry> {
         self.links.load().iter().map(|link| link.entry).collect()
     }
@@ -122,7 +123,10 @@ impl Siblings {
     /// Looks who lives now, and tells the steering rules if that has changed.
     pub(crate) fn refresh(&self, steering: &Steering) {
         let before = self.links.load_full();
-        let link_of = |entry: &Entry| before.iter().find(|link| link.entry == *entry);
+        let link_of = |entry: &Entry| {
+            let link = before.iter().find(|link| link.entry == *entry);
+            link.filter(|link| link.socket.is_connected())
+        };
         let scan = match self.registration.scan(|entry| link_of(entry).is_some()) {
             Ok(scan) => scan,
             Err(error) => {
@@ -143,7 +147,8 @@ impl Siblings {
         let superseded = links.iter().any(|link| link.entry.birth.supersedes(own));
         let entries = |links: &[Arc<Link>]| links.iter().map(|link| link.entry).collect::<Vec<_>>();
         if entries(&links) != entries(&before) {
-            steering.set_siblings(links.iter().map(|link| link.entry.instance));
+            let instances: Vec<_> = links.iter().map(|link| link.entry.instance).collect();
+            steering.set_siblings(&instances);
             self.links.store(Arc::new(links));
         }
         self.census.send_if_modified(|census| {
@@ -193,12 +198,12 @@ impl Siblings {
         let sent = link
             .socket
             .send(&[IoSlice::new(&header), IoSlice::new(carried)]);
-        sent.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => SIBLING_FULL,
-            _ => {
-                self.changed.notify_one();
-                SIBLING_ERROR
+        sent.map_err(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return SIBLING_FULL;
             }
+            self.changed.notify_one();
+            SIBLING_ERROR
         })
     }
 }
