@@ -39,8 +39,8 @@ pub mod telemetry;
 pub use edge::Fault;
 #[cfg(feature = "gateway")]
 pub use gateway::{
-    DevelopmentCertificate, Gateway, GatewayBuilder, GatewayError, GatewayHandle, HandOver,
-    Sockets, Upgraded,
+    Applied, DevelopmentCertificate, Gateway, GatewayBuilder, GatewayEnded, GatewayError,
+    GatewayHandle, HandOver, LocateError, ReloadError, Sockets, Upgraded,
 };
 #[cfg(feature = "cli")]
 pub mod client;

@@ -1,9 +1,7 @@
 //! How `wayhold run` takes over from a process before it, and lets another take over.
 
-use std::convert::Infallible;
-
 use tokio::signal::unix::Signal;
-use wayhold::config::Config;
+use wayhold::config::{Config, Sources};
 use wayhold::lifecycle::{Inherited, Notifier, Predecessor, Program};
 use wayhold::{Gateway, GatewayBuilder, GatewayError, GatewayHandle};
 
@@ -12,28 +10,33 @@ use wayhold::{Gateway, GatewayBuilder, GatewayError, GatewayHandle};
 ///
 /// # Errors
 /// What went wrong between the two processes, and inside of it what is wrong with the gateway.
-pub(super) async fn bind(config: Config) -> anyhow::Result<Result<Gateway, GatewayError>> {
+pub(super) async fn bind(
+    config: Config,
+    sources: Sources,
+) -> anyhow::Result<Result<Gateway, GatewayError>> {
     let Some(predecessor) = Predecessor::of_this_process() else {
-        return Ok(builder(config).inherited(Inherited::from_systemd()?).bind());
+        return Ok(builder(config, sources)
+            .inherited(Inherited::from_systemd()?)
+            .bind());
     };
     let sockets = predecessor.sockets().await?;
-    let gateway = match builder(config).inherited(sockets).bind() {
+    let gateway = match builder(config, sources).inherited(sockets).bind() {
         Ok(gateway) => gateway,
         Err(error) => {
             predecessor.fail(error.to_string()).await;
             return Ok(Err(error));
         }
     };
-    let instance = gateway.instance().unwrap_or_default();
-    predecessor.prepared(instance).await?;
+    predecessor.prepared(gateway.instance()).await?;
     gateway.take_over();
     predecessor.taken().await;
     Ok(Ok(gateway))
 }
 
-fn builder(config: Config) -> GatewayBuilder {
+fn builder(config: Config, sources: Sources) -> GatewayBuilder {
     let builder = Gateway::builder()
         .config(config)
+        .sources(sources)
         .notifier(Notifier::from_environment());
     match Program::of_this_process() {
         Some(program) => builder.program(program),
@@ -41,19 +44,10 @@ fn builder(config: Config) -> GatewayBuilder {
     }
 }
 
-/// Lets a new process take over at each SIGUSR2.
-pub(super) async fn on_signal(signal: &mut Signal, handle: &GatewayHandle) -> Infallible {
+/// Lets a new process take over at each SIGUSR2, for as long as signals come.
+pub(super) async fn on_signal(signal: &mut Signal, handle: &GatewayHandle) {
     while signal.recv().await.is_some() {
-        match handle.upgrade().await {
-            Ok(upgraded) => tracing::info!(
-                pid = upgraded.pid,
-                instance = %upgraded.instance,
-                version = upgraded.version,
-                "another process has taken over"
-            ),
-            Err(error) => tracing::error!(%error, "the upgrade failed; this process goes on"),
-        }
+        // What came of it is logged; nobody else waits for an answer.
+        drop(handle.upgrade().await);
     }
-    // No signal comes any more.
-    std::future::pending().await
 }

@@ -12,7 +12,7 @@ use super::reading::Reading;
 use super::sibling::{NO_SIBLING, Siblings};
 use super::tunnel::Forwarder;
 use crate::fleet::{InstanceId, NodeId, ResetKeys};
-use crate::steer::{Arrival, DropReason, Inbound, Steer, Tables, Verdict};
+use crate::steer::{Arrival, DropReason, Inbound, Intake, Steer, Tables, Verdict};
 use crate::telemetry::{Metrics, Reason};
 use crate::wire::{
     Datagram, Ecn, Path, RESET_RANDOM, SiblingMessage, stateless_reset, version_negotiation,
@@ -85,10 +85,32 @@ impl Steering {
 
     /// Steers by these live siblings from now on.
     pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
-        self.steer.rcu(|steer| {
-            let view = steer.view().clone().with_siblings(siblings.iter().copied());
-            Steer::new(steer.configs().clone(), view, *steer.slots()).with_intake(steer.intake())
-        });
+        let set = |now: &Arc<Steer>| Steer::clone(now).with_siblings(siblings.iter().copied());
+        self.steer.rcu(set);
+    }
+
+    /// Follows other rules from here on; what becomes of new connections and who lives of this node's
+    /// processes stays as it is.
+    pub(crate) fn follow(&self, steer: &Steer) {
+        let keep = |now: &Arc<Steer>| {
+            let siblings = now.view().siblings().iter().copied();
+            steer
+                .clone()
+                .with_siblings(siblings)
+                .with_intake(now.intake())
+        };
+        self.steer.rcu(keep);
+    }
+
+    /// The rules that are followed now.
+    pub(crate) fn current(&self) -> Arc<Steer> {
+        self.steer.load_full()
+    }
+
+    /// Sets what becomes of new connections from here on.
+    pub(crate) fn set_intake(&self, intake: Intake) {
+        let set = |now: &Arc<Steer>| Steer::clone(now).with_intake(intake);
+        self.steer.rcu(set);
     }
 
     /// Steers with keys that no fleet has.

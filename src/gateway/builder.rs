@@ -1,28 +1,32 @@
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::net::{TcpListener, UdpSocket};
+use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use super::conductor::Conductor;
+use super::console::Operated;
 use super::fleet::{BoundTunnel, Membership, max_udp_payload, random};
 use super::hand_over::Reins;
 use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
+use super::plan::Plan;
+use super::reload::Reloader;
+use super::shared::{self, Shared};
 use super::supply::{self, Supply};
 use super::{Gateway, GatewayError};
-use crate::admin::{Admin, AdminState, Readiness};
+use crate::admin::AdminState;
 use crate::bridge::{Bridge, Origin};
-use crate::config::{Config, EarlyData};
+use crate::config::{Config, EarlyData, Sources};
 use crate::edge::{
-    AddressTokens, Endpoints, Fault, Identity, SharedSessionKeys, SiblingReceiver, Siblings,
+    AddressTokens, Endpoints, Fault, Identity, Injector, SharedSessionKeys, SiblingReceiver,
     Steering, TlsError, declare_reasons,
 };
-use crate::fleet::InstanceId;
-use crate::lifecycle::{Inherited, Notifier, Program};
+use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
 use crate::request::{Handler, SharedHandler};
-use crate::steer::Tables;
-use crate::telemetry::{Metrics, Transport};
+use crate::steer::{Steer, Tables};
+use crate::telemetry::Metrics;
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
 #[derive(Debug, Default)]
@@ -37,6 +41,7 @@ pub struct GatewayBuilder {
     program: Option<Program>,
     notifier: Notifier,
     fault: Option<Fault>,
+    sources: Option<Sources>,
 }
 
 /// Bound sockets for one listener, in place of those that its address would be bound to.
@@ -97,6 +102,14 @@ impl GatewayBuilder {
         self
     }
 
+    /// Loads these sources anew at each reload that names no configuration: at
+    /// [`GatewayHandle::reload_sources`](super::GatewayHandle::reload_sources) and the command `reload` of the admin listener.
+    #[must_use]
+    pub fn sources(mut self, sources: Sources) -> Self {
+        self.sources = Some(sources);
+        self
+    }
+
     /// Uses sockets that another process opened, in place of those that the configuration would bind:
     /// the process or gateway from which this one takes over, or systemd. Those given by
     /// [`GatewayBuilder::sockets`] and [`GatewayBuilder::relay_socket`] go first.
@@ -140,34 +153,11 @@ impl GatewayBuilder {
         let config = self.config.unwrap_or_default();
         let mut registry = self.registry.unwrap_or_default();
         let metrics = Metrics::register(&mut registry);
-        declare_reasons(&metrics);
-
-        let mut supply = Supply {
-            given: self.sockets.into_iter(),
-            relay: self.relay,
-            inherited: self.inherited,
-            held: Inherited::default(),
-        };
-        let birth = supply.inherited.birth();
-        let registration = supply::register(&config, birth, random()?)?;
-        let siblings = registration.map(|registration| Arc::new(Siblings::new(registration)));
-        let instance = match (&siblings, config.node.instance) {
-            (Some(siblings), _) => siblings.own().instance,
-            (None, Some(fixed)) => InstanceId(fixed),
-            (None, None) => InstanceId(random::<1>()?[0]),
-        };
+        let mut supply = Supply::new(self.sockets, self.relay, self.inherited);
+        let (siblings, instance) = supply::register(&config, &supply)?;
         let membership = Membership::new(&config, instance, supply.inherited.take_keyring())?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
-        let tokens = AddressTokens::new(session_keys.clone(), metrics.clone());
-        let (steer, tokens) = match config.quic.early_data {
-            EarlyData::Off => (membership.steer(), tokens),
-            EarlyData::Owner => (
-                membership
-                    .steer()
-                    .with_owners(session_keys.load().tokens.clone()),
-                tokens.naming(membership.identity.server_id()),
-            ),
-        };
+        let (steer, tokens) = steer(&config, &membership, &session_keys, &metrics);
         let steering = Arc::new(Steering::new(
             steer,
             Tables::new(u64::from_be_bytes(random()?)),
@@ -175,86 +165,77 @@ impl GatewayBuilder {
             metrics.clone(),
             self.fault,
         ));
-        let handler = match self.handler {
-            Some(handler) => handler,
+        let handler = match &self.handler {
+            Some(handler) => handler.clone(),
             None => default_handler(&config)?,
         };
         let resumption = Resumption::new(&config, session_keys, &metrics);
         let given = self.identity.transpose()?;
+        let watched = Watched::new(&config);
         let identities = Identities::load(&config, &resumption, given.as_ref())?;
         let bound = Bound {
-            config: &config,
+            plan: Plan {
+                config: &config,
+                handler: &handler,
+                identities: &identities,
+                metrics: &metrics,
+                node: membership.node,
+                max_udp_payload: max_udp_payload(&config)?,
+            },
             membership: &membership,
             steering: &steering,
-            handler: &handler,
-            identities: &identities,
             tokens: &tokens,
-            metrics: &metrics,
-            max_udp_payload: max_udp_payload(&config)?,
             start: u128::from_be_bytes(random()?),
         };
-        let listeners = config.listen.iter().enumerate();
-        let listeners = listeners
-            .map(|(index, listen)| bound.listener(index, supply.listener(index, listen)?))
-            .collect::<Result<Vec<_>, _>>()?;
-        let (listeners, injectors): (Vec<Listener>, Vec<_>) = listeners.into_iter().unzip();
-
-        let endpoints =
-            Endpoints::new(membership.slots.hash(), membership.cid.cid_len(), injectors);
-        let tunnel = match &config.fleet {
-            None => None,
-            Some(fleet) => {
-                let tunnel = membership.tunnel(fleet, &mut supply, &metrics)?;
-                steering.connect(tunnel.forwarder());
-                Some(BoundTunnel {
-                    tunnel,
-                    endpoints: endpoints.clone(),
-                    steering: Arc::clone(&steering),
-                })
-            }
-        };
-        let addresses: Vec<_> = listeners.iter().map(Listener::address).collect();
-        let readiness = Readiness::default();
-        let admin_state = Arc::new(AdminState {
-            registry,
-            readiness: readiness.clone(),
-            status: status(&membership, addresses, metrics.clone(), readiness.clone()),
-        });
-        let admin = supply.admin(&config.admin.listen)?;
-        let admin = admin.map(|admin| admin.reading_with(steering.reading().clone()));
-        supply.inherited.finish()?;
-        let mut held = supply.held;
-        if config.fleet.is_none() {
-            held.keep_keyring(membership.keyring.clone());
-        }
-        if let Some(siblings) = &siblings {
-            steering.join(Arc::clone(siblings));
-            siblings.refresh(&steering);
-        }
+        let (listeners, injectors) = bind_listeners(&bound, &mut supply)?;
+        let Membership { slots, cid, .. } = &membership;
+        let endpoints = Endpoints::new(slots.hash(), cid.cid_len(), injectors);
+        let tunnel = bind_tunnel(&bound, &mut supply, &endpoints)?;
+        let admin = supply.admin(&config.admin.listen, steering.reading())?;
+        let sockets = supply.finish(&config, &membership.keyring)?;
         let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
         let sibling_receiver = SiblingReceiver::new(endpoints, Arc::clone(&steering), envelopes);
-        let reins = Arc::new(Reins {
+        let reins = Reins::new(
+            &steering,
+            (siblings, sockets),
+            admin.as_ref(),
+            self.notifier,
+            &config,
+        );
+        let reloader = Reloader {
+            listeners: listeners.iter().map(Listener::control).collect(),
+            sources: self.sources,
+            given_handler: self.handler,
+            given_identity: given,
+            handler: handler.into(),
+            resumption,
+            metrics: metrics.clone(),
+            node: membership.node,
+        };
+        let shared = Shared {
+            lifecycle: Lifecycle::new(Arc::clone(&steering), membership.node, metrics.clone()),
+            config: watch::Sender::new(Arc::new(config)),
             steering,
-            siblings,
-            sockets: Mutex::new(held),
-            admin: admin.as_ref().map(Admin::owner),
-            notifier: self.notifier,
-            stage: watch::Sender::default(),
-            fixed_instance: config.node.instance.is_some(),
-        });
+            metrics,
+            addresses: listeners.iter().map(Listener::address).collect(),
+            node: membership.node,
+            instance: membership.instance,
+            started: shared::now(),
+            reins: Arc::new(reins),
+            program: self.program,
+        };
+        let (conductor, handle) = Conductor::new(Arc::new(shared), reloader, watched);
+        let console = Box::new(Operated(handle.clone()));
         Ok(Gateway {
             admin,
-            reins,
-            sibling_receiver,
-            program: self.program,
-            upgrade: config.upgrade.clone(),
             listeners,
             tunnel,
-            admin_state,
-            readiness,
+            admin_state: Arc::new(AdminState { registry, console }),
             development: identities.into_development(),
-            metrics,
-            grace: config.shutdown.grace,
+            shared: conductor.shared(),
+            conductor,
+            handle,
+            sibling_receiver,
         })
     }
 
@@ -270,7 +251,7 @@ impl GatewayBuilder {
     }
 }
 
-fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
+pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
     if config.route.is_empty() {
         return Ok(SharedHandler::new(Origin));
     }
@@ -279,29 +260,49 @@ fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
         .map_err(|error| GatewayError::Routes(error.to_string()))
 }
 
-/// What `/status` shows.
-fn status(
+/// The steering rules, and the tokens that lead clients with early data back to their owner.
+fn steer(
+    config: &Config,
     membership: &Membership,
-    addresses: Vec<SocketAddr>,
-    metrics: Metrics,
-    readiness: Readiness,
-) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {
-    let (node, instance) = (membership.node.get(), membership.instance.0);
-    Box::new(move || {
-        let open = |transport| metrics.connections.get_or_create(&transport).get();
-        serde_json::json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "phase": readiness.phase().name(),
-            "node": node,
-            "instance": instance,
-            "listen": addresses,
-            "connections": { "quic": open(Transport::QUIC), "tcp": open(Transport::TCP) },
-            "datagrams": {
-                "received": metrics.datagrams_received.get(),
-                "local": metrics.datagrams_local.get(),
-                "forwarded": metrics.datagrams_forwarded.get(),
-                "tunnelled": metrics.datagrams_tunnelled.get(),
-            },
-        })
-    })
+    keys: &SharedSessionKeys,
+    metrics: &Metrics,
+) -> (Steer, AddressTokens) {
+    declare_reasons(metrics);
+    let tokens = AddressTokens::new(keys.clone(), metrics.clone());
+    let steer = membership.steer();
+    match config.quic.early_data {
+        EarlyData::Off => (steer, tokens),
+        EarlyData::Owner => (
+            steer.with_owners(keys.load().tokens.clone()),
+            tokens.naming(membership.identity.server_id()),
+        ),
+    }
+}
+
+/// The tunnel to the peers, if there is a fleet.
+fn bind_tunnel(
+    bound: &Bound<'_>,
+    supply: &mut Supply,
+    endpoints: &Endpoints,
+) -> Result<Option<BoundTunnel>, GatewayError> {
+    let Some(fleet) = &bound.plan.config.fleet else {
+        return Ok(None);
+    };
+    let tunnel = bound.membership.tunnel(fleet, supply, bound.plan.metrics)?;
+    bound.steering.connect(tunnel.forwarder());
+    Ok(Some(BoundTunnel {
+        tunnel,
+        endpoints: endpoints.clone(),
+        steering: Arc::clone(bound.steering),
+    }))
+}
+
+fn bind_listeners(
+    bound: &Bound<'_>,
+    supply: &mut Supply,
+) -> Result<(Vec<Listener>, Vec<Injector>), GatewayError> {
+    let listeners = bound.plan.config.listen.iter().enumerate();
+    listeners
+        .map(|(index, listen)| bound.listener(index, supply.listener(index, listen)?))
+        .collect()
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -5,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::admin;
+use crate::admin::{self, Admin};
+use crate::config::Config;
 use crate::control::Entry;
 use crate::edge::{Siblings, Steering};
 use crate::fleet::InstanceId;
@@ -15,15 +17,15 @@ use crate::telemetry::{Metrics, Transport};
 /// What a process gives to the one that takes over, and what it needs to go back.
 #[derive(Debug)]
 pub(super) struct Reins {
-    pub(super) steering: Arc<Steering>,
+    steering: Arc<Steering>,
     /// `None` without a runtime directory, or where connection IDs do not tell processes apart.
     pub(super) siblings: Option<Arc<Siblings>>,
     /// A duplicate of every socket, until this process ends.
-    pub(super) sockets: Mutex<Inherited>,
-    pub(super) admin: Option<admin::Owner>,
+    sockets: Mutex<Inherited>,
+    admin: Option<admin::Owner>,
     pub(super) notifier: Notifier,
-    pub(super) stage: watch::Sender<Stage>,
-    pub(super) fixed_instance: bool,
+    stage: watch::Sender<Stage>,
+    fixed_instance: bool,
 }
 
 /// Who reads the sockets.
@@ -61,7 +63,42 @@ pub struct Upgraded {
     pub version: String,
 }
 
+impl fmt::Display for Upgraded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("another process has taken over:")?;
+        if let Some(pid) = self.pid {
+            write!(f, " pid={pid}")?;
+        }
+        let Self {
+            instance, version, ..
+        } = self;
+        write!(f, " instance={instance} version={version}")
+    }
+}
+
 impl Reins {
+    pub(super) fn new(
+        steering: &Arc<Steering>,
+        (siblings, sockets): (Option<Arc<Siblings>>, Inherited),
+        admin: Option<&Admin>,
+        notifier: Notifier,
+        config: &Config,
+    ) -> Self {
+        if let Some(siblings) = &siblings {
+            steering.join(Arc::clone(siblings));
+            siblings.refresh(steering);
+        }
+        Self {
+            steering: Arc::clone(steering),
+            siblings,
+            sockets: Mutex::new(sockets),
+            admin: admin.map(Admin::owner),
+            notifier,
+            stage: watch::Sender::default(),
+            fixed_instance: config.node.instance.is_some(),
+        }
+    }
+
     /// Begins to read, as the process to which the sockets belong from here on.
     pub(super) fn take(&self) {
         self.enter(Stage::Reading);
@@ -71,22 +108,22 @@ impl Reins {
         self.steering.reading().resume();
     }
 
-    /// Stops for good: other processes of the node are told if it was this one that read.
-    pub(super) fn end(&self) {
-        let before = self.enter(Stage::Ending);
-        // They would keep the ports open.
-        *self.sockets.lock().expect("no holder panics") = Inherited::default();
-        if before == Stage::Superseded {
-            return;
+    /// Begins the end: nobody takes over any more. Gives whether another process reads.
+    pub(super) fn stop(&self) -> bool {
+        let superseded = self.enter(Stage::Ending) == Stage::Superseded;
+        if !superseded {
+            self.notifier.tell(State::Stopping);
         }
-        self.notifier.tell(State::Stopping);
-        if let Some(siblings) = &self.siblings {
-            siblings.announce_ending();
-        }
+        superseded
     }
 
-    pub(super) fn is_superseded(&self) -> bool {
-        *self.stage.borrow() == Stage::Superseded
+    /// Lets go of the sockets, which would stay open otherwise, and tells the processes from which this
+    /// one took over that the node ends.
+    pub(super) fn let_go(&self, superseded: bool) {
+        *self.sockets.lock().expect("no holder panics") = Inherited::default();
+        if let (Some(siblings), false) = (&self.siblings, superseded) {
+            siblings.announce_ending();
+        }
     }
 
     /// Begins to give way.

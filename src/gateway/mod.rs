@@ -2,33 +2,41 @@
 //! module of the rim.
 
 mod builder;
+mod conductor;
+mod console;
 mod fleet;
 mod hand_over;
+mod handle;
 mod identities;
 mod listener;
+mod plan;
+mod reload;
+mod shared;
+mod status;
 mod supply;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use builder::{GatewayBuilder, Sockets};
 pub use hand_over::{HandOver, Upgraded};
+pub use handle::{Applied, GatewayEnded, GatewayHandle, LocateError};
 pub use identities::DevelopmentCertificate;
+pub use reload::ReloadError;
 
+use self::conductor::Conductor;
 use self::fleet::BoundTunnel;
-use self::hand_over::Reins;
 use self::listener::Listener;
-use crate::admin::{Admin, AdminError, AdminState, Readiness};
-use crate::config::Upgrade;
+use self::shared::Shared;
+use crate::admin::{Admin, AdminError, AdminState};
 use crate::control::InstancesError;
 use crate::edge::{SiblingReceiver, TlsError};
 use crate::fleet::InstanceId;
-use crate::lifecycle::{InheritedError, Program, SocketName, State, UpgradeError};
+use crate::lifecycle::{InheritedError, SocketName, State};
 use crate::telemetry::Metrics;
 
 /// A gateway whose sockets are bound and which serves nothing yet.
@@ -41,14 +49,11 @@ pub struct Gateway {
     tunnel: Option<BoundTunnel>,
     admin: Option<Admin>,
     admin_state: Arc<AdminState>,
-    readiness: Readiness,
     development: Option<DevelopmentCertificate>,
-    metrics: Metrics,
-    grace: Duration,
-    reins: Arc<Reins>,
+    shared: Arc<Shared>,
+    conductor: Conductor,
+    handle: GatewayHandle,
     sibling_receiver: SiblingReceiver,
-    program: Option<Program>,
-    upgrade: Upgrade,
 }
 
 /// Why a gateway could not start or ended early.
@@ -169,27 +174,28 @@ impl Gateway {
 
     /// The counters of this gateway.
     pub fn metrics(&self) -> Metrics {
-        self.metrics.clone()
+        self.shared.metrics.clone()
+    }
+
+    /// What commands the gateway while it serves.
+    pub fn handle(&self) -> GatewayHandle {
+        self.handle.clone()
     }
 
     /// The instance that stands in the connection IDs of this gateway.
-    pub fn instance(&self) -> Option<InstanceId> {
-        self.reins.own().map(|own| own.instance)
-    }
-
-    /// What lets another process or gateway take over from this one.
-    pub fn handle(&self) -> GatewayHandle {
-        GatewayHandle::new(self)
+    pub fn instance(&self) -> InstanceId {
+        self.shared.instance
     }
 
     /// Reads the sockets from here on; [`Gateway::serve`] does it too. For a gateway that takes over,
     /// when the one before has stopped.
     pub fn take_over(&self) {
-        self.reins.take();
+        self.shared.reins.take();
     }
 
-    /// Serves until `shutdown` resolves, then drains for at most `shutdown.grace`: not ready, no new
-    /// connection, GOAWAY, and the requests under way to their end.
+    /// Serves until `shutdown` resolves. Then it sends clients elsewhere as
+    /// [`GatewayHandle::drain`] does, takes no new connection, and lets the requests under way come to
+    /// their end for at most `shutdown.grace`.
     ///
     /// # Errors
     /// [`GatewayError::GraceExpired`] when connections had to be cut off, and
@@ -198,44 +204,55 @@ impl Gateway {
         self,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), GatewayError> {
-        let (drain, deadline, end) = (
-            CancellationToken::new(),
-            CancellationToken::new(),
-            CancellationToken::new(),
-        );
+        let Self {
+            shared,
+            mut conductor,
+            handle: _kept,
+            ..
+        } = self;
+        let (course, end) = (shared.lifecycle.course(), CancellationToken::new());
         let mut edges = JoinSet::new();
         let mut services = JoinSet::new();
         if let Some(tunnel) = self.tunnel {
             services.spawn(tunnel.serve(end.clone()));
         }
         if let Some(admin) = self.admin {
-            let state = Arc::clone(&self.admin_state);
-            services.spawn(admin.serve(state, end.clone().cancelled_owned()));
+            services.spawn(admin.serve(self.admin_state, end.clone().cancelled_owned()));
         }
+        let requests: Vec<_> = self.listeners.iter().map(Listener::service).collect();
         for listener in self.listeners {
-            listener.spawn(&mut edges, &drain, &deadline, self.reins.steering.reading());
+            listener.spawn(&mut edges, &course, shared.steering.reading());
         }
-        if let Some(siblings) = self.reins.siblings.clone() {
+        let reins = &shared.reins;
+        if let Some(siblings) = reins.siblings.clone() {
             let (receiver, end) = (self.sibling_receiver, end.clone());
             services.spawn(async move { siblings.serve(receiver, end).await });
         }
-        self.reins.take();
-        self.readiness.ready();
-        self.reins.notifier.tell(State::Ready);
+        reins.take();
+        reins.notifier.tell(State::Ready);
 
         let told = tokio::select! {
             () = shutdown => true,
-            () = self.reins.given_way(|| self.upgrade.keep, &self.metrics) => true,
+            () = reins.given_way(|| shared.config().upgrade.keep, &shared.metrics) => true,
             Some(()) = ended(&mut edges) => false,
             Some(()) = ended(&mut services) => false,
+            never = Box::pin(conductor.run()) => match never {},
         };
-        let superseded = self.reins.is_superseded();
-        self.reins.end();
-        self.readiness.draining();
-        drain.cancel();
+        drop(conductor);
+        let superseded = reins.stop();
+        if superseded {
+            shared.lifecycle.end_superseded();
+        } else {
+            shared.lifecycle.end(&shared.hooks()).await;
+        }
+        reins.let_go(superseded);
+        let grace = shared.config().shutdown.grace;
         let expire = async {
-            tokio::time::sleep(self.grace).await;
-            deadline.cancel();
+            tokio::time::sleep(grace).await;
+            for service in &requests {
+                service.cut_off();
+            }
+            shared.lifecycle.over();
             std::future::pending().await
         };
         // A panic goes on here: no task of the gateway itself may end before it is told to.
@@ -252,43 +269,6 @@ impl Gateway {
             (true, _) if superseded => Ok(()),
             (true, left) => Err(GatewayError::GraceExpired(left)),
         }
-    }
-}
-
-/// A hold on a gateway while it serves.
-#[derive(Clone, Debug)]
-pub struct GatewayHandle {
-    reins: Weak<Reins>,
-    program: Option<Program>,
-    limit: Duration,
-}
-
-impl GatewayHandle {
-    fn new(gateway: &Gateway) -> Self {
-        Self {
-            reins: Arc::downgrade(&gateway.reins),
-            program: gateway.program.clone(),
-            limit: gateway.upgrade.timeout,
-        }
-    }
-
-    /// Begins to hand over to another gateway of this process, or of one that the caller starts.
-    ///
-    /// # Errors
-    /// [`UpgradeError`].
-    pub fn hand_over(&self) -> Result<HandOver, UpgradeError> {
-        let reins = self.reins.upgrade().ok_or(UpgradeError::Ending)?;
-        reins.begin()
-    }
-
-    /// Starts the builder's program and lets it take over.
-    ///
-    /// # Errors
-    /// [`UpgradeError`]; this gateway goes on as before then.
-    pub async fn upgrade(&self) -> Result<Upgraded, UpgradeError> {
-        let reins = self.reins.upgrade().ok_or(UpgradeError::Ending)?;
-        let program = self.program.as_ref().ok_or(UpgradeError::NoProgram)?;
-        reins.upgrade(program, self.limit).await
     }
 }
 

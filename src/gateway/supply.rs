@@ -1,12 +1,15 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use super::builder::Sockets;
+use super::fleet::random;
 use super::{GatewayError, listener};
 use crate::admin::Admin;
 use crate::config::{AdminAddress, Config, Listen};
 use crate::control::{Birth, Registration};
-use crate::fleet::InstanceId;
+use crate::edge::{Reading, Siblings};
+use crate::fleet::{InstanceId, Keyring};
 use crate::lifecycle::{Inherited, InheritedError, SocketName};
 use crate::sys;
 
@@ -14,13 +17,22 @@ use crate::sys;
 /// they are bound now. A duplicate of each is kept for the process that takes over.
 #[derive(Debug)]
 pub(super) struct Supply {
-    pub(super) given: std::vec::IntoIter<Sockets>,
-    pub(super) relay: Option<UdpSocket>,
+    given: std::vec::IntoIter<Sockets>,
+    relay: Option<UdpSocket>,
     pub(super) inherited: Inherited,
-    pub(super) held: Inherited,
+    held: Inherited,
 }
 
 impl Supply {
+    pub(super) fn new(given: Vec<Sockets>, relay: Option<UdpSocket>, inherited: Inherited) -> Self {
+        Self {
+            given: given.into_iter(),
+            relay,
+            inherited,
+            held: Inherited::default(),
+        }
+    }
+
     /// The sockets of the configuration's listener with this index.
     pub(super) fn listener(
         &mut self,
@@ -103,7 +115,11 @@ impl Supply {
     }
 
     /// The admin listener; `None` where it is off.
-    pub(super) fn admin(&mut self, address: &AdminAddress) -> Result<Option<Admin>, GatewayError> {
+    pub(super) fn admin(
+        &mut self,
+        address: &AdminAddress,
+        reading: &Reading,
+    ) -> Result<Option<Admin>, GatewayError> {
         if *address == AdminAddress::Off {
             return Ok(None);
         }
@@ -118,33 +134,56 @@ impl Supply {
         if let Some(socket) = held {
             self.held.push(SocketName::Admin, socket);
         }
-        Ok(Some(admin))
+        Ok(Some(admin.reading_with(reading.clone())))
+    }
+
+    /// What the process that takes over will need.
+    ///
+    /// # Errors
+    /// When a socket that was handed over has found no use.
+    pub(super) fn finish(
+        self,
+        config: &Config,
+        keyring: &Keyring,
+    ) -> Result<Inherited, GatewayError> {
+        self.inherited.finish()?;
+        let mut held = self.held;
+        if config.fleet.is_none() {
+            held.keep_keyring(keyring.clone());
+        }
+        Ok(held)
     }
 }
 
-/// Registers this process among those of its node. A start that is no upgrade does without where that
-/// is impossible; an upgrade cannot.
+/// Registers this process among those of its node, and gives its instance. A start that is no upgrade
+/// does without where that is impossible; an upgrade cannot.
 pub(super) fn register(
     config: &Config,
-    predecessor: Option<Birth>,
-    random: [u8; 9],
-) -> Result<Option<Registration>, GatewayError> {
+    supply: &Supply,
+) -> Result<(Option<Arc<Siblings>>, InstanceId), GatewayError> {
     let fixed = config.node.instance.map(InstanceId);
-    let [draw, lineage @ ..] = random;
+    let predecessor = supply.inherited.birth();
+    let unnamed = config.cid.aws_server_id.is_some();
     let birth = match predecessor {
         Some(_) if fixed.is_some() => return Err(GatewayError::FixedInstance),
-        Some(_) if config.cid.aws_server_id.is_some() => return Err(GatewayError::NoInstances),
-        None if config.cid.aws_server_id.is_some() => return Ok(None),
+        Some(_) if unnamed => return Err(GatewayError::NoInstances),
         Some(predecessor) => predecessor.next(),
-        None => Birth::first(lineage),
+        None => Birth::first(random()?),
     };
-    let node = config.node.id;
-    match Registration::new(&config.runtime_dir, node, birth, fixed, draw) {
-        Ok(registration) => Ok(Some(registration)),
+    let [draw] = random()?;
+    let alone = fixed.unwrap_or(InstanceId(draw));
+    if unnamed {
+        return Ok((None, alone));
+    }
+    match Registration::new(&config.runtime_dir, config.node.id, birth, fixed, draw) {
+        Ok(registration) => {
+            let instance = registration.own().instance;
+            Ok((Some(Arc::new(Siblings::new(registration))), instance))
+        }
         Err(error) if predecessor.is_some() => Err(error.into()),
         Err(error) => {
             tracing::warn!(%error, "no other process will be able to take over from this one");
-            Ok(None)
+            Ok((None, alone))
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod allowance;
 mod early;
+mod locate;
 mod slots;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::time::Instant;
 
 pub use allowance::{Allowance, Rate};
 pub use early::{EarlyKey, EarlyTable, Place};
+pub use locate::Location;
 pub use slots::{Slot, Slots, TooManySlots};
 
 use crate::cid::{ConfigSet, ServerId};
@@ -150,6 +152,13 @@ impl Steer {
     #[must_use]
     pub fn with_owners(mut self, tokens: TokenKeys) -> Self {
         self.owners = Some(tokens);
+        self
+    }
+
+    /// Sets the other live processes of this node.
+    #[must_use]
+    pub fn with_siblings(mut self, siblings: impl IntoIterator<Item = InstanceId>) -> Self {
+        self.view = self.view.with_siblings(siblings);
         self
     }
 

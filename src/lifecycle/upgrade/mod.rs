@@ -46,6 +46,9 @@ pub enum UpgradeError {
     /// This process has given way already; ask the one that reads the sockets now.
     #[error("this process has given way to another one already")]
     Superseded,
+    /// The node drains: the new process would take in clients again.
+    #[error("this node does not welcome clients; undrain it first")]
+    Draining,
     /// This process ends.
     #[error("this process is ending")]
     Ending,
