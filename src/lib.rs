@@ -28,6 +28,8 @@ mod edge;
 #[cfg(feature = "gateway")]
 mod gateway;
 #[cfg(feature = "gateway")]
+mod lifecycle;
+#[cfg(feature = "gateway")]
 pub mod request;
 #[cfg(feature = "gateway")]
 pub mod sys;
@@ -37,7 +39,10 @@ pub mod telemetry;
 #[cfg(feature = "gateway")]
 pub use edge::Fault;
 #[cfg(feature = "gateway")]
-pub use gateway::{DevelopmentCertificate, Gateway, GatewayBuilder, GatewayError, Sockets};
+pub use gateway::{
+    Applied, DevelopmentCertificate, Gateway, GatewayBuilder, GatewayEnded, GatewayError,
+    GatewayHandle, LocateError, ReloadError, Sockets,
+};
 #[cfg(feature = "cli")]
 pub mod client;
 #[cfg(feature = "cli")]

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Log, LogFormat,
-    Node, Profile, Quic, Shutdown, Timeouts,
+    Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
+    LogFormat, Node, Profile, Quic, Shutdown, Timeouts,
 };
 use crate::cid::{ConfigId, FirstOctet};
 
@@ -27,6 +27,7 @@ impl Default for Config {
             },
             log: Log::default(),
             shutdown: Shutdown::default(),
+            hooks: Hooks::default(),
             state_dir,
         }
     }
@@ -136,6 +137,17 @@ impl Default for Shutdown {
     fn default() -> Self {
         Self {
             grace: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            announce: Vec::new(),
+            withdraw: Vec::new(),
+            settle: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
         }
     }
 }

@@ -8,8 +8,8 @@ use super::layers::{Sources, Tree};
 use super::schema::{self, Shape};
 use super::tree::Entry;
 use super::{
-    Admin, AdminAddress, Cid, Config, Fleet, Limits, Listen, Log, Member, Node, Profile, Quic,
-    Route, Shutdown, Timeouts, rules,
+    Admin, AdminAddress, Cid, Config, Fleet, Hooks, Limits, Listen, Log, Member, Node, Profile,
+    Quic, Route, Shutdown, Timeouts, rules,
 };
 use crate::fleet::NodeId;
 
@@ -123,6 +123,7 @@ impl Reader<'_> {
         config.log = self.log();
         config.shutdown = Shutdown::default();
         self.read("shutdown.grace", &mut config.shutdown.grace);
+        config.hooks = self.hooks();
         config
     }
 
@@ -228,6 +229,15 @@ impl Reader<'_> {
         self.read("timeouts.tcp_idle", &mut timeouts.tcp_idle);
         self.read("timeouts.upstream_idle", &mut timeouts.upstream_idle);
         timeouts
+    }
+
+    fn hooks(&mut self) -> Hooks {
+        let mut hooks = Hooks::default();
+        self.read("hooks.announce", &mut hooks.announce);
+        self.read("hooks.withdraw", &mut hooks.withdraw);
+        self.read("hooks.settle", &mut hooks.settle);
+        self.read("hooks.timeout", &mut hooks.timeout);
+        hooks
     }
 
     fn log(&mut self) -> Log {

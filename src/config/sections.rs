@@ -37,6 +37,8 @@ pub struct Config {
     pub log: Log,
     /// How the process ends.
     pub shutdown: Shutdown,
+    /// The operator's own commands.
+    pub hooks: Hooks,
     /// Where the development certificate and other made files live.
     /// `$XDG_STATE_HOME/wayhold`, else `~/.local/state/wayhold`, else `/var/lib/wayhold`.
     pub state_dir: PathBuf,
@@ -289,6 +291,22 @@ pub enum LogFormat {
 pub struct Shutdown {
     /// How long requests under way may take after the first SIGTERM. Default 30 s.
     pub grace: Duration,
+}
+
+/// Commands that the gateway runs, such as those that move a route. Each is a program and its
+/// arguments, without a shell; an empty one is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hooks {
+    /// Run when the node welcomes clients: at start, and when a drain is taken back. Default none.
+    pub announce: Vec<String>,
+    /// Run when clients are to go elsewhere: before a drain or the end changes anything. Default
+    /// none.
+    pub withdraw: Vec<String>,
+    /// How long everything is still served as before after `withdraw`. Default 1 s.
+    pub settle: Duration,
+    /// A command that runs longer is killed. Default 5 s.
+    pub timeout: Duration,
 }
 
 impl Listen {

@@ -12,7 +12,9 @@ use arc_swap::ArcSwap;
 use super::socket::Injected;
 use super::tunnel::Forwarder;
 use crate::fleet::{NodeId, ResetKeys};
-use crate::steer::{Arrival, DropReason, EarlyKey, Inbound, Steer, Tables, Verdict, Waiting};
+use crate::steer::{
+    Arrival, DropReason, EarlyKey, Inbound, Intake, Steer, Tables, Verdict, Waiting,
+};
 use crate::telemetry::{Metrics, Reason};
 use crate::wire::{Datagram, Ecn, Path, RESET_RANDOM, stateless_reset, version_negotiation};
 
@@ -69,6 +71,23 @@ impl Steering {
     pub(crate) fn connect(&self, forwarder: Arc<Forwarder>) {
         // A second call would be a second tunnel; the first one stays in use.
         drop(self.forwarder.set(forwarder));
+    }
+
+    /// Follows other rules from here on; what becomes of new connections stays as it is.
+    pub(crate) fn follow(&self, steer: &Steer) {
+        let keep = |now: &Arc<Steer>| steer.clone().with_intake(now.intake());
+        self.steer.rcu(keep);
+    }
+
+    /// The rules that are followed now.
+    pub(crate) fn current(&self) -> Arc<Steer> {
+        self.steer.load_full()
+    }
+
+    /// Sets what becomes of new connections from here on.
+    pub(crate) fn set_intake(&self, intake: Intake) {
+        let set = |now: &Arc<Steer>| Steer::clone(now).with_intake(intake);
+        self.steer.rcu(set);
     }
 
     /// Steers with keys that no fleet has.

@@ -1,22 +1,30 @@
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
-use super::fleet::{Membership, max_udp_payload, random};
+use super::conductor::Conductor;
+use super::console::Operated;
+use super::fleet::{BoundTunnel, Membership, max_udp_payload, random};
 use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
+use super::plan::Plan;
+use super::reload::Reloader;
+use super::shared::{self, Shared};
 use super::{Gateway, GatewayError};
-use crate::admin::{Admin, AdminState, Readiness};
+use crate::admin::{Admin, AdminState};
 use crate::bridge::{Bridge, Origin};
-use crate::config::{AdminAddress, Config, EarlyData};
+use crate::config::{AdminAddress, Config, EarlyData, Sources};
 use crate::edge::{
-    AddressTokens, Fault, Identity, SharedSessionKeys, Steering, TlsError, declare_reasons,
+    AddressTokens, Fault, Identity, Injector, SharedSessionKeys, Steering, TlsError,
+    declare_reasons,
 };
+use crate::lifecycle::{Lifecycle, Watched};
 use crate::request::{Handler, SharedHandler};
-use crate::steer::Tables;
-use crate::telemetry::{Metrics, Transport};
+use crate::steer::{Steer, Tables};
+use crate::telemetry::Metrics;
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
 #[derive(Debug, Default)]
@@ -28,6 +36,7 @@ pub struct GatewayBuilder {
     sockets: Vec<Sockets>,
     relay: Option<UdpSocket>,
     fault: Option<Fault>,
+    sources: Option<Sources>,
 }
 
 /// Bound sockets for one listener, in place of those that its address would be bound to.
@@ -88,6 +97,14 @@ impl GatewayBuilder {
         self
     }
 
+    /// Loads these sources anew at each reload that names no configuration: at
+    /// [`GatewayHandle::reload_sources`](super::GatewayHandle::reload_sources) and the command `reload` of the admin listener.
+    #[must_use]
+    pub fn sources(mut self, sources: Sources) -> Self {
+        self.sources = Some(sources);
+        self
+    }
+
     /// Plants a defect, to show that something notices.
     #[doc(hidden)]
     #[must_use]
@@ -107,16 +124,9 @@ impl GatewayBuilder {
         let config = self.config.unwrap_or_default();
         let mut registry = self.registry.unwrap_or_default();
         let metrics = Metrics::register(&mut registry);
-        declare_reasons(&metrics);
-
         let membership = Membership::new(&config)?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
-        let mut tokens = AddressTokens::new(session_keys.clone(), metrics.clone());
-        let mut steer = membership.steer();
-        if config.quic.early_data == EarlyData::Owner {
-            steer = steer.with_owners(session_keys.load().tokens.clone());
-            tokens = tokens.naming(membership.identity.server_id());
-        }
+        let (steer, tokens) = steer(&config, &membership, &session_keys, &metrics);
         let steering = Arc::new(Steering::new(
             steer,
             Tables::new(u64::from_be_bytes(random()?)),
@@ -124,53 +134,62 @@ impl GatewayBuilder {
             metrics.clone(),
             self.fault,
         ));
-        let handler = match self.handler {
-            Some(handler) => handler,
+        let handler = match &self.handler {
+            Some(handler) => handler.clone(),
             None => default_handler(&config)?,
         };
         let resumption = Resumption::new(&config, session_keys, &metrics);
         let given = self.identity.transpose()?;
+        let watched = Watched::new(&config);
         let identities = Identities::load(&config, &resumption, given.as_ref())?;
         let bound = Bound {
-            config: &config,
+            plan: Plan {
+                config: &config,
+                handler: &handler,
+                identities: &identities,
+                metrics: &metrics,
+                node: membership.node,
+                max_udp_payload: max_udp_payload(&config)?,
+            },
             membership: &membership,
             steering: &steering,
-            handler: &handler,
-            identities: &identities,
             tokens: &tokens,
-            metrics: &metrics,
-            max_udp_payload: max_udp_payload(&config)?,
             start: u128::from_be_bytes(random()?),
         };
-        let mut sockets = self.sockets.into_iter();
-        let listeners = (0..config.listen.len())
-            .map(|index| bound.listener(index, sockets.next()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let (listeners, injectors): (Vec<Listener>, Vec<_>) = listeners.into_iter().unzip();
-
-        let tunnel = match &config.fleet {
-            None => None,
-            Some(fleet) => {
-                let tunnel = membership.tunnel(fleet, self.relay, &metrics)?;
-                Some(membership.deliver(tunnel, injectors, &steering))
-            }
+        let (listeners, injectors) = bind_listeners(&bound, self.sockets)?;
+        let tunnel = bind_tunnel(&bound, self.relay, injectors)?;
+        let admin = bind_admin(&config.admin.listen)?;
+        let reloader = Reloader {
+            listeners: listeners.iter().map(Listener::control).collect(),
+            sources: self.sources,
+            given_handler: self.handler,
+            given_identity: given,
+            handler: handler.into(),
+            resumption,
+            metrics: metrics.clone(),
+            node: membership.node,
         };
-        let addresses: Vec<_> = listeners.iter().map(Listener::address).collect();
-        let readiness = Readiness::default();
-        let admin_state = Arc::new(AdminState {
-            registry,
-            readiness: readiness.clone(),
-            status: status(&membership, addresses, metrics.clone(), readiness.clone()),
-        });
+        let shared = Shared {
+            lifecycle: Lifecycle::new(Arc::clone(&steering), membership.node, metrics.clone()),
+            config: watch::Sender::new(Arc::new(config)),
+            steering,
+            metrics,
+            addresses: listeners.iter().map(Listener::address).collect(),
+            node: membership.node,
+            instance: membership.instance,
+            started: shared::now(),
+        };
+        let (conductor, handle) = Conductor::new(Arc::new(shared), reloader, watched);
+        let console = Box::new(Operated(handle.clone()));
         Ok(Gateway {
-            admin: bind_admin(&config.admin.listen)?,
+            admin,
             listeners,
             tunnel,
-            admin_state,
-            readiness,
+            admin_state: Arc::new(AdminState { registry, console }),
             development: identities.into_development(),
-            metrics,
-            grace: config.shutdown.grace,
+            shared: conductor.shared(),
+            conductor,
+            handle,
         })
     }
 
@@ -186,7 +205,7 @@ impl GatewayBuilder {
     }
 }
 
-fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
+pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
     if config.route.is_empty() {
         return Ok(SharedHandler::new(Origin));
     }
@@ -202,29 +221,45 @@ fn bind_admin(address: &AdminAddress) -> Result<Option<Admin>, GatewayError> {
     }
 }
 
-/// What `/status` shows.
-fn status(
+/// The steering rules, and the tokens that lead clients with early data back to their owner.
+fn steer(
+    config: &Config,
     membership: &Membership,
-    addresses: Vec<SocketAddr>,
-    metrics: Metrics,
-    readiness: Readiness,
-) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {
-    let (node, instance) = (membership.node.get(), membership.instance.0);
-    Box::new(move || {
-        let open = |transport| metrics.connections.get_or_create(&transport).get();
-        serde_json::json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "phase": readiness.phase().name(),
-            "node": node,
-            "instance": instance,
-            "listen": addresses,
-            "connections": { "quic": open(Transport::QUIC), "tcp": open(Transport::TCP) },
-            "datagrams": {
-                "received": metrics.datagrams_received.get(),
-                "local": metrics.datagrams_local.get(),
-                "forwarded": metrics.datagrams_forwarded.get(),
-                "tunnelled": metrics.datagrams_tunnelled.get(),
-            },
-        })
-    })
+    keys: &SharedSessionKeys,
+    metrics: &Metrics,
+) -> (Steer, AddressTokens) {
+    declare_reasons(metrics);
+    let tokens = AddressTokens::new(keys.clone(), metrics.clone());
+    let steer = membership.steer();
+    match config.quic.early_data {
+        EarlyData::Off => (steer, tokens),
+        EarlyData::Owner => (
+            steer.with_owners(keys.load().tokens.clone()),
+            tokens.naming(membership.identity.server_id()),
+        ),
+    }
+}
+
+/// The tunnel to the peers, if there is a fleet.
+fn bind_tunnel(
+    bound: &Bound<'_>,
+    socket: Option<UdpSocket>,
+    injectors: Vec<Injector>,
+) -> Result<Option<BoundTunnel>, GatewayError> {
+    let Some(fleet) = &bound.plan.config.fleet else {
+        return Ok(None);
+    };
+    let membership = bound.membership;
+    let tunnel = membership.tunnel(fleet, socket, bound.plan.metrics)?;
+    Ok(Some(membership.deliver(tunnel, injectors, bound.steering)))
+}
+
+fn bind_listeners(
+    bound: &Bound<'_>,
+    sockets: Vec<Sockets>,
+) -> Result<(Vec<Listener>, Vec<Injector>), GatewayError> {
+    let mut sockets = sockets.into_iter();
+    (0..bound.plan.config.listen.len())
+        .map(|index| bound.listener(index, sockets.next()))
+        .collect()
 }

@@ -2,24 +2,34 @@
 //! module of the rim.
 
 mod builder;
+mod conductor;
+mod console;
 mod fleet;
+mod handle;
 mod identities;
 mod listener;
+mod plan;
+mod reload;
+mod shared;
+mod status;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use builder::{GatewayBuilder, Sockets};
+pub use handle::{Applied, GatewayEnded, GatewayHandle, LocateError};
 pub use identities::DevelopmentCertificate;
+pub use reload::ReloadError;
 
+use self::conductor::Conductor;
 use self::fleet::BoundTunnel;
 use self::listener::Listener;
-use crate::admin::{Admin, AdminError, AdminState, Readiness};
+use self::shared::Shared;
+use crate::admin::{Admin, AdminError, AdminState};
 use crate::edge::TlsError;
 use crate::telemetry::Metrics;
 
@@ -33,10 +43,10 @@ pub struct Gateway {
     tunnel: Option<BoundTunnel>,
     admin: Option<Admin>,
     admin_state: Arc<AdminState>,
-    readiness: Readiness,
     development: Option<DevelopmentCertificate>,
-    metrics: Metrics,
-    grace: Duration,
+    shared: Arc<Shared>,
+    conductor: Conductor,
+    handle: GatewayHandle,
 }
 
 /// Why a gateway could not start or ended early.
@@ -120,11 +130,17 @@ impl Gateway {
 
     /// The counters of this gateway.
     pub fn metrics(&self) -> Metrics {
-        self.metrics.clone()
+        self.shared.metrics.clone()
     }
 
-    /// Serves until `shutdown` resolves, then drains for at most `shutdown.grace`: not ready, no new
-    /// connection, GOAWAY, and the requests under way to their end.
+    /// What commands the gateway while it serves.
+    pub fn handle(&self) -> GatewayHandle {
+        self.handle.clone()
+    }
+
+    /// Serves until `shutdown` resolves. Then it sends clients elsewhere as
+    /// [`GatewayHandle::drain`] does, takes no new connection, and lets the requests under way come to
+    /// their end for at most `shutdown.grace`.
     ///
     /// # Errors
     /// [`GatewayError::GraceExpired`] when connections had to be cut off, and
@@ -133,35 +149,41 @@ impl Gateway {
         self,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), GatewayError> {
-        let (drain, deadline, end) = (
-            CancellationToken::new(),
-            CancellationToken::new(),
-            CancellationToken::new(),
-        );
+        let Self {
+            shared,
+            mut conductor,
+            handle: _kept,
+            ..
+        } = self;
+        let (course, end) = (shared.lifecycle.course(), CancellationToken::new());
         let mut edges = JoinSet::new();
         let mut services = JoinSet::new();
         if let Some(tunnel) = self.tunnel {
             services.spawn(tunnel.serve(end.clone()));
         }
         if let Some(admin) = self.admin {
-            let state = Arc::clone(&self.admin_state);
-            services.spawn(admin.serve(state, end.clone().cancelled_owned()));
+            services.spawn(admin.serve(self.admin_state, end.clone().cancelled_owned()));
         }
+        let requests: Vec<_> = self.listeners.iter().map(Listener::service).collect();
         for listener in self.listeners {
-            listener.spawn(&mut edges, &drain, &deadline);
+            listener.spawn(&mut edges, &course);
         }
-        self.readiness.ready();
 
         let told = tokio::select! {
             () = shutdown => true,
             Some(()) = ended(&mut edges) => false,
             Some(()) = ended(&mut services) => false,
+            never = Box::pin(conductor.run()) => match never {},
         };
-        self.readiness.draining();
-        drain.cancel();
+        drop(conductor);
+        shared.lifecycle.end(&shared.hooks()).await;
+        let grace = shared.config().shutdown.grace;
         let expire = async {
-            tokio::time::sleep(self.grace).await;
-            deadline.cancel();
+            tokio::time::sleep(grace).await;
+            for service in &requests {
+                service.cut_off();
+            }
+            shared.lifecycle.over();
             std::future::pending().await
         };
         // A panic goes on here: no task of the gateway itself may end before it is told to.

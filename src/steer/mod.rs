@@ -6,6 +6,7 @@
 
 mod allowance;
 mod early;
+mod locate;
 mod slots;
 mod waiting;
 
@@ -15,6 +16,7 @@ use std::time::Instant;
 
 pub use allowance::{Allowance, Rate};
 pub use early::{EarlyKey, EarlyTable, Place};
+pub use locate::Location;
 pub use slots::{Slot, Slots, TooManySlots};
 pub use waiting::{Released, Waiting, WaitingFull};
 

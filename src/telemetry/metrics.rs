@@ -35,6 +35,12 @@ pub struct UdpSocket {
     socket: &'static str,
 }
 
+/// The label of a reload, by what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReloadOutcome {
+    outcome: &'static str,
+}
+
 /// Every metric of one gateway. Cheap to clone; counters are atomics.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -77,6 +83,10 @@ pub struct Metrics {
     pub requests_failed: Family<Reason, Counter>,
     /// Connection tasks that panicked.
     pub panics: Counter,
+    /// Reloads, by what came of them.
+    pub reloads: Family<ReloadOutcome, Counter>,
+    /// The operator's commands that failed, by reason.
+    pub hook_failures: Family<Reason, Counter>,
 }
 
 /// The labels of a finished request.
@@ -120,6 +130,13 @@ impl UdpSocket {
     pub const SERVICE: Self = Self { socket: "service" };
     /// The socket that peers send to.
     pub const TUNNEL: Self = Self { socket: "tunnel" };
+}
+
+impl ReloadOutcome {
+    /// The new configuration is in force.
+    pub const APPLIED: Self = Self { outcome: "applied" };
+    /// Nothing has changed.
+    pub const REFUSED: Self = Self { outcome: "refused" };
 }
 
 impl Metrics {
@@ -221,6 +238,12 @@ impl Metrics {
             "requests_failed",
             "Requests without their handler's response, by reason",
             self.requests_failed.clone(),
+        );
+        registry.register("reloads", "Reloads, by outcome", self.reloads.clone());
+        registry.register(
+            "hook_failures",
+            "The operator's commands that failed, by reason",
+            self.hook_failures.clone(),
         );
         registry.register(
             "panics",
