@@ -8,7 +8,7 @@ use super::supply::Supply;
 use crate::cid::{CidConfig, ConfigSet, ServerId, WorkerHash};
 use crate::config::{Config, Fleet};
 use crate::control::read_key_file;
-use crate::edge::{Endpoints, Injector, Peer, Steering, Tunnel};
+use crate::edge::{Endpoints, Peer, Steering, Tunnel};
 use crate::fleet::{
     Association, Counters, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, PairKeys, Party,
     PeerView, ResetKeys, View,
