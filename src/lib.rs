@@ -2,7 +2,7 @@
 //! under the client moves: its address, its NAT, its network, and the anycast node that its
 //! packets reach.
 //!
-//! The crate is the library behind the `wayhold` command. Its core modules (`cid`, `wire`,
+//! The crate is the library behind the `wayhold` command. Its core modules (`cid`, `wire`, `link`,
 //! `balance`, `fleet`, `session`, `steer`) do no IO, read no clock and draw no randomness; they
 //! build with `--no-default-features`. Everything that touches a socket stands behind the
 //! `gateway` feature.
@@ -10,6 +10,7 @@
 pub mod balance;
 pub mod cid;
 pub mod fleet;
+pub mod link;
 pub mod session;
 pub mod steer;
 pub mod wire;
@@ -27,6 +28,8 @@ mod edge;
 #[cfg(feature = "gateway")]
 mod gateway;
 #[cfg(feature = "gateway")]
+pub mod lifecycle;
+#[cfg(feature = "gateway")]
 pub mod request;
 #[cfg(feature = "gateway")]
 pub mod sys;
@@ -36,7 +39,10 @@ pub mod telemetry;
 #[cfg(feature = "gateway")]
 pub use edge::Fault;
 #[cfg(feature = "gateway")]
-pub use gateway::{DevelopmentCertificate, Gateway, GatewayBuilder, GatewayError, Sockets};
+pub use gateway::{
+    Applied, DevelopmentCertificate, Gateway, GatewayBuilder, GatewayEnded, GatewayError,
+    GatewayHandle, HandOver, LocateError, ReloadError, Sockets, Upgraded,
+};
 #[cfg(feature = "cli")]
 pub mod client;
 #[cfg(feature = "cli")]

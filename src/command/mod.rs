@@ -12,6 +12,7 @@ pub(crate) mod demo;
 pub(crate) mod get;
 pub(crate) mod keys;
 pub(crate) mod run;
+mod takeover;
 
 /// How a command ends; `wayhold run --help` lists them for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,20 +1,31 @@
 //! Where clients and peers reach the gateway: sockets, QUIC, TLS, the tunnel between nodes, and the
 //! HTTP versions.
 
+mod course;
 mod http3;
+mod places;
 mod quic;
+mod reading;
 mod service;
 mod session_keys;
+mod sibling;
 mod socket;
 mod steering;
 mod tcp;
 mod tls;
 mod tunnel;
 
+pub(crate) use course::Course;
+pub use course::Phase;
 pub(crate) use http3::{Http3, Rules as Http3Rules};
-pub(crate) use quic::{AddressTokens, EndpointParts, Issuer, QuicEdge, QuicParts, endpoint};
-pub(crate) use service::{Rules, Service};
+pub(crate) use quic::{
+    AddressTokens, EndpointParts, Issuer, QuicChange, QuicControl, QuicEdge, QuicParts, QuicTerms,
+    endpoint,
+};
+pub(crate) use reading::Reading;
+pub(crate) use service::{Policy, Rules, Service};
 pub(crate) use session_keys::SharedSessionKeys;
+pub(crate) use sibling::{Receiver as SiblingReceiver, Siblings};
 pub(crate) use socket::{Injector, SteeredSocket};
 pub use steering::Fault;
 pub(crate) use steering::{Steering, declare_reasons};

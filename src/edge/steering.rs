@@ -8,19 +8,29 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use super::reading::Reading;
+use super::sibling::{NO_SIBLING, Siblings};
+use super::socket::Injected;
 use super::tunnel::Forwarder;
-use crate::fleet::{NodeId, ResetKeys};
-use crate::steer::{Arrival, DropReason, Inbound, Steer, Tables, Verdict};
+use crate::fleet::{InstanceId, NodeId, ResetKeys};
+use crate::steer::{
+    Arrival, DropReason, EarlyKey, Inbound, Intake, Steer, Tables, Verdict, Waiting,
+};
 use crate::telemetry::{Metrics, Reason};
-use crate::wire::{Datagram, Ecn, Path, RESET_RANDOM, stateless_reset, version_negotiation};
+use crate::wire::{
+    Datagram, Ecn, Path, RESET_RANDOM, SiblingMessage, stateless_reset, version_negotiation,
+};
 
 /// Decides for each datagram and counts the decision.
 #[derive(Debug)]
 pub(crate) struct Steering {
     steer: ArcSwap<Steer>,
     tables: Mutex<Tables>,
+    waiting: Mutex<Waiting<Injected>>,
     resets: ArcSwap<ResetKeys>,
     forwarder: OnceLock<Arc<Forwarder>>,
+    siblings: OnceLock<Arc<Siblings>>,
+    reading: Reading,
     metrics: Metrics,
     fault: Option<Fault>,
 }
@@ -51,8 +61,11 @@ impl Steering {
         Self {
             steer: ArcSwap::from_pointee(steer),
             tables: Mutex::new(tables),
+            waiting: Mutex::default(),
             resets: ArcSwap::from_pointee(resets),
             forwarder: OnceLock::new(),
+            siblings: OnceLock::new(),
+            reading: Reading::default(),
             metrics,
             fault,
         }
@@ -64,6 +77,47 @@ impl Steering {
         drop(self.forwarder.set(forwarder));
     }
 
+    /// Sets the way to the other processes of this node, once.
+    pub(crate) fn join(&self, siblings: Arc<Siblings>) {
+        // As for `connect`.
+        drop(self.siblings.set(siblings));
+    }
+
+    /// Whether this process reads the sockets of its node.
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// Steers by these live siblings from now on.
+    pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
+        let set = |now: &Arc<Steer>| Steer::clone(now).with_siblings(siblings.iter().copied());
+        self.steer.rcu(set);
+    }
+
+    /// Follows other rules from here on; what becomes of new connections and who lives of this node's
+    /// processes stays as it is.
+    pub(crate) fn follow(&self, steer: &Steer) {
+        let keep = |now: &Arc<Steer>| {
+            let siblings = now.view().siblings().iter().copied();
+            steer
+                .clone()
+                .with_siblings(siblings)
+                .with_intake(now.intake())
+        };
+        self.steer.rcu(keep);
+    }
+
+    /// The rules that are followed now.
+    pub(crate) fn current(&self) -> Arc<Steer> {
+        self.steer.load_full()
+    }
+
+    /// Sets what becomes of new connections from here on.
+    pub(crate) fn set_intake(&self, intake: Intake) {
+        let set = |now: &Arc<Steer>| Steer::clone(now).with_intake(intake);
+        self.steer.rcu(set);
+    }
+
     /// Steers with keys that no fleet has.
     #[cfg(test)]
     pub(crate) fn testing(steer: Steer, metrics: &Metrics) -> Arc<Self> {
@@ -71,7 +125,9 @@ impl Steering {
         let own = steer.view().own().server_id();
         let resets = ResetKeys::new(key, steer.configs().clone(), own);
         let metrics = metrics.clone();
-        Arc::new(Self::new(steer, Tables::new(0), resets, metrics, None))
+        let steering = Self::new(steer, Tables::new(0), resets, metrics, None);
+        steering.reading.resume();
+        Arc::new(steering)
     }
 
     #[cfg(test)]
@@ -91,7 +147,7 @@ impl Steering {
         if self.fault == Some(Fault::NoForwarding) && matches!(verdict, Verdict::Forward(_)) {
             verdict = Verdict::Accept(0);
         }
-        if arrival == Arrival::Direct {
+        if arrival == Arrival::Direct && verdict != Verdict::Wait {
             self.metrics.datagrams_received.inc();
         }
         match verdict {
@@ -105,9 +161,40 @@ impl Steering {
             Verdict::Reset => {
                 self.metrics.resets.inc();
             }
-            Verdict::Forward(_) | Verdict::Sibling(_) => {}
+            Verdict::Forward(_) | Verdict::Sibling(_) | Verdict::Wait => {}
         }
         verdict
+    }
+
+    /// Keeps a datagram whose verdict was [`Verdict::Wait`].
+    pub(crate) fn hold(&self, datagram: Injected) {
+        let Ok(Datagram::Long(header)) = Datagram::parse(&datagram.datagram) else {
+            return;
+        };
+        let Some(key) = EarlyKey::new(header.destination, datagram.path.source) else {
+            return;
+        };
+        let mut waiting = self.waiting.lock().expect("no holder panics");
+        if waiting.hold(now(), key, datagram).is_err() {
+            self.count_drop(EARLY_FULL);
+        }
+    }
+
+    /// Takes the datagrams back for which [`Steering::hold`] waited, to be decided on again.
+    pub(crate) fn released(&self) -> Vec<Injected> {
+        let mut waiting = self.waiting.lock().expect("no holder panics");
+        if waiting.is_empty() {
+            return Vec::new();
+        }
+        let now = now();
+        let tables = self.tables.lock().expect("no holder panics");
+        let released = waiting.release(now, |key| tables.early.get(now, key).is_some());
+        let reason = Reason {
+            reason: EARLY_TIMEOUT,
+        };
+        let expired = self.metrics.datagrams_dropped.get_or_create(&reason);
+        expired.inc_by(released.expired);
+        released.known
     }
 
     /// Sends datagrams of one path to their owner. What the tunnel cannot take is dropped and
@@ -126,6 +213,32 @@ impl Steering {
                 .get_or_create(&Reason { reason });
             dropped.inc_by(count - sent);
         }
+    }
+
+    /// Hands datagrams of one path, `size` bytes each but the last, to the process of this node that
+    /// owns them. What its queue cannot take is dropped and counted; QUIC sends again.
+    pub(crate) fn pass(&self, to: InstanceId, (bytes, size): (&[u8], usize), path: Path, ecn: Ecn) {
+        let count = u64::try_from(bytes.len().div_ceil(size)).unwrap_or(u64::MAX);
+        let datagrams = SiblingMessage::Datagrams {
+            path,
+            ecn,
+            size,
+            bytes,
+        };
+        let siblings = self.siblings.get();
+        match siblings.map_or(Err(NO_SIBLING), |siblings| siblings.pass(to, datagrams)) {
+            Ok(()) => drop(self.metrics.datagrams_passed.inc_by(count)),
+            Err(reason) => {
+                let dropped = &self.metrics.datagrams_dropped;
+                dropped.get_or_create(&Reason { reason }).inc_by(count);
+            }
+        }
+    }
+
+    /// Hands a tunnel datagram to the process from which this one took over; whether it could.
+    pub(crate) fn pass_envelope(&self, envelope: &[u8]) -> bool {
+        let siblings = self.siblings.get();
+        siblings.is_some_and(|siblings| siblings.pass_envelope(envelope).is_ok())
     }
 
     /// The packet that answers a datagram whose verdict was [`Verdict::Negotiate`].
@@ -173,7 +286,8 @@ pub(crate) fn declare_reasons(metrics: &Metrics) {
     let own = DropReason::ALL.map(DropReason::name);
     for reason in own
         .into_iter()
-        .chain([NO_TUNNEL])
+        .chain([NO_TUNNEL, EARLY_FULL, EARLY_TIMEOUT])
+        .chain(super::sibling::DROP_REASONS)
         .chain(super::socket::DROP_REASONS)
         .chain(super::tunnel::DROP_REASONS)
     {
@@ -190,3 +304,5 @@ fn now() -> Instant {
 }
 
 const NO_TUNNEL: &str = "no_tunnel";
+const EARLY_FULL: &str = "early_full";
+const EARLY_TIMEOUT: &str = "early_timeout";

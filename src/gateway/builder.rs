@@ -1,23 +1,32 @@
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
+use super::conductor::Conductor;
+use super::console::Operated;
 use super::fleet::{BoundTunnel, Membership, max_udp_payload, random};
+use super::hand_over::Reins;
 use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
+use super::plan::Plan;
+use super::reload::Reloader;
+use super::shared::{self, Shared};
+use super::supply::{self, Supply};
 use super::{Gateway, GatewayError};
-use crate::admin::{Admin, AdminState, Readiness};
+use crate::admin::AdminState;
 use crate::bridge::{Bridge, Origin};
-use crate::config::{AdminAddress, Config, EarlyData};
+use crate::config::{Config, EarlyData, Sources};
 use crate::edge::{
-    AddressTokens, Endpoints, Fault, Identity, SharedSessionKeys, Steering, TlsError,
-    declare_reasons,
+    AddressTokens, Endpoints, Fault, Identity, Injector, SharedSessionKeys, SiblingReceiver,
+    Steering, TlsError, declare_reasons,
 };
+use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
 use crate::request::{Handler, SharedHandler};
-use crate::steer::Tables;
-use crate::telemetry::{Metrics, Transport};
+use crate::steer::{Steer, Tables};
+use crate::telemetry::Metrics;
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
 #[derive(Debug, Default)]
@@ -28,7 +37,11 @@ pub struct GatewayBuilder {
     identity: Option<Result<Identity, TlsError>>,
     sockets: Vec<Sockets>,
     relay: Option<UdpSocket>,
+    inherited: Inherited,
+    program: Option<Program>,
+    notifier: Notifier,
     fault: Option<Fault>,
+    sources: Option<Sources>,
 }
 
 /// Bound sockets for one listener, in place of those that its address would be bound to.
@@ -89,6 +102,38 @@ impl GatewayBuilder {
         self
     }
 
+    /// Loads these sources anew at each reload that names no configuration: at
+    /// [`GatewayHandle::reload_sources`](super::GatewayHandle::reload_sources) and the command `reload` of the admin listener.
+    #[must_use]
+    pub fn sources(mut self, sources: Sources) -> Self {
+        self.sources = Some(sources);
+        self
+    }
+
+    /// Uses sockets that another process opened, in place of those that the configuration would bind:
+    /// the process or gateway from which this one takes over, or systemd. Those given by
+    /// [`GatewayBuilder::sockets`] and [`GatewayBuilder::relay_socket`] go first.
+    #[must_use]
+    pub fn inherited(mut self, inherited: Inherited) -> Self {
+        self.inherited = inherited;
+        self
+    }
+
+    /// Starts this program to take over when an operator asks for an upgrade; without it, only
+    /// [`GatewayHandle::hand_over`](super::GatewayHandle::hand_over) lets another gateway take over.
+    #[must_use]
+    pub fn program(mut self, program: Program) -> Self {
+        self.program = Some(program);
+        self
+    }
+
+    /// Tells the service manager how the gateway is doing.
+    #[must_use]
+    pub fn notifier(mut self, notifier: Notifier) -> Self {
+        self.notifier = notifier;
+        self
+    }
+
     /// Plants a defect, to show that something notices.
     #[doc(hidden)]
     #[must_use]
@@ -108,20 +153,11 @@ impl GatewayBuilder {
         let config = self.config.unwrap_or_default();
         let mut registry = self.registry.unwrap_or_default();
         let metrics = Metrics::register(&mut registry);
-        declare_reasons(&metrics);
-
-        let membership = Membership::new(&config)?;
+        let mut supply = Supply::new(self.sockets, self.relay, self.inherited);
+        let (siblings, instance) = supply::register(&config, &supply)?;
+        let membership = Membership::new(&config, instance, supply.inherited.take_keyring())?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
-        let tokens = AddressTokens::new(session_keys.clone(), metrics.clone());
-        let (steer, tokens) = match config.quic.early_data {
-            EarlyData::Off => (membership.steer(), tokens),
-            EarlyData::Owner => (
-                membership
-                    .steer()
-                    .with_owners(session_keys.load().tokens.clone()),
-                tokens.naming(membership.identity.server_id()),
-            ),
-        };
+        let (steer, tokens) = steer(&config, &membership, &session_keys, &metrics);
         let steering = Arc::new(Steering::new(
             steer,
             Tables::new(u64::from_be_bytes(random()?)),
@@ -129,60 +165,77 @@ impl GatewayBuilder {
             metrics.clone(),
             self.fault,
         ));
-        let handler = match self.handler {
-            Some(handler) => handler,
+        let handler = match &self.handler {
+            Some(handler) => handler.clone(),
             None => default_handler(&config)?,
         };
         let resumption = Resumption::new(&config, session_keys, &metrics);
         let given = self.identity.transpose()?;
+        let watched = Watched::new(&config);
         let identities = Identities::load(&config, &resumption, given.as_ref())?;
         let bound = Bound {
-            config: &config,
+            plan: Plan {
+                config: &config,
+                handler: &handler,
+                identities: &identities,
+                metrics: &metrics,
+                node: membership.node,
+                max_udp_payload: max_udp_payload(&config)?,
+            },
             membership: &membership,
             steering: &steering,
-            handler: &handler,
-            identities: &identities,
             tokens: &tokens,
-            metrics: &metrics,
-            max_udp_payload: max_udp_payload(&config)?,
             start: u128::from_be_bytes(random()?),
         };
-        let mut sockets = self.sockets.into_iter();
-        let listeners = (0..config.listen.len())
-            .map(|index| bound.listener(index, sockets.next()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let (listeners, injectors): (Vec<Listener>, Vec<_>) = listeners.into_iter().unzip();
-
-        let tunnel = match &config.fleet {
-            None => None,
-            Some(fleet) => {
-                let tunnel = membership.tunnel(fleet, self.relay, &metrics)?;
-                steering.connect(tunnel.forwarder());
-                let endpoints =
-                    Endpoints::new(membership.slots.hash(), membership.cid.cid_len(), injectors);
-                Some(BoundTunnel {
-                    tunnel,
-                    endpoints,
-                    steering: Arc::clone(&steering),
-                })
-            }
+        let (listeners, injectors) = bind_listeners(&bound, &mut supply)?;
+        let Membership { slots, cid, .. } = &membership;
+        let endpoints = Endpoints::new(slots.hash(), cid.cid_len(), injectors);
+        let tunnel = bind_tunnel(&bound, &mut supply, &endpoints)?;
+        let admin = supply.admin(&config.admin.listen, steering.reading())?;
+        let sockets = supply.finish(&config, &membership.keyring)?;
+        let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
+        let sibling_receiver = SiblingReceiver::new(endpoints, Arc::clone(&steering), envelopes);
+        let reins = Reins::new(
+            &steering,
+            (siblings, sockets),
+            admin.as_ref(),
+            self.notifier,
+            &config,
+        );
+        let reloader = Reloader {
+            listeners: listeners.iter().map(Listener::control).collect(),
+            sources: self.sources,
+            given_handler: self.handler,
+            given_identity: given,
+            handler: handler.into(),
+            resumption,
+            metrics: metrics.clone(),
+            node: membership.node,
         };
-        let addresses: Vec<_> = listeners.iter().map(Listener::address).collect();
-        let readiness = Readiness::default();
-        let admin_state = Arc::new(AdminState {
-            registry,
-            readiness: readiness.clone(),
-            status: status(&membership, addresses, metrics.clone(), readiness.clone()),
-        });
+        let shared = Shared {
+            lifecycle: Lifecycle::new(Arc::clone(&steering), membership.node, metrics.clone()),
+            config: watch::Sender::new(Arc::new(config)),
+            steering,
+            metrics,
+            addresses: listeners.iter().map(Listener::address).collect(),
+            node: membership.node,
+            instance: membership.instance,
+            started: shared::now(),
+            reins: Arc::new(reins),
+            program: self.program,
+        };
+        let (conductor, handle) = Conductor::new(Arc::new(shared), reloader, watched);
+        let console = Box::new(Operated(handle.clone()));
         Ok(Gateway {
-            admin: bind_admin(&config.admin.listen)?,
+            admin,
             listeners,
             tunnel,
-            admin_state,
-            readiness,
+            admin_state: Arc::new(AdminState { registry, console }),
             development: identities.into_development(),
-            metrics,
-            grace: config.shutdown.grace,
+            shared: conductor.shared(),
+            conductor,
+            handle,
+            sibling_receiver,
         })
     }
 
@@ -198,7 +251,7 @@ impl GatewayBuilder {
     }
 }
 
-fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
+pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
     if config.route.is_empty() {
         return Ok(SharedHandler::new(Origin));
     }
@@ -207,36 +260,49 @@ fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
         .map_err(|error| GatewayError::Routes(error.to_string()))
 }
 
-fn bind_admin(address: &AdminAddress) -> Result<Option<Admin>, GatewayError> {
-    match address {
-        AdminAddress::Off => Ok(None),
-        address => Ok(Some(Admin::bind(address)?)),
+/// The steering rules, and the tokens that lead clients with early data back to their owner.
+fn steer(
+    config: &Config,
+    membership: &Membership,
+    keys: &SharedSessionKeys,
+    metrics: &Metrics,
+) -> (Steer, AddressTokens) {
+    declare_reasons(metrics);
+    let tokens = AddressTokens::new(keys.clone(), metrics.clone());
+    let steer = membership.steer();
+    match config.quic.early_data {
+        EarlyData::Off => (steer, tokens),
+        EarlyData::Owner => (
+            steer.with_owners(keys.load().tokens.clone()),
+            tokens.naming(membership.identity.server_id()),
+        ),
     }
 }
 
-/// What `/status` shows.
-fn status(
-    membership: &Membership,
-    addresses: Vec<SocketAddr>,
-    metrics: Metrics,
-    readiness: Readiness,
-) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {
-    let (node, instance) = (membership.node.get(), membership.instance.0);
-    Box::new(move || {
-        let open = |transport| metrics.connections.get_or_create(&transport).get();
-        serde_json::json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "phase": readiness.phase().name(),
-            "node": node,
-            "instance": instance,
-            "listen": addresses,
-            "connections": { "quic": open(Transport::QUIC), "tcp": open(Transport::TCP) },
-            "datagrams": {
-                "received": metrics.datagrams_received.get(),
-                "local": metrics.datagrams_local.get(),
-                "forwarded": metrics.datagrams_forwarded.get(),
-                "tunnelled": metrics.datagrams_tunnelled.get(),
-            },
-        })
-    })
+/// The tunnel to the peers, if there is a fleet.
+fn bind_tunnel(
+    bound: &Bound<'_>,
+    supply: &mut Supply,
+    endpoints: &Endpoints,
+) -> Result<Option<BoundTunnel>, GatewayError> {
+    let Some(fleet) = &bound.plan.config.fleet else {
+        return Ok(None);
+    };
+    let tunnel = bound.membership.tunnel(fleet, supply, bound.plan.metrics)?;
+    bound.steering.connect(tunnel.forwarder());
+    Ok(Some(BoundTunnel {
+        tunnel,
+        endpoints: endpoints.clone(),
+        steering: Arc::clone(bound.steering),
+    }))
+}
+
+fn bind_listeners(
+    bound: &Bound<'_>,
+    supply: &mut Supply,
+) -> Result<(Vec<Listener>, Vec<Injector>), GatewayError> {
+    let listeners = bound.plan.config.listen.iter().enumerate();
+    listeners
+        .map(|(index, listen)| bound.listener(index, supply.listener(index, listen)?))
+        .collect()
 }

@@ -4,42 +4,45 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::GatewayError;
 use super::builder::Sockets;
 use super::fleet::Membership;
-use super::identities::Identities;
+use super::plan::Plan;
 use crate::cid::Minter;
-use crate::config::{Config, Listen};
+use crate::config::Listen;
 use crate::edge::{
-    AddressTokens, EndpointParts, Http3, Http3Rules, Injector, Issuer, QuicEdge, QuicParts, Rules,
-    Service, SteeredSocket, Steering, TcpEdge, TcpParts, alt_svc, endpoint,
+    AddressTokens, Course, EndpointParts, Injector, Issuer, QuicControl, QuicEdge, QuicParts,
+    Reading, Service, SteeredSocket, Steering, TcpEdge, endpoint,
 };
-use crate::request::SharedHandler;
 use crate::sys;
 use crate::sys::socket::Buffers;
-use crate::telemetry::{AccessLog, Metrics};
 
 /// One address of the configuration, bound.
 #[derive(Debug)]
 pub(super) struct Listener {
     address: SocketAddr,
+    service: Arc<Service>,
     quic: QuicEdge,
     tcp: Option<(TcpEdge, TcpListener)>,
+}
+
+/// What can be changed of a listener while it serves.
+#[derive(Debug)]
+pub(super) struct ListenerControl {
+    pub(super) address: SocketAddr,
+    pub(super) service: Arc<Service>,
+    pub(super) quic: QuicControl,
+    pub(super) tcp: Option<TcpEdge>,
 }
 
 /// What all listeners of a gateway are made from.
 #[derive(Debug)]
 pub(super) struct Bound<'a> {
-    pub(super) config: &'a Config,
+    pub(super) plan: Plan<'a>,
     pub(super) membership: &'a Membership,
     pub(super) steering: &'a Arc<Steering>,
-    pub(super) handler: &'a SharedHandler,
-    pub(super) identities: &'a Identities,
     pub(super) tokens: &'a AddressTokens,
-    pub(super) metrics: &'a Metrics,
-    pub(super) max_udp_payload: u16,
     /// Where the nonces of connection IDs begin.
     pub(super) start: u128,
 }
@@ -49,76 +52,63 @@ impl Listener {
         self.address
     }
 
-    /// Starts serving in `edges`; each gives how many connections it closed at `deadline`.
-    pub(super) fn spawn(
-        self,
-        edges: &mut JoinSet<usize>,
-        drain: &CancellationToken,
-        deadline: &CancellationToken,
-    ) {
-        edges.spawn(self.quic.serve(drain.clone(), deadline.clone()));
+    pub(super) fn service(&self) -> Arc<Service> {
+        Arc::clone(&self.service)
+    }
+
+    pub(super) fn control(&self) -> ListenerControl {
+        ListenerControl {
+            address: self.address,
+            service: self.service(),
+            quic: self.quic.control(),
+            tcp: self.tcp.as_ref().map(|(tcp, _)| tcp.clone()),
+        }
+    }
+
+    /// Starts serving in `edges`; each gives how many connections it closed at the end of the course.
+    pub(super) fn spawn(self, edges: &mut JoinSet<usize>, course: &Course, reading: &Reading) {
+        edges.spawn(self.quic.serve(course.clone()));
         if let Some((tcp, listener)) = self.tcp {
-            let (drain, deadline) = (drain.clone(), deadline.clone());
-            edges.spawn(async move { tcp.serve(listener, drain, deadline).await });
+            let (course, reading) = (course.clone(), reading.clone());
+            edges.spawn(async move { tcp.serve(listener, reading, course).await });
         }
     }
 }
 
 impl Bound<'_> {
-    /// Binds the configuration's listener of this index, or takes the given sockets for it. Gives
-    /// also the way to put in datagrams that peers received.
+    /// Builds the configuration's listener of this index on these sockets. Gives also the way to put
+    /// in datagrams that peers or siblings received.
     pub(super) fn listener(
         &self,
         index: usize,
-        sockets: Option<Sockets>,
+        sockets: Sockets,
     ) -> Result<(Listener, Injector), GatewayError> {
-        let listen = &self.config.listen[index];
+        let listen = &self.plan.config.listen[index];
         let failed = |source| GatewayError::Bind {
             address: listen.addr.to_string(),
             source,
         };
-        let sockets = match sockets {
-            Some(sockets) => sockets,
-            None => bind(listen).map_err(failed)?,
-        };
         let address = sockets.udp.local_addr().map_err(failed)?;
-        let service = self.service(index, address);
+        // Each listener has a service of its own, because responses name the listener's port.
+        let policy = self.plan.policy(index, address);
+        let service = Arc::new(Service::new(policy, self.plan.metrics.clone()));
         let (quic, injector) = self.quic(index, sockets.udp, &service).map_err(failed)?;
         let tcp = match sockets.tcp {
             None => None,
             Some(listener) => {
                 listener.set_nonblocking(true).map_err(failed)?;
                 let listener = TcpListener::from_std(listener).map_err(failed)?;
-                Some((self.tcp(index, service), listener))
+                let edge = TcpEdge::new(self.plan.tcp_parts(index, &service));
+                Some((edge, listener))
             }
         };
-        let listener = Listener { address, quic, tcp };
-        Ok((listener, injector))
-    }
-
-    /// Each listener has a service of its own, because responses name the listener's port.
-    fn service(&self, index: usize, address: SocketAddr) -> Arc<Service> {
-        let Config {
-            limits,
-            timeouts,
-            log,
-            ..
-        } = self.config;
-        let port = self.config.listen[index]
-            .public_port
-            .unwrap_or_else(|| address.port());
-        let rules = Rules::new(limits, timeouts, Some(alt_svc(port)));
-        let access = if log.access {
-            AccessLog::On
-        } else {
-            AccessLog::Off
+        let listener = Listener {
+            address,
+            service,
+            quic,
+            tcp,
         };
-        Arc::new(Service::new(
-            self.handler.clone(),
-            rules,
-            self.metrics.clone(),
-            access,
-        ))
+        Ok((listener, injector))
     }
 
     fn quic(
@@ -128,45 +118,33 @@ impl Bound<'_> {
         service: &Arc<Service>,
     ) -> io::Result<(QuicEdge, Injector)> {
         socket.set_nonblocking(true)?;
-        let Config {
-            limits,
-            timeouts,
-            quic,
+        let Plan {
+            config,
+            identities,
+            metrics,
+            node,
+            max_udp_payload,
             ..
-        } = self.config;
-        let queue = usize::try_from(limits.tunnel_queue).unwrap_or(usize::MAX);
-        let (socket, injector) = SteeredSocket::new(
-            socket,
-            Arc::clone(self.steering),
-            queue,
-            self.metrics.clone(),
-        )?;
+        } = self.plan;
+        let queue = usize::try_from(config.limits.tunnel_queue).unwrap_or(usize::MAX);
+        let (socket, injector) =
+            SteeredSocket::new(socket, Arc::clone(self.steering), queue, metrics.clone())?;
         let socket = Arc::new(socket);
+        let issuer = self.issuer(index)?;
         let endpoint = endpoint(EndpointParts {
             socket: Arc::clone(&socket),
-            tls: Arc::clone(&self.identities.of(index).quic),
-            issuer: self.issuer(index)?,
-            quic,
-            limits,
-            max_udp_payload: self.max_udp_payload,
+            tls: Arc::clone(&identities.of(index).quic),
+            issuer: issuer.clone(),
+            quic: &config.quic,
+            limits: &config.limits,
+            max_udp_payload,
         })?;
-        let http3 = Http3 {
-            service: Arc::clone(service),
-            rules: Http3Rules {
-                header_bytes: limits.header_bytes,
-                header_timeout: timeouts.header,
-                body_idle: timeouts.body_idle,
-            },
-            metrics: self.metrics.clone(),
-        };
         let parts = QuicParts {
-            http3,
-            metrics: self.metrics.clone(),
-            node: self.membership.node,
-            limits,
-            timeouts,
-            retry: quic.retry,
-            early_data: quic.early_data,
+            terms: self.plan.quic_terms(service),
+            issuer,
+            metrics: metrics.clone(),
+            node,
+            limits: &config.limits,
         };
         Ok((QuicEdge::new(endpoint, socket, parts)?, injector))
     }
@@ -176,7 +154,7 @@ impl Bound<'_> {
         let membership = self.membership;
         let listener = u16::try_from(index).map_err(io::Error::other)?;
         let lane = membership.slots.lane(membership.slots.slot(listener, 0));
-        let mint = if self.config.cid.dangerous_short_nonce {
+        let mint = if self.plan.config.cid.dangerous_short_nonce {
             Minter::dangerous_short_nonce
         } else {
             Minter::new
@@ -191,25 +169,14 @@ impl Bound<'_> {
             Arc::clone(self.steering),
             Arc::new(membership.reset_keys()),
             self.tokens.clone(),
-            self.config.quic.cid_lifetime,
+            self.plan.config.quic.cid_lifetime,
         ))
-    }
-
-    fn tcp(&self, index: usize, service: Arc<Service>) -> TcpEdge {
-        TcpEdge::new(TcpParts {
-            tls: self.identities.of(index).clone(),
-            service,
-            node: self.membership.node,
-            limits: self.config.limits.clone(),
-            timeouts: self.config.timeouts.clone(),
-            metrics: self.metrics.clone(),
-        })
     }
 }
 
 /// Binds both sockets of a listener. With port 0 the system gives the UDP port and the TCP port is to
 /// be the same; where another process has that one, another is asked for.
-fn bind(listen: &Listen) -> io::Result<Sockets> {
+pub(super) fn bind(listen: &Listen) -> io::Result<Sockets> {
     let mut attempts = if listen.addr.port() == 0 {
         PORT_ATTEMPTS
     } else {

@@ -35,6 +35,12 @@ pub struct UdpSocket {
     socket: &'static str,
 }
 
+/// The label of a reload, by what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReloadOutcome {
+    outcome: &'static str,
+}
+
 /// Every metric of one gateway. Cheap to clone; counters are atomics.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -47,6 +53,8 @@ pub struct Metrics {
     pub datagrams_forwarded: Counter,
     /// Datagrams that came out of the tunnel and were accepted.
     pub datagrams_tunnelled: Counter,
+    /// Datagrams handed to another process of this node.
+    pub datagrams_passed: Counter,
     /// Datagrams dropped, by reason.
     pub datagrams_dropped: Family<Reason, Counter>,
     /// Tunnel datagrams refused before their content was looked at, by reason.
@@ -77,6 +85,10 @@ pub struct Metrics {
     pub requests_failed: Family<Reason, Counter>,
     /// Connection tasks that panicked.
     pub panics: Counter,
+    /// Reloads, by what came of them.
+    pub reloads: Family<ReloadOutcome, Counter>,
+    /// The operator's commands that failed, by reason.
+    pub hook_failures: Family<Reason, Counter>,
 }
 
 /// The labels of a finished request.
@@ -122,6 +134,13 @@ impl UdpSocket {
     pub const TUNNEL: Self = Self { socket: "tunnel" };
 }
 
+impl ReloadOutcome {
+    /// The new configuration is in force.
+    pub const APPLIED: Self = Self { outcome: "applied" };
+    /// Nothing has changed.
+    pub const REFUSED: Self = Self { outcome: "refused" };
+}
+
 impl Metrics {
     /// Creates the metrics and registers each under its name, with the prefix `wayhold`.
     pub fn register(registry: &mut Registry) -> Self {
@@ -152,6 +171,11 @@ impl Metrics {
             "datagrams_tunnelled",
             "Datagrams accepted from the tunnel",
             self.datagrams_tunnelled.clone(),
+        );
+        registry.register(
+            "datagrams_passed",
+            "Datagrams handed to another process of this node",
+            self.datagrams_passed.clone(),
         );
         registry.register(
             "datagrams_dropped",
@@ -221,6 +245,12 @@ impl Metrics {
             "requests_failed",
             "Requests without their handler's response, by reason",
             self.requests_failed.clone(),
+        );
+        registry.register("reloads", "Reloads, by outcome", self.reloads.clone());
+        registry.register(
+            "hook_failures",
+            "The operator's commands that failed, by reason",
+            self.hook_failures.clone(),
         );
         registry.register(
             "panics",

@@ -90,7 +90,7 @@ pub enum EnvelopeError {
     /// The bytes end within the envelope, or the length field disagrees with what follows.
     #[error("the envelope is cut short or has a wrong length")]
     Length,
-    /// The version is not [`TUNNEL_VERSION`].
+    /// The version is none that this node speaks.
     #[error("the tunnel version is not spoken here")]
     Version,
     /// The kind is unknown.
@@ -99,23 +99,24 @@ pub enum EnvelopeError {
 }
 
 impl Kind {
-    /// Reads the version and the kind, which stand first in every tunnel datagram.
+    /// Reads the version and the kind, which stand first in every tunnel datagram. Heartbeats have two
+    /// versions, see [`Heartbeat`](super::Heartbeat).
     pub fn of(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         let first = bytes.first().ok_or(EnvelopeError::Length)?;
         match (first >> 4, first & 0x0f) {
             (TUNNEL_VERSION, KIND_DATAGRAM) => Ok(Self::Datagram),
-            (TUNNEL_VERSION, KIND_HEARTBEAT) => Ok(Self::Heartbeat),
-            (TUNNEL_VERSION, _) => Err(EnvelopeError::Kind),
+            (TUNNEL_VERSION | REPORT_VERSION, KIND_HEARTBEAT) => Ok(Self::Heartbeat),
+            (TUNNEL_VERSION | REPORT_VERSION, _) => Err(EnvelopeError::Kind),
             _ => Err(EnvelopeError::Version),
         }
     }
 
-    pub(super) fn first_octet(self) -> u8 {
+    pub(super) fn first_octet(self, version: u8) -> u8 {
         let kind = match self {
             Self::Datagram => KIND_DATAGRAM,
             Self::Heartbeat => KIND_HEARTBEAT,
         };
-        TUNNEL_VERSION << 4 | kind
+        version << 4 | kind
     }
 }
 
@@ -137,22 +138,10 @@ impl Sender {
 impl Envelope {
     /// Appends everything in front of the tag for a datagram of `len` bytes.
     pub fn write_header(&self, len: u16, out: &mut Vec<u8>) {
-        out.push(Kind::Datagram.first_octet());
+        out.push(Kind::Datagram.first_octet(TUNNEL_VERSION));
         self.sender.write(out);
         out.extend_from_slice(&self.counter.to_be_bytes());
-        let Path {
-            source,
-            destination,
-        } = self.path;
-        let flag = |address: SocketAddr, bit: u8| if address.is_ipv6() { bit } else { 0 };
-        out.push(self.ecn.bits() | flag(source, SOURCE_V6) | flag(destination, DESTINATION_V6));
-        for address in [source, destination] {
-            out.extend_from_slice(&address.port().to_be_bytes());
-            match address.ip() {
-                IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
-                IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
-            }
-        }
+        self.path.write(self.ecn, out);
         out.extend_from_slice(&len.to_be_bytes());
     }
 
@@ -171,9 +160,7 @@ impl Envelope {
         let mut reader = Reader::new(bytes.get(1..)?);
         let sender = Sender::read(&mut reader)?;
         let counter = reader.u64()?;
-        let flags = reader.u8()?;
-        let source = read_address(&mut reader, flags & SOURCE_V6 != 0)?;
-        let destination = read_address(&mut reader, flags & DESTINATION_V6 != 0)?;
+        let (path, ecn) = Path::read(&mut reader)?;
         let len = reader.u16()?;
         let header = &bytes[..bytes.len() - reader.rest().len()];
         let tag = reader.array()?;
@@ -181,11 +168,8 @@ impl Envelope {
         let envelope = Self {
             sender,
             counter,
-            path: Path {
-                source,
-                destination,
-            },
-            ecn: Ecn::from_bits(flags),
+            path,
+            ecn,
         };
         (payload.len() == usize::from(len)).then_some(Sealed {
             envelope,
@@ -193,6 +177,31 @@ impl Envelope {
             tag,
             payload,
         })
+    }
+}
+
+impl Path {
+    /// Appends the ECN mark, the families and both addresses.
+    pub(super) fn write(&self, ecn: Ecn, out: &mut Vec<u8>) {
+        let flag = |address: SocketAddr, bit: u8| if address.is_ipv6() { bit } else { 0 };
+        let families = flag(self.source, SOURCE_V6) | flag(self.destination, DESTINATION_V6);
+        out.push(ecn.bits() | families);
+        for address in [self.source, self.destination] {
+            out.extend_from_slice(&address.port().to_be_bytes());
+            match address.ip() {
+                IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
+                IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+            }
+        }
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<(Self, Ecn)> {
+        let flags = reader.u8()?;
+        let path = Self {
+            source: read_address(reader, flags & SOURCE_V6 != 0)?,
+            destination: read_address(reader, flags & DESTINATION_V6 != 0)?,
+        };
+        Some((path, Ecn::from_bits(flags)))
     }
 }
 
@@ -235,8 +244,10 @@ fn read_address(reader: &mut Reader<'_>, v6: bool) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-/// The version of the tunnel protocol.
+/// The version of envelopes, and of heartbeats without a report.
 pub const TUNNEL_VERSION: u8 = 1;
+/// The version of heartbeats with a report.
+pub const REPORT_VERSION: u8 = 2;
 /// Bytes of a tag.
 pub const TAG_LEN: usize = 16;
 /// How much of a client's datagram the tag covers: the header of any QUIC packet fits.

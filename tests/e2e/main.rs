@@ -28,4 +28,5 @@ mod relay;
 mod stage;
 mod tap;
 mod transfer;
+mod upgrade;
 mod wild;
