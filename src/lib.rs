@@ -40,7 +40,7 @@ pub use edge::Fault;
 #[cfg(feature = "gateway")]
 pub use gateway::{
     Applied, DevelopmentCertificate, Gateway, GatewayBuilder, GatewayEnded, GatewayError,
-    GatewayHandle, LocateError, ReloadError, Sockets,
+    GatewayHandle, LocateError, ReloadError, Sockets, check,
 };
 #[cfg(feature = "cli")]
 pub mod client;

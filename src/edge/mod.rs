@@ -24,7 +24,7 @@ pub(crate) use service::{Policy, Rules, Service};
 pub(crate) use session_keys::SharedSessionKeys;
 pub(crate) use socket::{Injector, SteeredSocket};
 pub use steering::Fault;
-pub(crate) use steering::{Steering, declare_reasons};
+pub(crate) use steering::{Steering, declare_reasons, drop_reasons};
 pub(crate) use tcp::{TcpEdge, TcpParts, alt_svc};
 pub(crate) use tls::{EarlySessions, FleetTicketer, Identity, ServerTls, Tickets, TlsError};
 pub(crate) use tunnel::{Endpoints, Peer, Tunnel};
