@@ -49,6 +49,21 @@ pub(crate) fn wayhold(directory: &Directory, arguments: &[&str]) -> Command {
     command
 }
 
+/// Runs a command that ends by itself, and gives its code and both outputs.
+pub(crate) async fn outcome(
+    directory: &Directory,
+    arguments: &[&str],
+) -> (Option<i32>, String, String) {
+    let output = timeout(PATIENCE, wayhold(directory, arguments).output()).await;
+    let output = output.unwrap().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
 /// Runs a command that ends by itself.
 pub(crate) async fn fails(directory: &Directory, arguments: &[&str]) -> Ended {
     let output = timeout(PATIENCE, wayhold(directory, arguments).output()).await;
@@ -162,8 +177,12 @@ impl Process {
     }
 
     pub(crate) async fn terminate(&self) {
+        self.signal("-TERM").await;
+    }
+
+    pub(crate) async fn signal(&self, signal: &str) {
         let id = self.child.id().unwrap().to_string();
-        let killed = Command::new("kill").args(["-TERM", &id]).status().await;
+        let killed = Command::new("kill").args([signal, &id]).status().await;
         assert!(killed.unwrap().success());
     }
 
