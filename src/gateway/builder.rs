@@ -18,7 +18,7 @@ use crate::admin::{Admin, AdminState};
 use crate::bridge::{Bridge, Origin};
 use crate::config::{AdminAddress, Config, EarlyData, Sources};
 use crate::edge::{
-    AddressTokens, Endpoints, Fault, Identity, Injector, SharedSessionKeys, Steering, TlsError,
+    AddressTokens, Fault, Identity, Injector, SharedSessionKeys, Steering, TlsError,
     declare_reasons,
 };
 use crate::lifecycle::{Lifecycle, Watched};
@@ -249,14 +249,9 @@ fn bind_tunnel(
     let Some(fleet) = &bound.plan.config.fleet else {
         return Ok(None);
     };
-    let Membership { slots, cid, .. } = bound.membership;
-    let tunnel = bound.membership.tunnel(fleet, socket, bound.plan.metrics)?;
-    bound.steering.connect(tunnel.forwarder());
-    Ok(Some(BoundTunnel {
-        tunnel,
-        endpoints: Endpoints::new(slots.hash(), cid.cid_len(), injectors),
-        steering: Arc::clone(bound.steering),
-    }))
+    let membership = bound.membership;
+    let tunnel = membership.tunnel(fleet, socket, bound.plan.metrics)?;
+    Ok(Some(membership.deliver(tunnel, injectors, bound.steering)))
 }
 
 fn bind_listeners(

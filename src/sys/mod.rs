@@ -4,3 +4,4 @@
 pub mod namespace;
 pub mod process;
 pub mod socket;
+pub mod worker_program;
