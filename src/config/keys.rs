@@ -32,6 +32,13 @@ const SERVING_KEYS: &[Key] = &[
         meaning: "Where the development certificate and other made files live.",
     },
     Key {
+        path: "runtime_dir",
+        kind: Kind::Directory,
+        default: "run in state_dir",
+        example: "/run/wayhold",
+        meaning: "Where the live processes of this node find each other; of its user alone.",
+    },
+    Key {
         path: "listen.N.addr",
         kind: Kind::Address,
         default: "[::]:4433",

@@ -9,14 +9,18 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use super::reading::Reading;
+use super::sibling::{NO_SIBLING, Siblings};
 use super::socket::Injected;
 use super::tunnel::Forwarder;
-use crate::fleet::{NodeId, ResetKeys};
+use crate::fleet::{InstanceId, NodeId, ResetKeys};
 use crate::steer::{
     Arrival, DropReason, EarlyKey, Inbound, Intake, Steer, Tables, Verdict, Waiting,
 };
 use crate::telemetry::{Metrics, Reason};
-use crate::wire::{Datagram, Ecn, Path, RESET_RANDOM, stateless_reset, version_negotiation};
+use crate::wire::{
+    Datagram, Ecn, Path, RESET_RANDOM, SiblingMessage, stateless_reset, version_negotiation,
+};
 
 /// Decides for each datagram and counts the decision.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct Steering {
     any_waits: AtomicBool,
     resets: ArcSwap<ResetKeys>,
     forwarder: OnceLock<Arc<Forwarder>>,
+    siblings: OnceLock<Arc<Siblings>>,
+    reading: Reading,
     metrics: Metrics,
     fault: Option<Fault>,
 }
@@ -62,6 +68,8 @@ impl Steering {
             any_waits: AtomicBool::new(false),
             resets: ArcSwap::from_pointee(resets),
             forwarder: OnceLock::new(),
+            siblings: OnceLock::new(),
+            reading: Reading::default(),
             metrics,
             fault,
         }
@@ -73,9 +81,33 @@ impl Steering {
         drop(self.forwarder.set(forwarder));
     }
 
-    /// Follows other rules from here on; what becomes of new connections stays as it is.
+    /// Sets the way to the other processes of this node, once.
+    pub(crate) fn join(&self, siblings: Arc<Siblings>) {
+        // As for `connect`.
+        drop(self.siblings.set(siblings));
+    }
+
+    /// Whether this process reads the sockets of its node.
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// Steers by these live siblings from now on.
+    pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
+        let set = |now: &Arc<Steer>| Steer::clone(now).with_siblings(siblings.iter().copied());
+        self.steer.rcu(set);
+    }
+
+    /// Follows other rules from here on; what becomes of new connections and who lives of this node's
+    /// processes stays as it is.
     pub(crate) fn follow(&self, steer: &Steer) {
-        let keep = |now: &Arc<Steer>| steer.clone().with_intake(now.intake());
+        let keep = |now: &Arc<Steer>| {
+            let siblings = now.view().siblings().iter().copied();
+            steer
+                .clone()
+                .with_siblings(siblings)
+                .with_intake(now.intake())
+        };
         self.steer.rcu(keep);
     }
 
@@ -97,7 +129,9 @@ impl Steering {
         let own = steer.view().own().server_id();
         let resets = ResetKeys::new(key, steer.configs().clone(), own);
         let metrics = metrics.clone();
-        Arc::new(Self::new(steer, Tables::new(0), resets, metrics, None))
+        let steering = Self::new(steer, Tables::new(0), resets, metrics, None);
+        steering.reading.resume();
+        Arc::new(steering)
     }
 
     #[cfg(test)]
@@ -190,6 +224,32 @@ impl Steering {
         }
     }
 
+    /// Hands datagrams of one path, `size` bytes each but the last, to the process of this node that
+    /// owns them. What its queue cannot take is dropped and counted; QUIC sends again.
+    pub(crate) fn pass(&self, to: InstanceId, (bytes, size): (&[u8], usize), path: Path, ecn: Ecn) {
+        let count = u64::try_from(bytes.len().div_ceil(size)).unwrap_or(u64::MAX);
+        let datagrams = SiblingMessage::Datagrams {
+            path,
+            ecn,
+            size,
+            bytes,
+        };
+        let siblings = self.siblings.get();
+        match siblings.map_or(Err(NO_SIBLING), |siblings| siblings.pass(to, datagrams)) {
+            Ok(()) => drop(self.metrics.datagrams_passed.inc_by(count)),
+            Err(reason) => {
+                let dropped = &self.metrics.datagrams_dropped;
+                dropped.get_or_create(&Reason { reason }).inc_by(count);
+            }
+        }
+    }
+
+    /// Hands a tunnel datagram to the process from which this one took over; whether it could.
+    pub(crate) fn pass_envelope(&self, envelope: &[u8]) -> bool {
+        let siblings = self.siblings.get();
+        siblings.is_some_and(|siblings| siblings.pass_envelope(envelope).is_ok())
+    }
+
     /// The packet that answers a datagram whose verdict was [`Verdict::Negotiate`].
     pub(crate) fn negotiation(datagram: &[u8]) -> Option<Vec<u8>> {
         let Ok(Datagram::Long(header)) = Datagram::parse(datagram) else {
@@ -232,15 +292,19 @@ impl Steering {
 
 /// Makes the series of every reason exist, so that a first drop shows as a step.
 pub(crate) fn declare_reasons(metrics: &Metrics) {
-    let own = DropReason::ALL.map(DropReason::name);
-    for reason in own
-        .into_iter()
-        .chain([NO_TUNNEL, EARLY_FULL, EARLY_TIMEOUT])
-        .chain(super::socket::DROP_REASONS)
-        .chain(super::tunnel::DROP_REASONS)
-    {
+    for reason in drop_reasons() {
         drop(metrics.datagrams_dropped.get_or_create(&Reason { reason }));
     }
+}
+
+/// Every word under which dropped datagrams are counted.
+pub(crate) fn drop_reasons() -> impl Iterator<Item = &'static str> {
+    let own = DropReason::ALL.map(DropReason::name);
+    own.into_iter()
+        .chain([NO_TUNNEL, EARLY_FULL, EARLY_TIMEOUT])
+        .chain(super::sibling::DROP_REASONS)
+        .chain(super::socket::DROP_REASONS)
+        .chain(super::tunnel::DROP_REASONS)
 }
 
 #[expect(

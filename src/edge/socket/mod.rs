@@ -138,6 +138,7 @@ impl SteeredSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.steering.reading().poll_on(cx));
         for _ in 0..BATCHES_PER_POLL {
             // An error here would end the endpoint, and none of them ends the socket.
             let ready = ready!(self.io.poll_recv_ready(cx));
@@ -194,7 +195,9 @@ impl SteeredSocket {
                 }
                 Verdict::Negotiate => self.answer(Steering::negotiation(bytes), path),
                 Verdict::Reset => self.answer(self.steering.reset(bytes), path),
-                Verdict::Sibling(_) => self.steering.count_drop(NO_SIBLING),
+                Verdict::Sibling(instance) => {
+                    self.steering.pass(instance, (bytes, stride), path, ecn);
+                }
                 Verdict::Wait => self.steering.hold(Injected::new(bytes, path, ecn)),
                 Verdict::Local(_) | Verdict::Accept(_) | Verdict::Drop(_) => {}
             },
@@ -368,11 +371,10 @@ pub(super) fn codepoint(ecn: Ecn) -> Option<EcnCodepoint> {
 }
 
 /// Every reason for which the socket drops a datagram that a peer passed on or that waited.
-pub(super) const DROP_REASONS: [&str; 4] = [WRONG_FAMILY, OVERSIZED, NO_SIBLING, QUEUE_FULL];
+pub(super) const DROP_REASONS: [&str; 3] = [WRONG_FAMILY, OVERSIZED, QUEUE_FULL];
 
 const WRONG_FAMILY: &str = "wrong_family";
 const OVERSIZED: &str = "oversized";
-const NO_SIBLING: &str = "no_sibling";
 const QUEUE_FULL: &str = "queue_full";
 /// How many batches without a local datagram are handled before other tasks get a turn; a node that
 /// only forwards would otherwise never yield.
