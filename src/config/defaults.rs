@@ -1,6 +1,7 @@
 //! What each section holds when none of its keys is set; docs/config.md explains the numbers.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ impl Default for Config {
         let state_dir = default_state_dir();
         Self {
             listen: vec![Listen::default()],
+            workers: default_workers(),
             route: Vec::new(),
             node: Node::default(),
             fleet: None,
@@ -162,6 +164,14 @@ impl Default for Upgrade {
         }
     }
 }
+
+/// As many workers as there are cores, or one where that is not known.
+fn default_workers() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    u16::try_from(cores.min(MAX_WORKERS)).expect("the most workers are few")
+}
+
+const MAX_WORKERS: usize = 64;
 
 /// The default of `runtime_dir`: what two gateways on one machine must not share, they have apart in
 /// their state directories.

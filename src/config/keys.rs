@@ -39,6 +39,13 @@ const SERVING_KEYS: &[Key] = &[
         meaning: "Where the live processes of this node find each other; of its user alone.",
     },
     Key {
+        path: "workers",
+        kind: Kind::Integer(1, 64),
+        default: "the number of cores, at most 64",
+        example: "4",
+        meaning: "QUIC endpoints of each listener, each with a UDP socket of its own.",
+    },
+    Key {
         path: "listen.N.addr",
         kind: Kind::Address,
         default: "[::]:4433",

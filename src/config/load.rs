@@ -108,6 +108,7 @@ impl Reader<'_> {
         if self.is_set("listen") {
             config.listen = self.each("listen", Self::listen);
         }
+        self.read("workers", &mut config.workers);
         self.read("state_dir", &mut config.state_dir);
         config.runtime_dir = defaults::runtime_dir(&config.state_dir);
         self.read("runtime_dir", &mut config.runtime_dir);

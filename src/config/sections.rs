@@ -18,6 +18,9 @@ use crate::fleet::NodeId;
 pub struct Config {
     /// Where clients connect; at least one.
     pub listen: Vec<Listen>,
+    /// QUIC endpoints of each listener, each with a UDP socket of its own: 1 to 64. Fixed while the
+    /// sockets live. Default the number of cores, at most 64.
+    pub workers: u16,
     /// Where requests go; empty means the built-in demo origin.
     pub route: Vec<Route>,
     /// Who this node is.

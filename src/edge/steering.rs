@@ -2,6 +2,7 @@
 //! counters of both.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::slice::Chunks;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -9,15 +10,16 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use super::endpoints::Endpoints;
 use super::reading::Reading;
 use super::sibling::{NO_SIBLING, Siblings};
 use super::socket::Injected;
-use super::tunnel::Forwarder;
+use super::tunnel::{Forwarder, QUEUE_FULL};
 use crate::fleet::{InstanceId, NodeId, ResetKeys};
 use crate::steer::{
     Arrival, DropReason, EarlyKey, Inbound, Intake, Steer, Tables, Verdict, Waiting,
 };
-use crate::telemetry::{Metrics, Reason};
+use crate::telemetry::{HandedOver, Metrics, Reason};
 use crate::wire::{
     Datagram, Ecn, Path, RESET_RANDOM, SiblingMessage, stateless_reset, version_negotiation,
 };
@@ -33,6 +35,7 @@ pub(crate) struct Steering {
     resets: ArcSwap<ResetKeys>,
     forwarder: OnceLock<Arc<Forwarder>>,
     siblings: OnceLock<Arc<Siblings>>,
+    endpoints: OnceLock<Endpoints>,
     reading: Reading,
     metrics: Metrics,
     fault: Option<Fault>,
@@ -69,6 +72,7 @@ impl Steering {
             resets: ArcSwap::from_pointee(resets),
             forwarder: OnceLock::new(),
             siblings: OnceLock::new(),
+            endpoints: OnceLock::new(),
             reading: Reading::default(),
             metrics,
             fault,
@@ -169,6 +173,26 @@ impl Steering {
             Verdict::Forward(_) | Verdict::Sibling(_) | Verdict::Wait => {}
         }
         verdict
+    }
+
+    /// Workers of each listener.
+    pub(crate) fn workers(&self) -> NonZeroU16 {
+        self.steer.load().slots().workers()
+    }
+
+    /// Sets the endpoints of this process, once.
+    pub(crate) fn lead_to(&self, endpoints: Endpoints) {
+        drop(self.endpoints.set(endpoints));
+    }
+
+    /// Hands a datagram of a client to the endpoint that its verdict names, which is not the one that
+    /// received it.
+    pub(crate) fn hand_over(&self, verdict: Verdict, injected: Injected, cause: HandedOver) {
+        self.metrics.handed_over.get_or_create(&cause).inc();
+        let room = self.endpoints.get();
+        if !room.is_some_and(|endpoints| endpoints.put(verdict, injected)) {
+            self.count_drop(QUEUE_FULL);
+        }
     }
 
     /// Keeps a datagram whose verdict was [`Verdict::Wait`].

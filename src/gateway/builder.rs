@@ -20,7 +20,7 @@ use crate::admin::AdminState;
 use crate::bridge::{Bridge, Origin};
 use crate::config::{Config, EarlyData, Sources};
 use crate::edge::{
-    AddressTokens, Endpoints, Fault, Identity, Injector, SharedSessionKeys, SiblingReceiver,
+    AddressTokens, Endpoints, Entrance, Fault, Identity, SharedSessionKeys, SiblingReceiver,
     Steering, TlsError, declare_reasons,
 };
 use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
@@ -47,8 +47,9 @@ pub struct GatewayBuilder {
 /// Bound sockets for one listener, in place of those that its address would be bound to.
 #[derive(Debug)]
 pub struct Sockets {
-    /// Takes QUIC.
-    pub udp: UdpSocket,
+    /// Take QUIC, one for each worker: all bound to one address with `SO_REUSEPORT`, in the order in
+    /// which they joined the kernel's group. Every listener needs as many.
+    pub udp: Vec<UdpSocket>,
     /// Takes TLS over TCP; none serves QUIC alone.
     pub tcp: Option<TcpListener>,
 }
@@ -155,7 +156,9 @@ impl GatewayBuilder {
         let metrics = Metrics::register(&mut registry);
         let mut supply = Supply::new(self.sockets, self.relay, self.inherited);
         let (siblings, instance) = supply::register(&config, &supply)?;
-        let membership = Membership::new(&config, instance, supply.inherited.take_keyring())?;
+        let workers = supply.workers(&config)?;
+        let keyring = supply.inherited.take_keyring();
+        let membership = Membership::new(&config, instance, workers, keyring)?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let (steer, tokens) = steer(&config, &membership, &session_keys, &metrics);
         let steering = Arc::new(Steering::new(
@@ -187,9 +190,9 @@ impl GatewayBuilder {
             tokens: &tokens,
             start: u128::from_be_bytes(random()?),
         };
-        let (listeners, injectors) = bind_listeners(&bound, &mut supply)?;
-        let Membership { slots, cid, .. } = &membership;
-        let endpoints = Endpoints::new(slots.hash(), cid.cid_len(), injectors);
+        let (listeners, entrances) = bind_listeners(&bound, &mut supply)?;
+        let endpoints = Endpoints::new(membership.slots, entrances);
+        steering.lead_to(endpoints.clone());
         let tunnel = bind_tunnel(&bound, &mut supply, &endpoints)?;
         let admin = supply.admin(&config.admin.listen, steering.reading())?;
         let sockets = supply.finish(&config, &membership.keyring)?;
@@ -300,9 +303,14 @@ fn bind_tunnel(
 fn bind_listeners(
     bound: &Bound<'_>,
     supply: &mut Supply,
-) -> Result<(Vec<Listener>, Vec<Injector>), GatewayError> {
-    let listeners = bound.plan.config.listen.iter().enumerate();
-    listeners
-        .map(|(index, listen)| bound.listener(index, supply.listener(index, listen)?))
-        .collect()
+) -> Result<(Vec<Listener>, Vec<Entrance>), GatewayError> {
+    let workers = bound.membership.slots.workers();
+    let (mut listeners, mut entrances) = (Vec::new(), Vec::new());
+    for (index, listen) in bound.plan.config.listen.iter().enumerate() {
+        let sockets = supply.listener(index, listen, workers)?;
+        let (listener, of_listener) = bound.listener(index, sockets)?;
+        listeners.push(listener);
+        entrances.extend(of_listener);
+    }
+    Ok((listeners, entrances))
 }

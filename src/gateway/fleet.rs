@@ -50,6 +50,7 @@ impl Membership {
     pub(super) fn new(
         config: &Config,
         instance: InstanceId,
+        workers: NonZeroU16,
         before: Option<Keyring>,
     ) -> Result<Self, GatewayError> {
         let node = config.node.id;
@@ -85,7 +86,7 @@ impl Membership {
             .ok()
             .and_then(NonZeroU16::new)
             .ok_or(GatewayError::Listeners(config.listen.len()))?;
-        let slots = Slots::new(hash, cid.cid_len(), listeners, NonZeroU16::MIN)
+        let slots = Slots::new(hash, cid.cid_len(), listeners, workers)
             .map_err(|_too_many| GatewayError::Listeners(config.listen.len()))?;
         Ok(Self {
             keyring,

@@ -18,6 +18,7 @@ mod supply;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -113,16 +114,18 @@ pub enum GatewayError {
         /// Where it is.
         found: SocketAddr,
     },
-    /// A listener would have another number of workers than it has sockets; they are fixed while the
-    /// sockets live.
+    /// A listener has another number of sockets than it is to have workers; their number is fixed while
+    /// the sockets live.
     #[error(
-        "{sockets} sockets were handed over for the listener {listener}; restart to change its workers"
+        "the listener {listener} has {sockets} sockets and is to have {workers} workers; restart to change them"
     )]
     Workers {
         /// The listener's index.
         listener: usize,
         /// How many sockets there are.
         sockets: usize,
+        /// How many there are to be.
+        workers: NonZeroU16,
     },
     /// Two processes of one node would have the same instance.
     #[error(

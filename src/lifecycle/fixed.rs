@@ -10,6 +10,7 @@ use crate::config::{Config, Fleet, Limits, Listen, Log, Node, Quic};
 pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
     let Config {
         listen,
+        workers,
         route: _,
         node,
         fleet,
@@ -26,6 +27,7 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
         runtime_dir,
     } = old;
     let whole = [
+        ("workers", *workers != new.workers),
         ("state_dir", *state_dir != new.state_dir),
         ("runtime_dir", *runtime_dir != new.runtime_dir),
         ("cid", *cid != new.cid),

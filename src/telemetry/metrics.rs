@@ -63,6 +63,8 @@ pub struct Metrics {
     pub socket_drops: Family<UdpSocket, Counter>,
     /// Version negotiation packets sent.
     pub version_negotiations: Counter,
+    /// Datagrams that one endpoint of this process received for another, by cause.
+    pub handed_over: Family<HandedOver, Counter>,
     /// Stateless resets sent for connections whose owner is gone.
     pub resets: Counter,
     /// QUIC and TCP connections open now, by transport.
@@ -98,6 +100,21 @@ pub struct Answered {
     pub protocol: &'static str,
     /// `2xx` and so on.
     pub status: &'static str,
+}
+
+/// The label of a datagram that an endpoint received for another one of the process, by why it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandedOver {
+    cause: &'static str,
+}
+
+impl HandedOver {
+    /// It came by itself: the kernel does not choose the worker.
+    pub const DIRECT: Self = Self { cause: "direct" };
+    /// The kernel merged it with datagrams before it, the first of which chose the worker.
+    pub const MERGED: Self = Self { cause: "merged" };
+    /// It is early data, and another endpoint's turn came first to look at what waits.
+    pub const WAITED: Self = Self { cause: "waited" };
 }
 
 impl Transport {
@@ -196,6 +213,11 @@ impl Metrics {
             "version_negotiations",
             "Version negotiation packets sent",
             self.version_negotiations.clone(),
+        );
+        registry.register(
+            "handed_over",
+            "Datagrams that one endpoint of this process received for another, by cause",
+            self.handed_over.clone(),
         );
         registry.register(
             "resets",

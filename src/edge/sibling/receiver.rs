@@ -4,9 +4,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::SIBLING_MESSAGE;
+use crate::edge::endpoints::Endpoints;
 use crate::edge::socket::Injected;
 use crate::edge::steering::Steering;
-use crate::edge::tunnel::{Endpoints, QUEUE_FULL};
+use crate::edge::tunnel::QUEUE_FULL;
 use crate::steer::{Arrival, Verdict};
 use crate::sys::packets::{PacketSocket, WatchedPackets};
 use crate::wire::{Ecn, MAX_SIBLING_HEADER, Path, SiblingMessage};
@@ -71,16 +72,15 @@ impl Receiver {
         let verdict = self
             .steering
             .decide(datagram, path.source, Arrival::Sibling);
-        if !matches!(verdict, Verdict::Local(_) | Verdict::Accept(_)) {
-            return;
-        }
-        let injected = Injected {
-            datagram: Bytes::copy_from_slice(datagram),
-            path,
-            ecn,
-        };
-        if self.endpoints.of(datagram).try_send(injected).is_err() {
-            self.steering.count_drop(QUEUE_FULL);
+        match verdict {
+            Verdict::Local(_) | Verdict::Accept(_) => {
+                let injected = Injected::new(datagram, path, ecn);
+                if !self.endpoints.put(verdict, injected) {
+                    self.steering.count_drop(QUEUE_FULL);
+                }
+            }
+            Verdict::Reset => self.endpoints.answer(self.steering.reset(datagram), path),
+            _ => {}
         }
     }
 }

@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::*;
-use crate::cid::{CidConfig, ConfigId, FirstOctet, Key, Nonce, WorkerHash};
+use crate::cid::{CidConfig, ConfigId, FirstOctet, Key, Nonce};
 use crate::control::Birth;
+use crate::edge::endpoints::Endpoints;
 use crate::edge::socket::Injected;
-use crate::edge::tunnel::Endpoints;
 use crate::fleet::{Identity, NodeId, View};
 use crate::steer::{Slots, Steer};
 use crate::telemetry::{Metrics, Reason};
@@ -59,7 +59,7 @@ impl Process {
         steering.join(Arc::clone(&siblings));
         let (injector, injected) = mpsc::channel(QUEUED);
         let (envelopes_in, envelopes) = mpsc::channel(1);
-        let endpoints = Endpoints::new(WorkerHash::new([0; 8]), slots.cid_len(), vec![injector]);
+        let endpoints = Endpoints::testing(injector);
         let receiver = Receiver::new(endpoints, Arc::clone(&steering), Some(envelopes_in));
         let mut tasks = JoinSet::new();
         let serving = Arc::clone(&siblings);

@@ -21,8 +21,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::steering::Steering;
-use crate::steer::{Arrival, Verdict};
-use crate::telemetry::{self, Metrics};
+use crate::steer::{Arrival, Slot, Verdict};
+use crate::telemetry::{self, HandedOver, Metrics};
 use crate::wire::{Ecn, Path};
 
 /// The batching socket calls under the tunnel as well.
@@ -49,6 +49,8 @@ pub(crate) struct SteeredSocket {
     state: UdpSocketState,
     local: SocketAddr,
     steering: Arc<Steering>,
+    slot: Slot,
+    worker: u16,
     injected: Mutex<mpsc::Receiver<Injected>>,
     injector: Injector,
     injected_first: AtomicBool,
@@ -64,10 +66,11 @@ struct LastLocal {
 }
 
 impl SteeredSocket {
-    /// Wraps a bound socket. At most `queue` datagrams from peers wait; needs a tokio runtime.
+    /// Wraps a bound socket, whose endpoint issues the connection IDs of `slot`. At most `queue` datagrams from peers wait; needs a tokio runtime.
     pub(crate) fn new(
         socket: std::net::UdpSocket,
         steering: Arc<Steering>,
+        slot: Slot,
         queue: usize,
         metrics: Metrics,
     ) -> io::Result<(Self, Injector)> {
@@ -75,6 +78,8 @@ impl SteeredSocket {
         let io = UdpSocket::from_std(socket)?;
         let (injector, injected) = mpsc::channel(queue);
         let socket = Self {
+            worker: slot.0 % steering.workers(),
+            slot,
             local: io.local_addr()?,
             io,
             state,
@@ -181,10 +186,16 @@ impl SteeredSocket {
             .ecn
             .map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8));
         let stride = meta.stride.max(1);
+        let cause = if meta.len > stride {
+            HandedOver::MERGED
+        } else {
+            HandedOver::DIRECT
+        };
         meta.len = batch::sort(
             &mut buf[..meta.len],
             stride,
             |segment| self.steering.decide(segment, path.source, Arrival::Direct),
+            |verdict| self.is_own(verdict),
             |verdict, bytes| match verdict {
                 Verdict::Forward(node) => {
                     let datagrams = bytes.chunks(stride);
@@ -199,13 +210,26 @@ impl SteeredSocket {
                     self.steering.pass(instance, (bytes, stride), path, ecn);
                 }
                 Verdict::Wait => self.steering.hold(Injected::new(bytes, path, ecn)),
-                Verdict::Local(_) | Verdict::Accept(_) | Verdict::Drop(_) => {}
+                Verdict::Local(_) | Verdict::Accept(_) => {
+                    let injected = Injected::new(bytes, path, ecn);
+                    self.steering.hand_over(verdict, injected, cause);
+                }
+                Verdict::Drop(_) => {}
             },
         );
         if meta.len > 0 {
             self.note_local(meta);
         }
         self.steer_waiting();
+    }
+
+    /// Whether a datagram with this verdict is for this socket's endpoint.
+    fn is_own(&self, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::Local(slot) => slot == self.slot,
+            Verdict::Accept(worker) => worker == self.worker,
+            _ => false,
+        }
     }
 
     /// Carries out the planted fault that lets foreign datagrams through.
@@ -216,7 +240,7 @@ impl SteeredSocket {
     }
 
     /// Sends a packet of no connection back to where a datagram came from.
-    fn answer(&self, answer: Option<Vec<u8>>, path: Path) {
+    pub(super) fn answer(&self, answer: Option<Vec<u8>>, path: Path) {
         let Some(answer) = answer else {
             return;
         };
@@ -323,6 +347,11 @@ impl SteeredSocket {
     /// Brings the metric of datagrams that the kernel dropped up to date.
     pub(super) fn count_drops(&self) {
         self.drops.count(&self.io);
+    }
+
+    /// The port that clients send to.
+    pub(super) fn port(&self) -> u16 {
+        self.local.port()
     }
 
     pub(super) fn io(&self) -> &UdpSocket {

@@ -1,5 +1,6 @@
 use super::{Injected, QUEUE_FULL, SteeredSocket};
 use crate::steer::{Arrival, Verdict};
+use crate::telemetry::HandedOver;
 
 impl SteeredSocket {
     /// Sends early data on its way whose Initial has come since.
@@ -20,8 +21,14 @@ impl SteeredSocket {
                 let one = datagram.chunks(datagram.len());
                 self.steering.forward(node, one, *path, *ecn);
             }
-            Verdict::Accept(_) if self.injector.try_send(waited).is_err() => {
-                self.steering.count_drop(QUEUE_FULL);
+            verdict @ Verdict::Accept(_) if self.is_own(verdict) => {
+                if self.injector.try_send(waited).is_err() {
+                    self.steering.count_drop(QUEUE_FULL);
+                }
+            }
+            // Another worker waited for it.
+            verdict @ Verdict::Accept(_) => {
+                self.steering.hand_over(verdict, waited, HandedOver::WAITED);
             }
             _ => {}
         }

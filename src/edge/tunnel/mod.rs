@@ -7,7 +7,6 @@ mod receiver;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,12 +20,12 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use forwarder::Forwarder;
 pub(super) use receiver::QUEUE_FULL;
 
-use super::socket::{Drops, Injector};
+use super::endpoints::Endpoints;
+use super::socket::Drops;
 use super::steering::Steering;
-use crate::cid::WorkerHash;
 use crate::fleet::{Association, NodeId};
 use crate::telemetry::{self, Metrics};
-use crate::wire::{Challenge, Datagram};
+use crate::wire::Challenge;
 
 /// This node's end of the tunnels to all its peers.
 #[derive(Debug)]
@@ -47,15 +46,6 @@ pub(crate) struct Peer {
     association: Mutex<Association>,
 }
 
-/// Where datagrams from peers go: to the listener's endpoint that issued their connection ID.
-#[derive(Clone, Debug)]
-pub(crate) struct Endpoints {
-    hash: WorkerHash,
-    cid_len: usize,
-    lanes: NonZeroU16,
-    injectors: Vec<Injector>,
-}
-
 #[derive(Debug)]
 struct TunnelSocket {
     io: UdpSocket,
@@ -69,34 +59,6 @@ impl Peer {
             relay,
             association: Mutex::new(association),
         }
-    }
-}
-
-impl Endpoints {
-    /// Takes the endpoints in the order of their lanes, at least one. Their connection IDs have
-    /// `cid_len` bytes and are shared out by `hash`.
-    pub(crate) fn new(hash: WorkerHash, cid_len: usize, injectors: Vec<Injector>) -> Self {
-        let lanes = u16::try_from(injectors.len())
-            .ok()
-            .and_then(NonZeroU16::new);
-        let lanes = lanes.expect("a gateway has 1 to 65535 listeners");
-        Self {
-            hash,
-            cid_len,
-            lanes,
-            injectors,
-        }
-    }
-
-    /// Finds the endpoint that issued the destination connection ID of a datagram.
-    pub(super) fn of(&self, datagram: &[u8]) -> &Injector {
-        let cid = match Datagram::parse(datagram) {
-            Ok(Datagram::Short(rest)) => rest.get(..self.cid_len).unwrap_or(rest),
-            Ok(Datagram::Long(header)) => header.destination,
-            Err(_) => &[],
-        };
-        let lane = self.hash.worker_of(cid, self.cid_len, self.lanes);
-        &self.injectors[usize::from(lane)]
     }
 }
 

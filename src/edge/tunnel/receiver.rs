@@ -1,10 +1,10 @@
 use std::io::IoSliceMut;
 
 use crate::edge::socket::udp::{BATCH_SIZE, RecvMeta};
-use bytes::Bytes;
 use tokio::io::Interest;
 
-use super::{Endpoints, Peer, Tunnel};
+use super::{Peer, Tunnel};
+use crate::edge::endpoints::Endpoints;
 use crate::edge::socket::Injected;
 use crate::edge::steering::Steering;
 use crate::fleet::{NodeId, Refusal};
@@ -114,6 +114,10 @@ impl<'a> Receiver<'a> {
         let verdict = self
             .steering
             .decide(sealed.payload, source, Arrival::Tunnel);
+        if verdict == Verdict::Reset {
+            let reset = self.steering.reset(sealed.payload);
+            self.endpoints.answer(reset, sealed.envelope.path);
+        }
         if let Verdict::Sibling(instance) = verdict {
             let one = (sealed.payload, sealed.payload.len().max(1));
             let envelope = &sealed.envelope;
@@ -121,17 +125,9 @@ impl<'a> Receiver<'a> {
                 .pass(instance, one, envelope.path, envelope.ecn);
         }
         if matches!(verdict, Verdict::Local(_) | Verdict::Accept(_)) {
-            let injected = Injected {
-                datagram: Bytes::copy_from_slice(sealed.payload),
-                path: sealed.envelope.path,
-                ecn: sealed.envelope.ecn,
-            };
-            if self
-                .endpoints
-                .of(sealed.payload)
-                .try_send(injected)
-                .is_err()
-            {
+            let Envelope { path, ecn, .. } = sealed.envelope;
+            let injected = Injected::new(sealed.payload, path, ecn);
+            if !self.endpoints.put(verdict, injected) {
                 self.steering.count_drop(QUEUE_FULL);
             }
         }

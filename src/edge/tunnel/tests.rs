@@ -6,14 +6,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::cid::{Cid, CidConfig, ConfigId, ConfigSet, FirstOctet, Key, Nonce, WorkerHash};
+use crate::cid::{Cid, CidConfig, ConfigId, ConfigSet, FirstOctet, Key, Nonce};
 use crate::edge::socket::udp::{AsyncUdpSocket, RecvMeta};
 use crate::edge::socket::{Injected, SteeredSocket};
 use crate::fleet::{
     Counters, Epoch, FleetKey, Identity, InstanceId, Keyring, PairKeys, Party, PeerView, View,
     server_id,
 };
-use crate::steer::{Slots, Steer};
+use crate::steer::{Slot, Slots, Steer};
 use crate::telemetry::Reason;
 use crate::wire::{BootId, Ecn, Path};
 
@@ -113,7 +113,7 @@ impl Fleet {
         let tunnel = Tunnel::new(socket, id(own), peers, metrics.clone()).unwrap();
         steering.connect(tunnel.forwarder());
         let (injector, arrived) = mpsc::channel(queue);
-        let endpoints = Endpoints::new(WorkerHash::new([0; 8]), config().cid_len(), vec![injector]);
+        let endpoints = Endpoints::testing(injector);
         let serve = tunnel.serve(endpoints, Arc::clone(&steering), self.stop.clone());
         self.tasks.spawn(serve);
         self.nodes.push(Node {
@@ -209,7 +209,7 @@ async fn an_ipv4_client_of_a_dual_stack_socket_keeps_its_address_through_the_tun
     let service = SocketAddr::new([127, 0, 0, 1].into(), ingress.local_addr().unwrap().port());
     let steering = Arc::clone(&node.steering);
     let (ingress, _injector) =
-        SteeredSocket::new(ingress, steering, 1, node.metrics.clone()).unwrap();
+        SteeredSocket::new(ingress, steering, Slot(0), 1, node.metrics.clone()).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(&short(1, 1, 100), service).unwrap();
     let mut buffer = [0; 2048];

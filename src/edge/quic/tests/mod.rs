@@ -16,7 +16,7 @@ use crate::edge::tls::testing::identity_and_client;
 use crate::edge::tls::{self, FleetTicketer, ServerTls, Tickets};
 use crate::fleet::{Epoch, FleetKey, Identity, Keyring, ResetKeys, View};
 use crate::request::SharedHandler;
-use crate::steer::{Slots, Steer};
+use crate::steer::{Slot, Slots, Steer};
 use crate::telemetry::AccessLog;
 
 mod retry;
@@ -72,7 +72,7 @@ impl Edge {
             issuer: node.issuer.clone(),
             metrics: metrics.clone(),
             node: NodeId::default(),
-            limits,
+            places: QuicPlaces::new(limits),
         };
         let address = endpoint.local_addr().unwrap();
         let edge = QuicEdge::new(endpoint, socket, parts).unwrap();
@@ -168,7 +168,7 @@ fn socket_and_issuer(metrics: &Metrics, keys: SharedSessionKeys) -> (Arc<Steered
     );
     let steering = Steering::testing(steer, metrics);
     let socket = crate::sys::socket::bind_udp(LOCALHOST).unwrap();
-    let socket = SteeredSocket::new(socket, Arc::clone(&steering), 16, metrics.clone());
+    let socket = SteeredSocket::new(socket, Arc::clone(&steering), Slot(0), 16, metrics.clone());
     let resets = ResetKeys::new(FleetKey::new(Epoch(1), [2; 32]), configs, own);
     let minter = Minter::new(config, own, Lane::ONLY, 0).unwrap();
     let tokens = AddressTokens::new(keys, metrics.clone());
