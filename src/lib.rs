@@ -34,9 +34,12 @@ pub mod sys;
 pub mod telemetry;
 
 #[cfg(feature = "gateway")]
-pub use edge::Fault;
+pub use edge::{Fault, SnapshotRefused};
 #[cfg(feature = "gateway")]
-pub use gateway::{DevelopmentCertificate, Gateway, GatewayBuilder, GatewayError, Sockets};
+pub use gateway::{
+    DevelopmentCertificate, FleetHandle, FleetReloadError, Gateway, GatewayBuilder, GatewayError,
+    Sockets,
+};
 #[cfg(feature = "cli")]
 pub mod client;
 #[cfg(feature = "cli")]

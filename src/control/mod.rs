@@ -1,5 +1,7 @@
 //! Where a node's view of its fleet comes from.
 
 mod key_file;
+mod source;
 
 pub use key_file::{KeyFileError, read_key_file, write_key_file};
+pub use source::{Snapshot, SnapshotError, Source, StaticFiles};

@@ -9,7 +9,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 
 use super::tunnel::Forwarder;
-use crate::fleet::{NodeId, ResetKeys};
+use crate::fleet::{NodeId, ResetKey, ResetKeys};
 use crate::steer::{Arrival, DropReason, Inbound, Steer, Tables, Verdict};
 use crate::telemetry::{Metrics, Reason};
 use crate::wire::{Datagram, Ecn, Path, RESET_RANDOM, stateless_reset, version_negotiation};
@@ -62,6 +62,26 @@ impl Steering {
     pub(crate) fn connect(&self, forwarder: Arc<Forwarder>) {
         // A second call would be a second tunnel; the first one stays in use.
         drop(self.forwarder.set(forwarder));
+    }
+
+    /// Steers by these rules from now on.
+    pub(crate) fn follow(&self, change: impl Fn(&Steer) -> Steer) {
+        self.steer.rcu(|steer| change(steer));
+    }
+
+    /// The rules of this moment.
+    pub(crate) fn steer(&self) -> Arc<Steer> {
+        self.steer.load_full()
+    }
+
+    /// Makes reset tokens with these keys from now on.
+    pub(crate) fn use_resets(&self, resets: ResetKeys) {
+        self.resets.store(Arc::new(resets));
+    }
+
+    /// The stateless reset token of a connection ID.
+    pub(crate) fn reset_token(&self, cid: &[u8]) -> [u8; ResetKey::TOKEN_LEN] {
+        self.resets.load().token(cid)
     }
 
     /// Steers with keys that no fleet has.
@@ -146,7 +166,7 @@ impl Steering {
         let mut random = [0; RESET_RANDOM];
         aws_lc_rs::rand::fill(&mut random).ok()?;
         let cid = rest.get(..self.steer.load().slots().cid_len())?;
-        stateless_reset(self.resets.load().token(cid), datagram.len(), random)
+        stateless_reset(self.reset_token(cid), datagram.len(), random)
     }
 
     /// Counts a datagram that was dropped for this reason.

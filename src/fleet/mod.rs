@@ -3,6 +3,7 @@
 //! Nothing here sends or reads a clock; `edge` carries the datagrams and `control` brings new views.
 
 mod association;
+mod cid_keys;
 mod keyring;
 mod keyring_text;
 mod membership;
@@ -15,6 +16,7 @@ mod view;
 pub use association::{
     Association, Counters, CountersExhausted, Heard, Outgoing, OutgoingLane, Party, Refusal,
 };
+pub use cid_keys::{CidEpoch, CidKeys};
 pub use keyring::{DerivedKey, Epoch, Epochs, FleetKey, Keyring};
 pub use keyring_text::KeyringError;
 pub use membership::{

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 
-use super::fleet::{BoundTunnel, Membership, max_udp_payload, random};
+use super::fleet::{Membership, TunnelParts, random};
+use super::fleet_handle::FleetHandle;
 use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
 use super::{Gateway, GatewayError};
 use crate::admin::{Admin, AdminState, Readiness};
 use crate::bridge::{Bridge, Origin};
 use crate::config::{AdminAddress, Config, EarlyData};
+use crate::control::Source;
 use crate::edge::{
-    AddressTokens, Endpoints, Fault, Identity, SharedSessionKeys, Steering, TlsError,
-    declare_reasons,
+    AddressTokens, Fault, Identity, SharedSessionKeys, Steering, TlsError, declare_reasons,
 };
 use crate::request::{Handler, SharedHandler};
-use crate::steer::Tables;
+use crate::steer::{Steer, Tables};
 use crate::telemetry::{Metrics, Transport};
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
@@ -28,6 +29,7 @@ pub struct GatewayBuilder {
     identity: Option<Result<Identity, TlsError>>,
     sockets: Vec<Sockets>,
     relay: Option<UdpSocket>,
+    source: Option<Arc<dyn Source>>,
     fault: Option<Fault>,
 }
 
@@ -89,6 +91,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// Takes the fleet's members and keys from here, in place of the configured files.
+    #[must_use]
+    pub fn fleet_source(mut self, source: impl Source) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
     /// Plants a defect, to show that something notices.
     #[doc(hidden)]
     #[must_use]
@@ -110,18 +119,9 @@ impl GatewayBuilder {
         let metrics = Metrics::register(&mut registry);
         declare_reasons(&metrics);
 
-        let membership = Membership::new(&config)?;
+        let membership = Membership::new(&config, self.source)?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
-        let tokens = AddressTokens::new(session_keys.clone(), metrics.clone());
-        let (steer, tokens) = match config.quic.early_data {
-            EarlyData::Off => (membership.steer(), tokens),
-            EarlyData::Owner => (
-                membership
-                    .steer()
-                    .with_owners(session_keys.load().tokens.clone()),
-                tokens.naming(membership.identity.server_id()),
-            ),
-        };
+        let (steer, tokens) = recognition(&config, &membership, &session_keys, &metrics);
         let steering = Arc::new(Steering::new(
             steer,
             Tables::new(u64::from_be_bytes(random()?)),
@@ -133,7 +133,8 @@ impl GatewayBuilder {
             Some(handler) => handler,
             None => default_handler(&config)?,
         };
-        let resumption = Resumption::new(&config, session_keys, &metrics);
+        let resumption = Resumption::new(&config, session_keys.clone(), &metrics);
+        let max_udp_payload = membership.max_udp_payload(&config)?;
         let given = self.identity.transpose()?;
         let identities = Identities::load(&config, &resumption, given.as_ref())?;
         let bound = Bound {
@@ -144,8 +145,7 @@ impl GatewayBuilder {
             identities: &identities,
             tokens: &tokens,
             metrics: &metrics,
-            max_udp_payload: max_udp_payload(&config)?,
-            start: u128::from_be_bytes(random()?),
+            max_udp_payload,
         };
         let mut sockets = self.sockets.into_iter();
         let listeners = (0..config.listen.len())
@@ -153,31 +153,32 @@ impl GatewayBuilder {
             .collect::<Result<Vec<_>, _>>()?;
         let (listeners, injectors): (Vec<Listener>, Vec<_>) = listeners.into_iter().unzip();
 
-        let tunnel = match &config.fleet {
-            None => None,
-            Some(fleet) => {
-                let tunnel = membership.tunnel(fleet, self.relay, &metrics)?;
-                steering.connect(tunnel.forwarder());
-                let endpoints =
-                    Endpoints::new(membership.slots.hash(), membership.cid.cid_len(), injectors);
-                Some(BoundTunnel {
-                    tunnel,
-                    endpoints,
-                    steering: Arc::clone(&steering),
-                })
-            }
+        let parts = TunnelParts {
+            socket: self.relay,
+            injectors,
+            steering,
+            session_keys,
+            max_udp_payload,
+            metrics: &metrics,
         };
+        let (tunnel, fleet) = membership.tunnel(parts)?.unzip();
         let addresses: Vec<_> = listeners.iter().map(Listener::address).collect();
         let readiness = Readiness::default();
         let admin_state = Arc::new(AdminState {
             registry,
             readiness: readiness.clone(),
-            status: status(&membership, addresses, metrics.clone(), readiness.clone()),
+            status: status(
+                &membership,
+                (addresses, fleet.clone()),
+                metrics.clone(),
+                readiness.clone(),
+            ),
         });
         Ok(Gateway {
             admin: bind_admin(&config.admin.listen)?,
             listeners,
-            tunnel,
+            tunnel: tunnel.map(Box::new),
+            fleet,
             admin_state,
             readiness,
             development: identities.into_development(),
@@ -195,6 +196,24 @@ impl GatewayBuilder {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), GatewayError> {
         self.bind()?.serve(shutdown).await
+    }
+}
+
+/// By what datagrams and tokens are recognised as this process's.
+fn recognition(
+    config: &Config,
+    membership: &Membership,
+    session_keys: &SharedSessionKeys,
+    metrics: &Metrics,
+) -> (Steer, AddressTokens) {
+    let steer = membership.steer();
+    let tokens = AddressTokens::new(session_keys.clone(), metrics.clone());
+    match config.quic.early_data {
+        EarlyData::Off => (steer, tokens),
+        EarlyData::Owner => (
+            steer.with_owners(session_keys.load().tokens.clone()),
+            tokens.naming(membership.identity.server_id()),
+        ),
     }
 }
 
@@ -217,7 +236,7 @@ fn bind_admin(address: &AdminAddress) -> Result<Option<Admin>, GatewayError> {
 /// What `/status` shows.
 fn status(
     membership: &Membership,
-    addresses: Vec<SocketAddr>,
+    (addresses, fleet): (Vec<SocketAddr>, Option<FleetHandle>),
     metrics: Metrics,
     readiness: Readiness,
 ) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {
@@ -237,6 +256,7 @@ fn status(
                 "forwarded": metrics.datagrams_forwarded.get(),
                 "tunnelled": metrics.datagrams_tunnelled.get(),
             },
+            "fleet": fleet.as_ref().map(FleetHandle::status),
         })
     })
 }

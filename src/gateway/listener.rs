@@ -13,8 +13,8 @@ use super::identities::Identities;
 use crate::cid::Minter;
 use crate::config::{Config, Listen};
 use crate::edge::{
-    AddressTokens, EndpointParts, Http3, Http3Rules, Injector, Issuer, QuicEdge, QuicParts, Rules,
-    Service, SteeredSocket, Steering, TcpEdge, TcpParts, alt_svc, endpoint,
+    AddressTokens, EndpointParts, Http3, Http3Rules, Injector, Issuer, Make, Minters, QuicEdge,
+    QuicParts, Rules, Service, SteeredSocket, Steering, TcpEdge, TcpParts, alt_svc, endpoint,
 };
 use crate::request::SharedHandler;
 use crate::sys;
@@ -40,8 +40,6 @@ pub(super) struct Bound<'a> {
     pub(super) tokens: &'a AddressTokens,
     pub(super) metrics: &'a Metrics,
     pub(super) max_udp_payload: u16,
-    /// Where the nonces of connection IDs begin.
-    pub(super) start: u128,
 }
 
 impl Listener {
@@ -181,15 +179,14 @@ impl Bound<'_> {
         } else {
             Minter::new
         };
-        let id = membership.identity.server_id();
+        let (id, hash) = (membership.identity.server_id(), membership.slots.hash());
         // So each connection ID belongs to one listener's endpoint, and no other resets it.
-        let minter = mint(membership.cid.clone(), id, lane, self.start)
-            .and_then(|minter| minter.with_worker_hash(membership.slots.hash()))
-            .map_err(io::Error::other)?;
+        let make = Make::new(move |config, start| {
+            mint(config, id, lane, start).and_then(|minter| minter.with_worker_hash(hash))
+        });
         Ok(Issuer::new(
-            minter,
+            Minters::new(membership.cids.clone(), make)?,
             Arc::clone(self.steering),
-            Arc::new(membership.reset_keys()),
             self.tokens.clone(),
             self.config.quic.cid_lifetime,
         ))

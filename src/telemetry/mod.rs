@@ -4,4 +4,6 @@ mod access;
 mod metrics;
 
 pub use access::{AccessLog, AccessRecord};
-pub use metrics::{Answered, Early, Metrics, PathChange, Reason, Transport, UdpSocket};
+pub use metrics::{
+    Answered, Early, FleetFinding, Metrics, PathChange, PeerLife, Reason, Transport, UdpSocket,
+};

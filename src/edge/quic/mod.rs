@@ -3,6 +3,7 @@
 
 mod address_token;
 mod identity;
+mod minters;
 mod paths;
 mod settings;
 pub(super) mod transport;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use address_token::AddressTokens;
 pub(crate) use identity::Issuer;
+pub(crate) use minters::{Make, Minters};
 pub(crate) use settings::{EndpointParts, endpoint};
 
 use self::paths::{Paths, SWEEP_INTERVAL, Watched};

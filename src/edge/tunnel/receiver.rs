@@ -1,16 +1,17 @@
 use std::io::IoSliceMut;
+use std::net::SocketAddr;
 
 use crate::edge::socket::udp::{BATCH_SIZE, RecvMeta};
 use bytes::Bytes;
 use tokio::io::Interest;
 
-use super::{Endpoints, Peer, Tunnel};
+use super::{Endpoints, Tunnel};
 use crate::edge::socket::Injected;
 use crate::edge::steering::Steering;
-use crate::fleet::{NodeId, Refusal};
+use crate::fleet::Refusal;
 use crate::steer::{Arrival, Verdict};
 use crate::telemetry::Reason;
-use crate::wire::{Envelope, Heartbeat, Kind, Sender};
+use crate::wire::{Envelope, Kind};
 
 /// Takes what peers send: checks it, and hands client datagrams to this node's endpoints.
 pub(super) struct Receiver<'a> {
@@ -56,14 +57,7 @@ impl<'a> Receiver<'a> {
         for (chunk, meta) in self.buffer.chunks_exact(MAX_MESSAGE).zip(&meta[..received]) {
             for message in chunk[..meta.len].chunks(meta.stride.max(1)) {
                 if let Err(refusal) = self.handle(message) {
-                    let reason = Reason {
-                        reason: refusal.reason(),
-                    };
-                    self.tunnel
-                        .metrics
-                        .tunnel_refused
-                        .get_or_create(&reason)
-                        .inc();
+                    self.refuse(meta.addr, refusal);
                 }
             }
         }
@@ -76,34 +70,25 @@ impl<'a> Receiver<'a> {
         }
     }
 
+    fn refuse(&self, from: SocketAddr, refusal: Refusal) {
+        let reason = Reason {
+            reason: refusal.reason(),
+        };
+        let refused = &self.tunnel.metrics.tunnel_refused;
+        refused.get_or_create(&reason).inc();
+        self.tunnel.driver.refused(from, refusal);
+    }
+
     fn on_heartbeat(&self, message: &[u8]) -> Result<(), Refusal> {
-        let sealed = Heartbeat::parse(message)?;
-        let peer = self.peer(sealed.heartbeat.sender)?;
-        let mut association = peer.association.lock().expect("no holder panics");
-        let heard = association.on_heartbeat(&sealed)?;
-        let id = association.peer();
-        let mut answer = Vec::new();
-        if heard.answer_now {
-            association.answer(&sealed, None, &mut answer);
-        }
-        drop(association);
-        if let Some(outgoing) = heard.confirmed {
-            tracing::info!(peer = %id, "peer confirmed");
-            self.tunnel.forwarder.confirm(id, outgoing);
-        }
-        if heard.answer_now {
-            self.tunnel.send(&answer, peer);
+        if let Some((relay, answer)) = self.tunnel.driver.on_heartbeat(message)? {
+            self.tunnel.send(&answer, relay);
         }
         Ok(())
     }
 
     fn on_datagram(&self, message: &[u8]) -> Result<(), Refusal> {
         let sealed = Envelope::parse(message)?;
-        let peer = self.peer(sealed.envelope.sender)?;
-        peer.association
-            .lock()
-            .expect("no holder panics")
-            .open(&sealed)?;
+        self.tunnel.driver.open(&sealed)?;
         self.tunnel.metrics.datagrams_tunnelled.inc();
         let source = sealed.envelope.path.source;
         let verdict = self
@@ -125,14 +110,6 @@ impl<'a> Receiver<'a> {
             }
         }
         Ok(())
-    }
-
-    fn peer(&self, sender: Sender) -> Result<&Peer, Refusal> {
-        let id = NodeId::from_bytes(sender.node);
-        if id == self.tunnel.own {
-            return Err(Refusal::OwnNode);
-        }
-        self.tunnel.peers.get(&id).ok_or(Refusal::UnknownNode)
     }
 }
 
