@@ -3,5 +3,7 @@
 mod key_file;
 mod source;
 
-pub use key_file::{KeyFileError, read_key_file, write_key_file};
+pub use key_file::{
+    KeyFileError, read_key_file, read_key_record, replace_key_file, write_key_file,
+};
 pub use source::{Snapshot, SnapshotError, Source, StaticFiles};

@@ -9,6 +9,7 @@ mod keyring_text;
 mod membership;
 mod node;
 mod reset;
+mod rotation;
 mod server_id;
 mod tunnel_key;
 mod view;
@@ -25,6 +26,7 @@ pub use membership::{
 };
 pub use node::{InstanceId, NodeId, NodeIdError};
 pub use reset::{ResetKey, ResetKeys};
+pub use rotation::{KeyRecord, RotationError, RotationStep};
 pub use server_id::{SERVER_ID_LEN, server_id, split_server_id};
 pub use tunnel_key::{PairKey, PairKeys};
 pub use view::{Identity, Owner, PeerState, PeerView, View};

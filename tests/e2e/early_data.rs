@@ -256,6 +256,7 @@ async fn without_the_option_there_is_no_early_data() {
 async fn early_data_reaches_its_owner_through_any_node() {
     let ledger = Ledger::default();
     let stage = Stage::configured(2, OWNER, ledger.clone()).await;
+    stage.until_welcome().await;
     let tap = Tap::start(LOCALHOST, stage.nodes.iter().map(|node| node.address)).await;
     let client = Client::new(&stage.directory);
     client.visit(tap.address).await;
@@ -316,6 +317,7 @@ async fn replay_until_answered(flight: &[Vec<u8>], node: &Node) -> usize {
 async fn a_replayed_flight_is_never_executed_again_at_any_node() {
     let ledger = Ledger::default();
     let stage = Stage::configured(3, OWNER, ledger.clone()).await;
+    stage.until_welcome().await;
     let nodes = stage.nodes.iter().map(|node| node.address);
     let tap = Tap::start(LOCALHOST, nodes).await;
     let client = Client::new(&stage.directory);
@@ -336,6 +338,7 @@ async fn a_replayed_flight_is_never_executed_again_at_any_node() {
 async fn copies_that_overtake_a_flight_are_executed_once_at_most() {
     let ledger = Ledger::default();
     let stage = Stage::configured(2, OWNER, ledger.clone()).await;
+    stage.until_welcome().await;
     let nodes = stage.nodes.iter().map(|node| node.address);
     let tap = Tap::start(LOCALHOST, nodes).await;
     let client = Client::new(&stage.directory);

@@ -25,6 +25,7 @@ mod process;
 mod proxy;
 mod raw;
 mod relay;
+mod rotation;
 mod stage;
 mod tap;
 mod transfer;
