@@ -167,6 +167,9 @@ impl Reader<'_> {
         let mut fleet = Fleet::new(PathBuf::new(), self.each("fleet.member", Self::member));
         self.read("fleet.key_file", &mut fleet.key_file);
         self.read("fleet.link_mtu", &mut fleet.link_mtu);
+        self.read("fleet.heartbeat", &mut fleet.heartbeat);
+        self.read("fleet.silent_after", &mut fleet.silent_after);
+        self.read("fleet.dead_after", &mut fleet.dead_after);
         fleet
     }
 

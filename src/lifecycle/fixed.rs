@@ -155,6 +155,9 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
         key_file: _,
         member: _,
         link_mtu,
+        heartbeat,
+        silent_after,
+        dead_after,
     } = old;
     let relay = |fleet: &Fleet| {
         let mut members = fleet.member.iter();
@@ -163,6 +166,9 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
     };
     named([
         ("fleet.link_mtu", *link_mtu != new.link_mtu),
+        ("fleet.heartbeat", *heartbeat != new.heartbeat),
+        ("fleet.silent_after", *silent_after != new.silent_after),
+        ("fleet.dead_after", *dead_after != new.dead_after),
         ("fleet.member of this node", relay(old) != relay(new)),
     ])
 }

@@ -166,6 +166,26 @@ impl Steer {
         self
     }
 
+    /// Follows another view of the peers; the other processes of this node stay those that are known.
+    #[must_use]
+    pub fn with_peers(&self, view: View) -> Self {
+        let siblings = self.view.siblings().iter().copied();
+        Self {
+            view: view.with_siblings(siblings),
+            ..self.clone()
+        }
+    }
+
+    /// Reads other connection IDs, and address tokens under other keys if it follows their owners.
+    #[must_use]
+    pub fn with_keys(&self, configs: ConfigSet, tokens: &TokenKeys) -> Self {
+        Self {
+            configs,
+            owners: self.owners.as_ref().map(|_| tokens.clone()),
+            ..self.clone()
+        }
+    }
+
     /// Sets what becomes of new connections.
     #[must_use]
     pub fn with_intake(mut self, intake: Intake) -> Self {

@@ -4,6 +4,7 @@
 mod address_token;
 mod control;
 mod identity;
+mod minters;
 mod paths;
 mod settings;
 pub(super) mod transport;
@@ -21,6 +22,7 @@ use tokio::time::MissedTickBehavior;
 pub(crate) use address_token::AddressTokens;
 pub(crate) use control::{QuicChange, QuicControl};
 pub(crate) use identity::Issuer;
+pub(crate) use minters::{Make, Minters};
 pub(crate) use settings::{EndpointParts, endpoint};
 
 use self::paths::{Paths, SWEEP_INTERVAL, Watched};
