@@ -16,11 +16,12 @@ use criterion::{
 };
 use wayhold::cid::{CidConfig, ConfigId, ConfigSet, FirstOctet, Key, Nonce, ServerId};
 use wayhold::fleet::{
-    Association, Heard, Identity, InstanceId, NodeId, Outgoing, PairKey, PeerView, View, server_id,
+    Association, Counters, Epoch, FleetKey, Heard, Identity, InstanceId, Keyring, NodeId, Outgoing,
+    PairKeys, Party, PeerView, View, server_id,
 };
 use wayhold::steer::{Arrival, DropReason, Inbound, Slot, Slots, Steer, Tables, Verdict};
 use wayhold::wire::{
-    BootId, Challenge, Datagram, Ecn, Envelope, Heartbeat, Path, ReplayWindow, Sender, WINDOW,
+    BootId, Challenge, Datagram, Ecn, Envelope, Heartbeat, Path, ReplayWindow, WINDOW,
 };
 
 criterion_group!(benches, header, verdict, tunnel, heartbeat, replay);
@@ -154,7 +155,8 @@ fn heartbeat(criterion: &mut Criterion) {
     group.bench_function("write", |bencher| {
         bencher.iter(|| {
             out.clear();
-            a.heartbeat(black_box(Challenge([3; 16])), &mut out);
+            a.tick(black_box(Challenge([3; 16])));
+            a.heartbeat(None, &mut out);
         });
     });
     for challenge in [1, 3] {
@@ -162,7 +164,8 @@ fn heartbeat(criterion: &mut Criterion) {
         beat(&mut b, &mut a, challenge + 1);
     }
     out.clear();
-    a.heartbeat(Challenge([5; 16]), &mut out);
+    a.tick(Challenge([5; 16]));
+    a.heartbeat(None, &mut out);
     group.bench_function("take", |bencher| {
         bencher.iter(|| {
             let sealed = Heartbeat::parse(black_box(&out)).expect("it was just written");
@@ -272,17 +275,20 @@ fn confirmed_with(boot: [u8; 16]) -> (Arc<Outgoing>, Association) {
 }
 
 fn association(own: u32, peer: u32, boot: [u8; 16]) -> Association {
-    let own = Sender {
-        node: node(own).to_bytes(),
-        instance: 0,
-        epoch: 0,
+    let keyring = Keyring::new(FleetKey::new(Epoch(0), [9; FleetKey::LEN]));
+    let keys = PairKeys::new(&keyring, node(own), node(peer));
+    let own = Party {
+        node: node(own),
+        instance: InstanceId(0),
+        boot: BootId(boot),
     };
-    Association::new(own, BootId(boot), node(peer), PairKey::new(&[9; 32]))
+    Association::new(own, node(peer), keys, Counters::new())
 }
 
 fn beat(from: &mut Association, to: &mut Association, challenge: u8) -> Heard {
     let mut bytes = Vec::new();
-    from.heartbeat(Challenge([challenge; 16]), &mut bytes);
+    from.tick(Challenge([challenge; 16]));
+    from.heartbeat(None, &mut bytes);
     let sealed = Heartbeat::parse(&bytes).expect("it was just written");
     to.on_heartbeat(&sealed).expect("both have the pair's key")
 }

@@ -17,9 +17,9 @@ use wayhold::cid::{CidConfig, ConfigId, FirstOctet, Nonce};
 use wayhold::config::{AdminAddress, Config, Fleet, Listen, Member};
 use wayhold::control::write_key_file;
 use wayhold::fleet::{
-    Association, Epoch, FleetKey, InstanceId, Keyring, NodeId, PairKey, server_id,
+    Association, Counters, Epoch, FleetKey, InstanceId, Keyring, NodeId, PairKeys, Party, server_id,
 };
-use wayhold::wire::{BootId, Challenge, Envelope, Heartbeat, Kind, Sender};
+use wayhold::wire::{BootId, Challenge, Envelope, Heartbeat, Kind};
 
 criterion_group!(benches, forward);
 criterion_main!(benches);
@@ -165,13 +165,14 @@ struct Peer(Association);
 
 impl Peer {
     fn new(key: &FleetKey) -> Self {
-        let pair = PairKey::new(key.pair_key(node(GATEWAY), node(OWNER)).as_bytes());
-        let own = Sender {
-            node: node(OWNER).to_bytes(),
-            instance: 0,
-            epoch: 1,
+        let keys = PairKeys::new(&Keyring::new(key.clone()), node(GATEWAY), node(OWNER));
+        let own = Party {
+            node: node(OWNER),
+            instance: InstanceId(0),
+            boot: BootId([2; 16]),
         };
-        Self(Association::new(own, BootId([2; 16]), node(GATEWAY), pair))
+        let counters = Counters::new();
+        Self(Association::new(own, node(GATEWAY), keys, counters))
     }
 
     /// Answers the gateway's heartbeats until it forwards, and checks that what it forwards is
@@ -183,7 +184,7 @@ impl Peer {
         (gateway, datagram): (SocketAddr, &[u8]),
     ) {
         let mut buffer = [0; 2048];
-        for challenge in 1.. {
+        for challenge in 1_u8.. {
             let (len, from) = owner.recv_from(&mut buffer).expect("the gateway beats");
             if Kind::of(&buffer[..len]) == Ok(Kind::Datagram) {
                 let sealed = Envelope::parse(&buffer[..len]).expect("a whole envelope");
@@ -193,7 +194,8 @@ impl Peer {
             let sealed = Heartbeat::parse(&buffer[..len]).expect("a whole heartbeat");
             self.0.on_heartbeat(&sealed).expect("one key for both");
             let mut answer = Vec::new();
-            self.0.heartbeat(Challenge([challenge; 16]), &mut answer);
+            self.0.tick(Challenge([challenge; 16]));
+            self.0.heartbeat(None, &mut answer);
             owner.send_to(&answer, from).expect("loopback takes it");
             client
                 .send_to(datagram, gateway)

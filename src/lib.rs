@@ -2,7 +2,7 @@
 //! under the client moves: its address, its NAT, its network, and the anycast node that its
 //! packets reach.
 //!
-//! The crate is the library behind the `wayhold` command. Its core modules (`cid`, `wire`,
+//! The crate is the library behind the `wayhold` command. Its core modules (`cid`, `wire`, `link`,
 //! `balance`, `fleet`, `session`, `steer`) do no IO, read no clock and draw no randomness; they
 //! build with `--no-default-features`. Everything that touches a socket stands behind the
 //! `gateway` feature.
@@ -10,6 +10,7 @@
 pub mod balance;
 pub mod cid;
 pub mod fleet;
+pub mod link;
 pub mod session;
 pub mod steer;
 pub mod wire;

@@ -10,9 +10,12 @@ use arc_swap::ArcSwap;
 
 use super::reading::Reading;
 use super::sibling::{NO_SIBLING, Siblings};
+use super::socket::Injected;
 use super::tunnel::Forwarder;
 use crate::fleet::{InstanceId, NodeId, ResetKeys};
-use crate::steer::{Arrival, DropReason, Inbound, Intake, Steer, Tables, Verdict};
+use crate::steer::{
+    Arrival, DropReason, EarlyKey, Inbound, Intake, Steer, Tables, Verdict, Waiting,
+};
 use crate::telemetry::{Metrics, Reason};
 use crate::wire::{
     Datagram, Ecn, Path, RESET_RANDOM, SiblingMessage, stateless_reset, version_negotiation,
@@ -23,6 +26,7 @@ use crate::wire::{
 pub(crate) struct Steering {
     steer: ArcSwap<Steer>,
     tables: Mutex<Tables>,
+    waiting: Mutex<Waiting<Injected>>,
     resets: ArcSwap<ResetKeys>,
     forwarder: OnceLock<Arc<Forwarder>>,
     siblings: OnceLock<Arc<Siblings>>,
@@ -57,6 +61,7 @@ impl Steering {
         Self {
             steer: ArcSwap::from_pointee(steer),
             tables: Mutex::new(tables),
+            waiting: Mutex::default(),
             resets: ArcSwap::from_pointee(resets),
             forwarder: OnceLock::new(),
             siblings: OnceLock::new(),
@@ -142,7 +147,7 @@ impl Steering {
         if self.fault == Some(Fault::NoForwarding) && matches!(verdict, Verdict::Forward(_)) {
             verdict = Verdict::Accept(0);
         }
-        if arrival == Arrival::Direct {
+        if arrival == Arrival::Direct && verdict != Verdict::Wait {
             self.metrics.datagrams_received.inc();
         }
         match verdict {
@@ -156,9 +161,40 @@ impl Steering {
             Verdict::Reset => {
                 self.metrics.resets.inc();
             }
-            Verdict::Forward(_) | Verdict::Sibling(_) => {}
+            Verdict::Forward(_) | Verdict::Sibling(_) | Verdict::Wait => {}
         }
         verdict
+    }
+
+    /// Keeps a datagram whose verdict was [`Verdict::Wait`].
+    pub(crate) fn hold(&self, datagram: Injected) {
+        let Ok(Datagram::Long(header)) = Datagram::parse(&datagram.datagram) else {
+            return;
+        };
+        let Some(key) = EarlyKey::new(header.destination, datagram.path.source) else {
+            return;
+        };
+        let mut waiting = self.waiting.lock().expect("no holder panics");
+        if waiting.hold(now(), key, datagram).is_err() {
+            self.count_drop(EARLY_FULL);
+        }
+    }
+
+    /// Takes the datagrams back for which [`Steering::hold`] waited, to be decided on again.
+    pub(crate) fn released(&self) -> Vec<Injected> {
+        let mut waiting = self.waiting.lock().expect("no holder panics");
+        if waiting.is_empty() {
+            return Vec::new();
+        }
+        let now = now();
+        let tables = self.tables.lock().expect("no holder panics");
+        let released = waiting.release(now, |key| tables.early.get(now, key).is_some());
+        let reason = Reason {
+            reason: EARLY_TIMEOUT,
+        };
+        let expired = self.metrics.datagrams_dropped.get_or_create(&reason);
+        expired.inc_by(released.expired);
+        released.known
     }
 
     /// Sends datagrams of one path to their owner. What the tunnel cannot take is dropped and
@@ -250,7 +286,7 @@ pub(crate) fn declare_reasons(metrics: &Metrics) {
     let own = DropReason::ALL.map(DropReason::name);
     for reason in own
         .into_iter()
-        .chain([NO_TUNNEL])
+        .chain([NO_TUNNEL, EARLY_FULL, EARLY_TIMEOUT])
         .chain(super::sibling::DROP_REASONS)
         .chain(super::socket::DROP_REASONS)
         .chain(super::tunnel::DROP_REASONS)
@@ -268,3 +304,5 @@ fn now() -> Instant {
 }
 
 const NO_TUNNEL: &str = "no_tunnel";
+const EARLY_FULL: &str = "early_full";
+const EARLY_TIMEOUT: &str = "early_timeout";

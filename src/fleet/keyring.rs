@@ -10,9 +10,40 @@ use crate::cid::{ConfigId, Key, ServerId};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u32);
 
+impl Epoch {
+    /// The byte that names it in the tunnel.
+    pub fn low_byte(self) -> u8 {
+        self.0.to_be_bytes()[3]
+    }
+}
+
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Neighbouring epochs, from the lowest to the highest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epochs {
+    /// The lowest.
+    pub lowest: Epoch,
+    /// The highest.
+    pub highest: Epoch,
+}
+
+impl Epochs {
+    /// One epoch alone.
+    pub fn only(epoch: Epoch) -> Self {
+        Self {
+            lowest: epoch,
+            highest: epoch,
+        }
+    }
+
+    /// Whether an epoch is among them.
+    pub fn contains(self, epoch: Epoch) -> bool {
+        (self.lowest..=self.highest).contains(&epoch)
     }
 }
 
@@ -75,6 +106,11 @@ impl FleetKey {
     pub fn pair_key(&self, one: NodeId, other: NodeId) -> DerivedKey {
         let (low, high) = (one.min(other), one.max(other));
         DerivedKey(self.derive(b"pair", &[&low.to_bytes(), &high.to_bytes()]))
+    }
+
+    /// Tells two secrets apart without telling anything about them.
+    pub fn fingerprint(&self) -> [u8; 8] {
+        *self.derive(b"fingerprint", &[])
     }
 
     pub(super) fn secret(&self) -> &[u8; Self::LEN] {
@@ -161,6 +197,15 @@ impl Keyring {
     /// The key of an epoch, if it is in force.
     pub fn get(&self, epoch: Epoch) -> Option<&FleetKey> {
         self.iter().find(|key| key.epoch == epoch)
+    }
+
+    /// The epochs in force.
+    pub fn epochs(&self) -> Epochs {
+        let epoch = |key: &Option<FleetKey>| key.as_ref().unwrap_or(&self.current).epoch;
+        Epochs {
+            lowest: epoch(&self.previous),
+            highest: epoch(&self.next),
+        }
     }
 
     /// All keys, the current one first.

@@ -5,17 +5,24 @@
 mod association;
 mod keyring;
 mod keyring_text;
+mod membership;
 mod node;
 mod reset;
 mod server_id;
 mod tunnel_key;
 mod view;
 
-pub use association::{Association, CountersExhausted, Heard, Outgoing, Refusal};
-pub use keyring::{DerivedKey, Epoch, FleetKey, Keyring};
+pub use association::{
+    Association, Counters, CountersExhausted, Heard, Outgoing, OutgoingLane, Party, Refusal,
+};
+pub use keyring::{DerivedKey, Epoch, Epochs, FleetKey, Keyring};
 pub use keyring_text::KeyringError;
+pub use membership::{
+    ConfigDigest, Finding, Member, Membership, Own, PeerStatus, Reaction, Roster, RosterError,
+    Timing,
+};
 pub use node::{InstanceId, NodeId, NodeIdError};
 pub use reset::{ResetKey, ResetKeys};
 pub use server_id::{SERVER_ID_LEN, server_id, split_server_id};
-pub use tunnel_key::PairKey;
+pub use tunnel_key::{PairKey, PairKeys};
 pub use view::{Identity, Owner, PeerState, PeerView, View};

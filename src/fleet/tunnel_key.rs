@@ -4,14 +4,23 @@ use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::{hkdf, hmac};
 use zeroize::Zeroizing;
 
-use super::Refusal;
+use super::{Epoch, Epochs, FleetKey, Keyring, NodeId, Refusal};
 use crate::wire::{AUTHENTICATED_PAYLOAD, BootId, MAX_OVERHEAD, Sealed, TAG_LEN};
 
-/// The key that two nodes share; the parent of their traffic keys.
+/// The key that two nodes share in one epoch; the parent of their traffic keys.
 #[derive(Clone)]
 pub struct PairKey {
     heartbeat: hmac::Key,
     traffic: hkdf::Prk,
+    /// Tells it apart from another key of the same epoch.
+    name: [u8; 8],
+}
+
+/// The keys that two nodes share, of all epochs in force.
+#[derive(Clone, Debug)]
+pub struct PairKeys {
+    current: (Epoch, PairKey),
+    others: Vec<(Epoch, PairKey)>,
 }
 
 /// Authenticates datagrams of one boot to one other.
@@ -24,14 +33,77 @@ impl PairKey {
         let heartbeat = expand::<32>(&traffic, &[b"heartbeat"]);
         Self {
             heartbeat: hmac::Key::new(hmac::HMAC_SHA256, &*heartbeat),
+            name: *expand(&traffic, &[b"name"]),
             traffic,
         }
+    }
+
+    pub(super) fn name(&self) -> [u8; 8] {
+        self.name
+    }
+
+    /// The digest of a configuration as it stands in reports, so that a reader of heartbeats cannot
+    /// guess the configuration.
+    pub(super) fn config_digest(&self, config: &[u8; 32]) -> [u8; 8] {
+        let tag = hmac::sign(&self.heartbeat, &[CONFIG_LABEL, config].concat());
+        let mut digest = [0; 8];
+        digest.copy_from_slice(&tag.as_ref()[..8]);
+        digest
     }
 
     pub(super) fn heartbeat_tag(&self, header: &[u8]) -> [u8; TAG_LEN] {
         let mut tag = [0; TAG_LEN];
         tag.copy_from_slice(&hmac::sign(&self.heartbeat, header).as_ref()[..TAG_LEN]);
         tag
+    }
+}
+
+impl PairKeys {
+    /// Derives the keys of two nodes from a keyring.
+    pub fn new(keyring: &Keyring, one: NodeId, other: NodeId) -> Self {
+        let pair = |key: &FleetKey| {
+            let secret = key.pair_key(one, other);
+            (key.epoch(), PairKey::new(secret.as_bytes()))
+        };
+        Self {
+            current: pair(keyring.current()),
+            others: keyring.iter().skip(1).map(pair).collect(),
+        }
+    }
+
+    pub(super) fn get(&self, epoch: Epoch) -> Option<&PairKey> {
+        let found = self.iter().find(|(known, _)| *known == epoch);
+        found.map(|(_, key)| key)
+    }
+
+    /// The key whose epoch ends in this byte: at most one of three neighbours does.
+    pub(super) fn of_low_byte(&self, low: u8) -> Option<(Epoch, &PairKey)> {
+        let found = self.iter().find(|(epoch, _)| epoch.low_byte() == low);
+        found.map(|(epoch, key)| (*epoch, key))
+    }
+
+    /// The newest epoch among those that the peer has.
+    pub(super) fn shared(&self, with: Epochs) -> Option<Epoch> {
+        let shared = self.iter().map(|(epoch, _)| *epoch);
+        shared.filter(|epoch| with.contains(*epoch)).max()
+    }
+
+    /// The epoch under which a peer that has these is sent to: the current one where none is shared.
+    pub(super) fn sealing(&self, peer: Epochs) -> Epoch {
+        self.shared(peer).unwrap_or(self.current.0)
+    }
+
+    /// One epoch after the other, the current one first.
+    pub(super) fn attempt(&self, number: usize) -> Epoch {
+        let count = 1 + self.others.len();
+        match (number % count).checked_sub(1) {
+            None => self.current.0,
+            Some(other) => self.others[other].0,
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &(Epoch, PairKey)> {
+        std::iter::once(&self.current).chain(&self.others)
     }
 }
 
@@ -104,3 +176,6 @@ fn expand<const N: usize>(prk: &hkdf::Prk, info: &[&[u8]]) -> Zeroizing<[u8; N]>
         .expect("HKDF-SHA256 gives up to 8160 bytes");
     out
 }
+
+/// No heartbeat begins like this: the first octet would be of version 6.
+const CONFIG_LABEL: &[u8] = b"config";

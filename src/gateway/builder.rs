@@ -188,8 +188,7 @@ impl GatewayBuilder {
             start: u128::from_be_bytes(random()?),
         };
         let (listeners, injectors) = bind_listeners(&bound, &mut supply)?;
-        let Membership { slots, cid, .. } = &membership;
-        let endpoints = Endpoints::new(slots.hash(), cid.cid_len(), injectors);
+        let endpoints = membership.endpoints(injectors);
         let tunnel = bind_tunnel(&bound, &mut supply, &endpoints)?;
         let admin = supply.admin(&config.admin.listen, steering.reading())?;
         let sockets = supply.finish(&config, &membership.keyring)?;
@@ -289,12 +288,8 @@ fn bind_tunnel(
         return Ok(None);
     };
     let tunnel = bound.membership.tunnel(fleet, supply, bound.plan.metrics)?;
-    bound.steering.connect(tunnel.forwarder());
-    Ok(Some(BoundTunnel {
-        tunnel,
-        endpoints: endpoints.clone(),
-        steering: Arc::clone(bound.steering),
-    }))
+    let endpoints = endpoints.clone();
+    Ok(Some(Membership::deliver(tunnel, endpoints, bound.steering)))
 }
 
 fn bind_listeners(

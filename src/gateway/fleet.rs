@@ -8,14 +8,14 @@ use super::supply::Supply;
 use crate::cid::{CidConfig, ConfigSet, ServerId, WorkerHash};
 use crate::config::{Config, Fleet};
 use crate::control::read_key_file;
-use crate::edge::{Endpoints, Peer, Steering, Tunnel};
+use crate::edge::{Endpoints, Injector, Peer, Steering, Tunnel};
 use crate::fleet::{
-    Association, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, PairKey, PeerView,
-    ResetKeys, View,
+    Association, Counters, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, PairKeys, Party,
+    PeerView, ResetKeys, View,
 };
 use crate::steer::{Slots, Steer};
 use crate::telemetry::Metrics;
-use crate::wire::{BootId, Sender};
+use crate::wire::BootId;
 
 /// Everything that identifies this process and its fleet.
 #[derive(Debug)]
@@ -136,19 +136,41 @@ impl Membership {
         };
         let socket = supply.relay(relay)?;
         socket.set_nonblocking(true).map_err(bind_error)?;
-        let key = self.keyring.current();
-        let boot = BootId(random()?);
-        let own = Sender {
-            node: self.node.to_bytes(),
-            instance: self.instance.0,
-            epoch: key.epoch().0.to_be_bytes()[3],
+        let own = Party {
+            node: self.node,
+            instance: self.instance,
+            boot: BootId(random()?),
         };
+        let counters = Counters::new();
         let others = fleet.member.iter().filter(|member| member.id != self.node);
         let peers = others.map(|member| {
-            let pair = PairKey::new(key.pair_key(self.node, member.id).as_bytes());
-            Peer::new(member.relay, Association::new(own, boot, member.id, pair))
+            let keys = PairKeys::new(&self.keyring, self.node, member.id);
+            let counters = Arc::clone(&counters);
+            Peer::new(
+                member.relay,
+                Association::new(own, member.id, keys, counters),
+            )
         });
         Tunnel::new(socket, self.node, peers, metrics.clone()).map_err(bind_error)
+    }
+
+    /// Lets the tunnel and the listeners' endpoints hand datagrams to each other.
+    pub(super) fn deliver(
+        tunnel: Tunnel,
+        endpoints: Endpoints,
+        steering: &Arc<Steering>,
+    ) -> BoundTunnel {
+        steering.connect(tunnel.forwarder());
+        BoundTunnel {
+            tunnel,
+            endpoints,
+            steering: Arc::clone(steering),
+        }
+    }
+
+    /// The listeners' endpoints, by their lanes.
+    pub(super) fn endpoints(&self, injectors: Vec<Injector>) -> Endpoints {
+        Endpoints::new(self.slots.hash(), self.cid.cid_len(), injectors)
     }
 }
 

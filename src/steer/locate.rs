@@ -64,6 +64,7 @@ impl Verdict {
         match self {
             Self::Local(_) => "local",
             Self::Accept(_) => "accept",
+            Self::Wait => "wait",
             Self::Sibling(_) => "sibling",
             Self::Forward(_) => "forward",
             Self::Reset => "reset",

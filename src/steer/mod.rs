@@ -8,6 +8,7 @@ mod allowance;
 mod early;
 mod locate;
 mod slots;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::ops::DerefMut;
@@ -17,6 +18,7 @@ pub use allowance::{Allowance, Rate};
 pub use early::{EarlyKey, EarlyTable, Place};
 pub use locate::Location;
 pub use slots::{Slot, Slots, TooManySlots};
+pub use waiting::{Released, Waiting, WaitingFull};
 
 use crate::cid::{ConfigSet, ServerId};
 use crate::fleet::{InstanceId, NodeId, Owner, View};
@@ -76,6 +78,8 @@ pub enum Verdict {
     Sibling(InstanceId),
     /// Send it through the tunnel to its owner.
     Forward(NodeId),
+    /// Hold it back until the Initial of its flow has come: early data that overtook it.
+    Wait,
     /// Answer with a stateless reset: its owner is gone.
     Reset,
     /// Answer with a version negotiation packet.
@@ -282,6 +286,9 @@ impl Steer {
             Some(Place::Here) => return accept,
             Some(Place::Node(node)) if !passed_on && self.view.is_live(node) => {
                 return Verdict::Forward(node);
+            }
+            None if header.kind == LongKind::ZeroRtt && !passed_on && self.owners.is_some() => {
+                return Verdict::Wait;
             }
             _ => {}
         }

@@ -90,7 +90,7 @@ pub enum EnvelopeError {
     /// The bytes end within the envelope, or the length field disagrees with what follows.
     #[error("the envelope is cut short or has a wrong length")]
     Length,
-    /// The version is not [`TUNNEL_VERSION`].
+    /// The version is none that this node speaks.
     #[error("the tunnel version is not spoken here")]
     Version,
     /// The kind is unknown.
@@ -99,23 +99,24 @@ pub enum EnvelopeError {
 }
 
 impl Kind {
-    /// Reads the version and the kind, which stand first in every tunnel datagram.
+    /// Reads the version and the kind, which stand first in every tunnel datagram. Heartbeats have two
+    /// versions, see [`Heartbeat`](super::Heartbeat).
     pub fn of(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         let first = bytes.first().ok_or(EnvelopeError::Length)?;
         match (first >> 4, first & 0x0f) {
             (TUNNEL_VERSION, KIND_DATAGRAM) => Ok(Self::Datagram),
-            (TUNNEL_VERSION, KIND_HEARTBEAT) => Ok(Self::Heartbeat),
-            (TUNNEL_VERSION, _) => Err(EnvelopeError::Kind),
+            (TUNNEL_VERSION | REPORT_VERSION, KIND_HEARTBEAT) => Ok(Self::Heartbeat),
+            (TUNNEL_VERSION | REPORT_VERSION, _) => Err(EnvelopeError::Kind),
             _ => Err(EnvelopeError::Version),
         }
     }
 
-    pub(super) fn first_octet(self) -> u8 {
+    pub(super) fn first_octet(self, version: u8) -> u8 {
         let kind = match self {
             Self::Datagram => KIND_DATAGRAM,
             Self::Heartbeat => KIND_HEARTBEAT,
         };
-        TUNNEL_VERSION << 4 | kind
+        version << 4 | kind
     }
 }
 
@@ -137,7 +138,7 @@ impl Sender {
 impl Envelope {
     /// Appends everything in front of the tag for a datagram of `len` bytes.
     pub fn write_header(&self, len: u16, out: &mut Vec<u8>) {
-        out.push(Kind::Datagram.first_octet());
+        out.push(Kind::Datagram.first_octet(TUNNEL_VERSION));
         self.sender.write(out);
         out.extend_from_slice(&self.counter.to_be_bytes());
         self.path.write(self.ecn, out);
@@ -243,8 +244,10 @@ fn read_address(reader: &mut Reader<'_>, v6: bool) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-/// The version of the tunnel protocol.
+/// The version of envelopes, and of heartbeats without a report.
 pub const TUNNEL_VERSION: u8 = 1;
+/// The version of heartbeats with a report.
+pub const REPORT_VERSION: u8 = 2;
 /// Bytes of a tag.
 pub const TAG_LEN: usize = 16;
 /// How much of a client's datagram the tag covers: the header of any QUIC packet fits.

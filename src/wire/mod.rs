@@ -14,10 +14,10 @@ mod sibling;
 
 pub use datagram::{Datagram, LongHeader, LongKind, MAX_CID_LEN, NotQuic};
 pub use envelope::{
-    AUTHENTICATED_PAYLOAD, Ecn, Envelope, EnvelopeError, Kind, MAX_OVERHEAD, Path, Sealed, Sender,
-    TAG_LEN, TUNNEL_VERSION,
+    AUTHENTICATED_PAYLOAD, Ecn, Envelope, EnvelopeError, Kind, MAX_OVERHEAD, Path, REPORT_VERSION,
+    Sealed, Sender, TAG_LEN, TUNNEL_VERSION,
 };
-pub use heartbeat::{BootId, Challenge, Heartbeat, SealedHeartbeat};
+pub use heartbeat::{BootId, Challenge, Hearing, Heartbeat, Reachable, Report, SealedHeartbeat};
 pub use negotiation::{SUPPORTED_VERSIONS, version_negotiation};
 pub use replay::{ReplayWindow, WINDOW};
 pub use reset::{MIN_RESET_TRIGGER, RESET_RANDOM, stateless_reset};

@@ -210,11 +210,38 @@ impl SteeredSocket {
                 Verdict::Sibling(instance) => {
                     self.steering.pass(instance, (bytes, stride), path, ecn);
                 }
+                Verdict::Wait => self.steering.hold(Injected {
+                    datagram: Bytes::copy_from_slice(bytes),
+                    path,
+                    ecn,
+                }),
                 Verdict::Local(_) | Verdict::Accept(_) | Verdict::Drop(_) => {}
             },
         );
         if meta.len > 0 {
             self.note_local(meta);
+        }
+        for waited in self.steering.released() {
+            self.steer_late(waited);
+        }
+    }
+
+    /// Decides again on early data whose Initial has come since.
+    fn steer_late(&self, waited: Injected) {
+        let Injected {
+            datagram,
+            path,
+            ecn,
+        } = &waited;
+        match self.steering.decide(datagram, path.source, Arrival::Direct) {
+            Verdict::Forward(node) => {
+                let one = datagram.chunks(datagram.len());
+                self.steering.forward(node, one, *path, *ecn);
+            }
+            Verdict::Accept(_) if self.injector.try_send(waited).is_err() => {
+                self.steering.count_drop(QUEUE_FULL);
+            }
+            _ => {}
         }
     }
 
@@ -385,11 +412,12 @@ pub(super) fn codepoint(ecn: Ecn) -> Option<EcnCodepoint> {
     EcnCodepoint::from_bits(ecn.bits())
 }
 
-/// Every reason for which the socket drops a datagram that a peer passed on.
-pub(super) const DROP_REASONS: [&str; 2] = [WRONG_FAMILY, OVERSIZED];
+/// Every reason for which the socket drops a datagram that a peer passed on or that waited.
+pub(super) const DROP_REASONS: [&str; 3] = [WRONG_FAMILY, OVERSIZED, QUEUE_FULL];
 
 const WRONG_FAMILY: &str = "wrong_family";
 const OVERSIZED: &str = "oversized";
+const QUEUE_FULL: &str = "queue_full";
 /// How many batches without a local datagram are handled before other tasks get a turn; a node that
 /// only forwards would otherwise never yield.
 const BATCHES_PER_POLL: usize = 8;

@@ -185,7 +185,8 @@ impl Tunnel {
         }
         let mut heartbeat = Vec::with_capacity(HEARTBEAT_LEN);
         let mut association = peer.association.lock().expect("no holder panics");
-        association.heartbeat(Challenge(challenge), &mut heartbeat);
+        association.tick(Challenge(challenge));
+        association.heartbeat(None, &mut heartbeat);
         drop(association);
         self.send(&heartbeat, peer);
     }

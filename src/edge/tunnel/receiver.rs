@@ -89,7 +89,7 @@ impl<'a> Receiver<'a> {
         let id = association.peer();
         let mut answer = Vec::new();
         if heard.answer_now {
-            association.answer(&sealed.heartbeat, &mut answer);
+            association.answer(&sealed, None, &mut answer);
         }
         drop(association);
         if let Some(outgoing) = heard.confirmed {

@@ -9,10 +9,13 @@ use super::*;
 use crate::cid::{Cid, CidConfig, ConfigId, ConfigSet, FirstOctet, Key, Nonce, WorkerHash};
 use crate::edge::socket::udp::{AsyncUdpSocket, RecvMeta};
 use crate::edge::socket::{Injected, SteeredSocket};
-use crate::fleet::{Identity, InstanceId, PairKey, PeerView, View, server_id};
+use crate::fleet::{
+    Counters, Epoch, FleetKey, Identity, InstanceId, Keyring, PairKeys, Party, PeerView, View,
+    server_id,
+};
 use crate::steer::{Slots, Steer};
 use crate::telemetry::Reason;
-use crate::wire::{BootId, Ecn, Path, Sender};
+use crate::wire::{BootId, Ecn, Path};
 
 const INSTANCE: InstanceId = InstanceId(1);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -91,18 +94,20 @@ impl Fleet {
         );
         let metrics = Metrics::default();
         let steering = Steering::testing(Steer::new(configs, view, Slots::single(17)), &metrics);
-        let sender = Sender {
-            node: id(own).to_bytes(),
-            instance: INSTANCE.0,
-            epoch: 0,
+        let party = Party {
+            node: id(own),
+            instance: INSTANCE,
+            boot: BootId([u8::try_from(own).unwrap() + 1; 16]),
         };
-        let boot = BootId([u8::try_from(own).unwrap(); 16]);
+        let keyring = Keyring::new(FleetKey::new(Epoch(0), [7; 32]));
+        let counters = Counters::new();
         let peers = relays
             .iter()
             .enumerate()
             .filter(|(peer, _)| *peer != own)
             .map(|(peer, relay)| {
-                let association = Association::new(sender, boot, id(peer), PairKey::new(&[7; 32]));
+                let keys = PairKeys::new(&keyring, id(own), id(peer));
+                let association = Association::new(party, id(peer), keys, Arc::clone(&counters));
                 Peer::new(*relay, association)
             });
         let tunnel = Tunnel::new(socket, id(own), peers, metrics.clone()).unwrap();
