@@ -41,7 +41,7 @@ pub use edge::Fault;
 #[cfg(feature = "gateway")]
 pub use gateway::{
     Applied, DevelopmentCertificate, Gateway, GatewayBuilder, GatewayEnded, GatewayError,
-    GatewayHandle, HandOver, LocateError, ReloadError, Sockets, Upgraded,
+    GatewayHandle, HandOver, LocateError, ReloadError, Sockets, Upgraded, check,
 };
 #[cfg(feature = "cli")]
 pub mod client;

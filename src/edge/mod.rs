@@ -28,7 +28,7 @@ pub(crate) use session_keys::SharedSessionKeys;
 pub(crate) use sibling::{Receiver as SiblingReceiver, Siblings};
 pub(crate) use socket::{Injector, SteeredSocket};
 pub use steering::Fault;
-pub(crate) use steering::{Steering, declare_reasons};
+pub(crate) use steering::{Steering, declare_reasons, drop_reasons};
 pub(crate) use tcp::{TcpEdge, TcpParts, alt_svc};
 pub(crate) use tls::{EarlySessions, FleetTicketer, Identity, ServerTls, Tickets, TlsError};
 pub(crate) use tunnel::{Endpoints, Peer, Tunnel};

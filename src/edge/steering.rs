@@ -283,16 +283,19 @@ impl Steering {
 
 /// Makes the series of every reason exist, so that a first drop shows as a step.
 pub(crate) fn declare_reasons(metrics: &Metrics) {
+    for reason in drop_reasons() {
+        drop(metrics.datagrams_dropped.get_or_create(&Reason { reason }));
+    }
+}
+
+/// Every word under which dropped datagrams are counted.
+pub(crate) fn drop_reasons() -> impl Iterator<Item = &'static str> {
     let own = DropReason::ALL.map(DropReason::name);
-    for reason in own
-        .into_iter()
+    own.into_iter()
         .chain([NO_TUNNEL, EARLY_FULL, EARLY_TIMEOUT])
         .chain(super::sibling::DROP_REASONS)
         .chain(super::socket::DROP_REASONS)
         .chain(super::tunnel::DROP_REASONS)
-    {
-        drop(metrics.datagrams_dropped.get_or_create(&Reason { reason }));
-    }
 }
 
 #[expect(

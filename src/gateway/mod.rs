@@ -2,6 +2,7 @@
 //! module of the rim.
 
 mod builder;
+mod check;
 mod conductor;
 mod console;
 mod fleet;
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use builder::{GatewayBuilder, Sockets};
+pub use check::check;
 pub use hand_over::{HandOver, Upgraded};
 pub use handle::{Applied, GatewayEnded, GatewayHandle, LocateError};
 pub use identities::DevelopmentCertificate;

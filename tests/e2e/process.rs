@@ -49,6 +49,21 @@ pub(crate) fn wayhold(directory: &Directory, arguments: &[&str]) -> Command {
     command
 }
 
+/// Runs a command that ends by itself, and gives its code and both outputs.
+pub(crate) async fn outcome(
+    directory: &Directory,
+    arguments: &[&str],
+) -> (Option<i32>, String, String) {
+    let output = timeout(PATIENCE, wayhold(directory, arguments).output()).await;
+    let output = output.unwrap().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
 /// Runs a command that ends by itself.
 pub(crate) async fn fails(directory: &Directory, arguments: &[&str]) -> Ended {
     let output = timeout(PATIENCE, wayhold(directory, arguments).output()).await;
@@ -176,7 +191,11 @@ impl Process {
     }
 
     pub(crate) async fn terminate(&self) {
-        signal("-TERM", self.id()).await;
+        self.signal("-TERM").await;
+    }
+
+    pub(crate) async fn signal(&self, name: &str) {
+        signal(name, self.id()).await;
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -19,7 +19,7 @@ use wayhold::fleet::{Epoch, FleetKey, Keyring};
 use wayhold::request::Handler;
 use wayhold::telemetry::{Metrics, PathChange, Reason, Transport};
 use wayhold::testbed::{Honesty, Relay, RelayConfig};
-use wayhold::{Gateway, GatewayBuilder, GatewayError};
+use wayhold::{Gateway, GatewayBuilder, GatewayError, GatewayHandle};
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,6 +40,7 @@ pub(crate) struct Stage {
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Metrics,
+    pub(crate) handle: GatewayHandle,
     stop: CancellationToken,
     serving: JoinSet<Result<(), GatewayError>>,
 }
@@ -268,11 +269,13 @@ pub(crate) const INSTANCE: u8 = 9;
 impl Node {
     pub(crate) fn start(gateway: Gateway) -> Self {
         let (address, metrics) = (gateway.local_addresses()[0], gateway.metrics());
+        let handle = gateway.handle();
         let (stop, mut serving) = (CancellationToken::new(), JoinSet::new());
         serving.spawn(gateway.serve(stop.clone().cancelled_owned()));
         Self {
             address,
             metrics,
+            handle,
             stop,
             serving,
         }

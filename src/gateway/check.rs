@@ -1,0 +1,21 @@
+use super::GatewayError;
+use super::builder::default_handler;
+use super::fleet::max_udp_payload;
+use super::identities;
+use crate::config::Config;
+use crate::control::read_key_file;
+
+/// Reads every file that a configuration names and builds what can be built without binding or
+/// writing anything. Gives what an operator should mend, though the gateway would serve.
+///
+/// # Errors
+/// What [`GatewayBuilder::bind`](super::GatewayBuilder::bind) would refuse, but for what only the
+/// machine decides: addresses, and the state directory.
+pub fn check(config: &Config) -> Result<Vec<String>, GatewayError> {
+    if let Some(fleet) = &config.fleet {
+        read_key_file(&fleet.key_file)?;
+    }
+    max_udp_payload(config)?;
+    default_handler(config)?;
+    identities::check(config)
+}
