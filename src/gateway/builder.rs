@@ -20,12 +20,12 @@ use crate::admin::AdminState;
 use crate::bridge::{Bridge, Origin};
 use crate::config::{Config, EarlyData, Sources};
 use crate::edge::{
-    AddressTokens, Endpoints, Fault, Identity, Injector, SharedSessionKeys, SiblingReceiver,
-    Steering, TlsError, declare_reasons,
+    AddressTokens, Fault, Identity, Injector, SharedSessionKeys, SiblingReceiver, Steering,
+    TlsError, declare_reasons,
 };
 use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
 use crate::request::{Handler, SharedHandler};
-use crate::steer::{Steer, Tables};
+use crate::steer::Tables;
 use crate::telemetry::Metrics;
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
@@ -157,14 +157,8 @@ impl GatewayBuilder {
         let (siblings, instance) = supply::register(&config, &supply)?;
         let membership = Membership::new(&config, instance, supply.inherited.take_keyring())?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
-        let (steer, tokens) = steer(&config, &membership, &session_keys, &metrics);
-        let steering = Arc::new(Steering::new(
-            steer,
-            Tables::new(u64::from_be_bytes(random()?)),
-            membership.reset_keys(),
-            metrics.clone(),
-            self.fault,
-        ));
+        let keys = (&membership, &session_keys);
+        let (steering, tokens) = steering(&config, keys, &metrics, self.fault)?;
         let handler = match &self.handler {
             Some(handler) => handler.clone(),
             None => default_handler(&config)?,
@@ -188,19 +182,10 @@ impl GatewayBuilder {
             start: u128::from_be_bytes(random()?),
         };
         let (listeners, injectors) = bind_listeners(&bound, &mut supply)?;
-        let endpoints = membership.endpoints(injectors);
-        let tunnel = bind_tunnel(&bound, &mut supply, &endpoints)?;
+        let (tunnel, sibling_receiver) = bind_tunnel(&bound, &mut supply, injectors)?;
         let admin = supply.admin(&config.admin.listen, steering.reading())?;
-        let sockets = supply.finish(&config, &membership.keyring)?;
-        let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
-        let sibling_receiver = SiblingReceiver::new(endpoints, Arc::clone(&steering), envelopes);
-        let reins = Reins::new(
-            &steering,
-            (siblings, sockets),
-            admin.as_ref(),
-            self.notifier,
-            &config,
-        );
+        let held = (siblings, supply.finish(&config, &membership.keyring)?);
+        let reins = Reins::new(&bound, held, admin.as_ref(), self.notifier);
         let reloader = Reloader {
             listeners: listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
@@ -260,36 +245,44 @@ pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayE
 }
 
 /// The steering rules, and the tokens that lead clients with early data back to their owner.
-fn steer(
+fn steering(
     config: &Config,
-    membership: &Membership,
-    keys: &SharedSessionKeys,
+    (membership, keys): (&Membership, &SharedSessionKeys),
     metrics: &Metrics,
-) -> (Steer, AddressTokens) {
+    fault: Option<Fault>,
+) -> Result<(Arc<Steering>, AddressTokens), GatewayError> {
     declare_reasons(metrics);
     let tokens = AddressTokens::new(keys.clone(), metrics.clone());
     let steer = membership.steer();
-    match config.quic.early_data {
+    let (steer, tokens) = match config.quic.early_data {
         EarlyData::Off => (steer, tokens),
         EarlyData::Owner => (
             steer.with_owners(keys.load().tokens.clone()),
             tokens.naming(membership.identity.server_id()),
         ),
-    }
+    };
+    let tables = Tables::new(u64::from_be_bytes(random()?));
+    let resets = membership.reset_keys();
+    let steering = Steering::new(steer, tables, resets, metrics.clone(), fault);
+    Ok((Arc::new(steering), tokens))
 }
 
-/// The tunnel to the peers, if there is a fleet.
+/// The tunnel to the peers, if there is a fleet, and where that goes which siblings hand over.
 fn bind_tunnel(
     bound: &Bound<'_>,
     supply: &mut Supply,
-    endpoints: &Endpoints,
-) -> Result<Option<BoundTunnel>, GatewayError> {
+    injectors: Vec<Injector>,
+) -> Result<(Option<BoundTunnel>, SiblingReceiver), GatewayError> {
+    let endpoints = bound.membership.endpoints(injectors);
+    let steering = Arc::clone(bound.steering);
     let Some(fleet) = &bound.plan.config.fleet else {
-        return Ok(None);
+        return Ok((None, SiblingReceiver::new(endpoints, steering, None)));
     };
     let tunnel = bound.membership.tunnel(fleet, supply, bound.plan.metrics)?;
-    let endpoints = endpoints.clone();
-    Ok(Some(Membership::deliver(tunnel, endpoints, bound.steering)))
+    let envelopes = Some(tunnel.envelopes());
+    let receiver = SiblingReceiver::new(endpoints.clone(), steering, envelopes);
+    let tunnel = Membership::deliver(tunnel, endpoints, bound.steering);
+    Ok((Some(tunnel), receiver))
 }
 
 fn bind_listeners(

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::listener::Bound;
 use crate::admin::{self, Admin};
-use crate::config::Config;
 use crate::control::Entry;
 use crate::edge::{Siblings, Steering};
 use crate::fleet::InstanceId;
@@ -78,12 +78,12 @@ impl fmt::Display for Upgraded {
 
 impl Reins {
     pub(super) fn new(
-        steering: &Arc<Steering>,
+        bound: &Bound<'_>,
         (siblings, sockets): (Option<Arc<Siblings>>, Inherited),
         admin: Option<&Admin>,
         notifier: Notifier,
-        config: &Config,
     ) -> Self {
+        let steering = bound.steering;
         if let Some(siblings) = &siblings {
             steering.join(Arc::clone(siblings));
             siblings.refresh(steering);
@@ -95,7 +95,7 @@ impl Reins {
             admin: admin.map(Admin::owner),
             notifier,
             stage: watch::Sender::default(),
-            fixed_instance: config.node.instance.is_some(),
+            fixed_instance: bound.plan.config.node.instance.is_some(),
         }
     }
 
