@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::slice::Chunks;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -27,6 +28,8 @@ pub(crate) struct Steering {
     steer: ArcSwap<Steer>,
     tables: Mutex<Tables>,
     waiting: Mutex<Waiting<Injected>>,
+    /// Whether anything waits, so that nobody takes the lock for nothing.
+    any_waits: AtomicBool,
     resets: ArcSwap<ResetKeys>,
     forwarder: OnceLock<Arc<Forwarder>>,
     siblings: OnceLock<Arc<Siblings>>,
@@ -62,6 +65,7 @@ impl Steering {
             steer: ArcSwap::from_pointee(steer),
             tables: Mutex::new(tables),
             waiting: Mutex::default(),
+            any_waits: AtomicBool::new(false),
             resets: ArcSwap::from_pointee(resets),
             forwarder: OnceLock::new(),
             siblings: OnceLock::new(),
@@ -147,6 +151,7 @@ impl Steering {
         if self.fault == Some(Fault::NoForwarding) && matches!(verdict, Verdict::Forward(_)) {
             verdict = Verdict::Accept(0);
         }
+        // What waits is counted when it no longer does.
         if arrival == Arrival::Direct && verdict != Verdict::Wait {
             self.metrics.datagrams_received.inc();
         }
@@ -176,19 +181,23 @@ impl Steering {
         };
         let mut waiting = self.waiting.lock().expect("no holder panics");
         if waiting.hold(now(), key, datagram).is_err() {
+            self.metrics.datagrams_received.inc();
             self.count_drop(EARLY_FULL);
         }
+        self.any_waits.store(true, Ordering::Relaxed);
     }
 
     /// Takes the datagrams back for which [`Steering::hold`] waited, to be decided on again.
     pub(crate) fn released(&self) -> Vec<Injected> {
-        let mut waiting = self.waiting.lock().expect("no holder panics");
-        if waiting.is_empty() {
+        if !self.any_waits.load(Ordering::Relaxed) {
             return Vec::new();
         }
         let now = now();
+        let mut waiting = self.waiting.lock().expect("no holder panics");
         let tables = self.tables.lock().expect("no holder panics");
         let released = waiting.release(now, |key| tables.early.get(now, key).is_some());
+        self.any_waits.store(!waiting.is_empty(), Ordering::Relaxed);
+        self.metrics.datagrams_received.inc_by(released.expired);
         let reason = Reason {
             reason: EARLY_TIMEOUT,
         };

@@ -159,10 +159,8 @@ impl GatewayBuilder {
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let keys = (&membership, &session_keys);
         let (steering, tokens) = steering(&config, keys, &metrics, self.fault)?;
-        let handler = match &self.handler {
-            Some(handler) => handler.clone(),
-            None => default_handler(&config)?,
-        };
+        let given = self.handler.clone();
+        let handler = given.map_or_else(|| default_handler(&config), Ok)?;
         let resumption = Resumption::new(&config, session_keys, &metrics);
         let given = self.identity.transpose()?;
         let watched = Watched::new(&config);

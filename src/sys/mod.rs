@@ -6,3 +6,4 @@ pub mod namespace;
 pub mod packets;
 pub mod process;
 pub mod socket;
+pub mod worker_program;

@@ -293,7 +293,7 @@ async fn held_flight(client: &Client, path: &str) -> Vec<Vec<u8>> {
     flight
 }
 
-fn is_early(datagram: &Vec<u8>) -> bool {
+fn is_early(datagram: &[u8]) -> bool {
     let parsed = Datagram::parse(datagram).unwrap();
     matches!(parsed, Datagram::Long(header) if header.kind == LongKind::ZeroRtt)
 }
@@ -364,7 +364,8 @@ async fn early_data_that_overtakes_its_initial_waits_for_it() {
     client.visit(tap.address).await;
     for (node, path) in [(&stage.nodes[0], "/own"), (&stage.nodes[1], "/other")] {
         let flight = held_flight(&client, path).await;
-        let (early, initials): (Vec<_>, Vec<_>) = flight.into_iter().partition(is_early);
+        let (early, initials): (Vec<_>, Vec<_>) =
+            flight.into_iter().partition(|datagram| is_early(datagram));
         assert!(!early.is_empty() && !initials.is_empty());
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         for datagram in early.iter().chain(&initials) {

@@ -123,11 +123,11 @@ settle = "10ms"
 timeout = "20s"
 "#;
 
-async fn with_hooks(directory: &Directory, more: &str) -> Process {
+async fn with_hooks(directory: &Directory) -> Process {
     directory.certify();
     let text = format!(
         "listen = [{{ addr = \"127.0.0.1:0\", cert = \"tls.pem\", key = \"tls.key\" }}]\n\
-         node.id = 7\n{HOOKS}{more}"
+         node.id = 7\n{HOOKS}"
     );
     fs::write(directory.file("wayhold.toml"), text).unwrap();
     Process::start(directory, &["-c", "wayhold.toml"]).await
@@ -141,7 +141,7 @@ async fn until_noted(directory: &Directory, noted: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_network_learns_of_a_drain_before_clients_do() {
     let (_turn, directory) = (turn().await, Directory::new());
-    let process = with_hooks(&directory, "").await;
+    let process = with_hooks(&directory).await;
     let (ready, drain) = ("announce ready 7\n", "withdraw drain\n");
     until_noted(&directory, &[ready]).await;
     let client = connect(&directory, &process.target()).await;
@@ -172,7 +172,8 @@ async fn the_network_learns_of_a_drain_before_clients_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hook_that_hangs_holds_the_end_no_longer_than_its_limit() {
     let (_turn, directory) = (turn().await, Directory::new());
-    let process = with_hooks(&directory, "").await;
+    let process = with_hooks(&directory).await;
+    until_noted(&directory, &["announce ready 7\n"]).await;
     process.terminate().await;
     until_noted(&directory, &["announce ready 7\n", "withdraw shutdown\n"]).await;
     process.terminate().await;

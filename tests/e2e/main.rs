@@ -28,6 +28,7 @@ mod proxy;
 mod raw;
 mod relay;
 mod reload;
+mod sessions;
 mod stage;
 mod tap;
 mod transfer;
