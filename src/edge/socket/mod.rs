@@ -325,6 +325,11 @@ impl SteeredSocket {
         self.drops.count(&self.io);
     }
 
+    /// What steers its datagrams.
+    pub(super) fn steering(&self) -> &Steering {
+        &self.steering
+    }
+
     pub(super) fn io(&self) -> &UdpSocket {
         &self.io
     }
