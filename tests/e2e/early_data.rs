@@ -12,12 +12,13 @@ use quinn::{
 };
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
+use wayhold::Gateway;
 use wayhold::request::{Body, ClientFacts, Handler, RequestError};
 use wayhold::telemetry::Early;
 use wayhold::wire::{Datagram, LongKind};
 
 use crate::raw::{CONTROL, DATA, early_quic_config, frame, head, status};
-use crate::stage::{Directory, Node, PATIENCE, Solo, Stage, until};
+use crate::stage::{Directory, Node, PATIENCE, Solo, Stage, turn, until};
 use crate::tap::Tap;
 
 const OWNER: &str = "quic.early_data = \"owner\"";
@@ -265,6 +266,28 @@ async fn early_data_reaches_its_owner_through_any_node() {
     let executed = ledger.of("/early");
     assert_eq!(executed.len(), 1);
     assert_eq!(executed[0].node, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn early_data_under_limits_that_a_reload_changed_is_refused() {
+    let _turn = turn().await;
+    let directory = Directory::new();
+    directory.certify();
+    let config = |more: &str| directory.config(&format!("{OWNER}\n{more}"));
+    let builder = Gateway::builder().config(config(""));
+    let gateway = builder.handler(Ledger::default()).bind().unwrap();
+    let handle = gateway.handle();
+    let node = Node::start(gateway);
+    let client = Client::new(&directory);
+    for (more, accepted) in [
+        ("log.level = \"warn\"", true),
+        ("limits.streams = 2", false),
+    ] {
+        client.visit(node.address).await;
+        handle.reload(config(more)).await.unwrap();
+        let returned = client.return_with(node.address, &[get("/early")]).await;
+        assert_eq!(returned.finish().await, accepted, "{more}");
+    }
 }
 
 /// The first flight of a client that came back with a request.

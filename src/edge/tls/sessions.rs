@@ -21,6 +21,12 @@ impl EarlySessions {
             metrics,
         }
     }
+
+    /// Forgets all of them, because early data keeps to the limits that its session began with (RFC
+    /// 9000, section 7.4.1) and those may have been lowered.
+    pub(crate) fn clear(&self) {
+        self.sessions.lock().expect("no holder panics").clear();
+    }
 }
 
 impl StoresServerSessions for EarlySessions {
