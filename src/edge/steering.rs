@@ -96,6 +96,13 @@ impl Steering {
         &self.reading
     }
 
+    /// Waits until no other process needs this one to read for it. Cancel safe.
+    pub(crate) async fn needed_by_none(&self) {
+        if let (Some(siblings), true) = (self.siblings.get(), self.reading.is_on()) {
+            siblings.outlived_predecessors().await;
+        }
+    }
+
     /// Steers by these live siblings from now on.
     pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
         self.follow(|now| now.clone().with_siblings(siblings.iter().copied()));

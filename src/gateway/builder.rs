@@ -27,7 +27,7 @@ use crate::edge::{
 };
 use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
 use crate::request::{Handler, SharedHandler};
-use crate::steer::{Steer, Tables};
+use crate::steer::Tables;
 use crate::telemetry::Metrics;
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
@@ -170,18 +170,10 @@ impl GatewayBuilder {
         let keyring = supply.inherited.take_keyring();
         let membership = Membership::new(&config, process, self.source, keyring)?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
-        let (steer, tokens) = steer(&config, &membership, &session_keys, &metrics);
-        let steering = Arc::new(Steering::new(
-            steer,
-            Tables::new(u64::from_be_bytes(random()?)),
-            membership.reset_keys(),
-            metrics.clone(),
-            self.fault,
-        ));
-        let handler = match &self.handler {
-            Some(handler) => handler.clone(),
-            None => default_handler(&config)?,
-        };
+        let keys = (&membership, &session_keys);
+        let (steering, tokens) = steering(&config, keys, &metrics, self.fault)?;
+        let given = self.handler.clone();
+        let handler = given.map_or_else(|| default_handler(&config), Ok)?;
         let resumption = Resumption::new(&config, session_keys.clone(), &metrics);
         let max_udp_payload = membership.max_udp_payload(&config)?;
         let given = self.identity.transpose()?;
@@ -212,17 +204,11 @@ impl GatewayBuilder {
             metrics: &metrics,
         };
         let (tunnel, fleet) = membership.tunnel(parts)?.unzip();
-        let admin = supply.admin(&config.admin.listen, steering.reading())?;
-        let sockets = supply.finish(&config, &membership.keyring)?;
         let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
         let sibling_receiver = SiblingReceiver::new(endpoints, Arc::clone(&steering), envelopes);
-        let reins = Reins::new(
-            &steering,
-            (siblings, sockets),
-            admin.as_ref(),
-            self.notifier,
-            &config,
-        );
+        let admin = supply.admin(&config.admin.listen, steering.reading())?;
+        let held = (siblings, supply.finish(&config, &membership.keyring)?);
+        let reins = Reins::new(&bound, held, admin.as_ref(), self.notifier);
         let reloader = Reloader {
             listeners: listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
@@ -292,22 +278,26 @@ pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayE
 }
 
 /// The steering rules, and the tokens that lead clients with early data back to their owner.
-fn steer(
+fn steering(
     config: &Config,
-    membership: &Membership,
-    keys: &SharedSessionKeys,
+    (membership, keys): (&Membership, &SharedSessionKeys),
     metrics: &Metrics,
-) -> (Steer, AddressTokens) {
+    fault: Option<Fault>,
+) -> Result<(Arc<Steering>, AddressTokens), GatewayError> {
     declare_reasons(metrics);
     let tokens = AddressTokens::new(keys.clone(), metrics.clone());
     let steer = membership.steer();
-    match config.quic.early_data {
+    let (steer, tokens) = match config.quic.early_data {
         EarlyData::Off => (steer, tokens),
         EarlyData::Owner => (
             steer.with_owners(keys.load().tokens.clone()),
             tokens.naming(membership.identity.server_id()),
         ),
-    }
+    };
+    let tables = Tables::new(u64::from_be_bytes(random()?));
+    let resets = membership.reset_keys();
+    let steering = Steering::new(steer, tables, resets, metrics.clone(), fault);
+    Ok((Arc::new(steering), tokens))
 }
 
 fn bind_listeners(

@@ -7,6 +7,7 @@
 mod allowance;
 mod early;
 mod locate;
+mod siblings;
 mod slots;
 mod waiting;
 
@@ -156,13 +157,6 @@ impl Steer {
     #[must_use]
     pub fn with_owners(mut self, tokens: TokenKeys) -> Self {
         self.owners = Some(tokens);
-        self
-    }
-
-    /// Sets the other live processes of this node.
-    #[must_use]
-    pub fn with_siblings(mut self, siblings: impl IntoIterator<Item = InstanceId>) -> Self {
-        self.view = self.view.with_siblings(siblings);
         self
     }
 

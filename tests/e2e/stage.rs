@@ -345,6 +345,12 @@ impl Node {
         self.stop.cancel();
     }
 
+    /// Waits for the node to end by itself and gives what its serving came to.
+    pub(crate) async fn ended(mut self) -> Result<(), GatewayError> {
+        let ended = tokio::time::timeout(PATIENCE, self.serving.join_next()).await;
+        ended.unwrap().unwrap().unwrap()
+    }
+
     /// Asks the node to end and gives what its serving came to.
     pub(crate) async fn end(mut self) -> Result<(), GatewayError> {
         self.stop.cancel();
