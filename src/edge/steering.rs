@@ -69,12 +69,6 @@ impl Steering {
         drop(self.forwarder.set(forwarder));
     }
 
-    /// Follows other rules from here on; what becomes of new connections stays as it is.
-    pub(crate) fn follow(&self, steer: &Steer) {
-        let keep = |now: &Arc<Steer>| steer.clone().with_intake(now.intake());
-        self.steer.rcu(keep);
-    }
-
     /// The rules that are followed now.
     pub(crate) fn current(&self) -> Arc<Steer> {
         self.steer.load_full()

@@ -36,7 +36,7 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
     keys.extend(of_limits(limits, &new.limits));
     keys.extend(of_log(log, &new.log));
     if let (Some(fleet), Some(new_fleet)) = (fleet, &new.fleet) {
-        keys.extend(of_fleet(old, fleet, new_fleet));
+        keys.extend(of_fleet(fleet, new_fleet));
     }
     keys
 }
@@ -46,7 +46,6 @@ pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
     let sections = [
         ("listen", old.listen != new.listen),
         ("route", old.route != new.route),
-        ("fleet", old.fleet != new.fleet),
         ("quic", old.quic != new.quic),
         ("limits", old.limits != new.limits),
         ("timeouts", old.timeouts != new.timeouts),
@@ -144,20 +143,16 @@ fn of_log(old: &Log, new: &Log) -> Vec<String> {
     named([("log.format", *format != new.format)])
 }
 
-fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
+fn of_fleet(old: &Fleet, new: &Fleet) -> Vec<String> {
     let Fleet {
-        key_file: _,
-        member: _,
+        key_file,
+        member,
         link_mtu,
     } = old;
-    let relay = |fleet: &Fleet| {
-        let mut members = fleet.member.iter();
-        let own = members.find(|member| member.id == config.node.id);
-        own.map(|member| member.relay)
-    };
     named([
+        ("fleet.key_file", *key_file != new.key_file),
+        ("fleet.member", *member != new.member),
         ("fleet.link_mtu", *link_mtu != new.link_mtu),
-        ("fleet.member of this node", relay(old) != relay(new)),
     ])
 }
 
