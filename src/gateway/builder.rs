@@ -134,10 +134,8 @@ impl GatewayBuilder {
             metrics.clone(),
             self.fault,
         ));
-        let handler = match &self.handler {
-            Some(handler) => handler.clone(),
-            None => default_handler(&config)?,
-        };
+        let given_handler = self.handler.clone();
+        let handler = given_handler.map_or_else(|| default_handler(&config), Ok)?;
         let resumption = Resumption::new(&config, session_keys, &metrics);
         let given = self.identity.transpose()?;
         let watched = Watched::new(&config);
