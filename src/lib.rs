@@ -28,7 +28,7 @@ mod edge;
 #[cfg(feature = "gateway")]
 mod gateway;
 #[cfg(feature = "gateway")]
-mod lifecycle;
+pub mod lifecycle;
 #[cfg(feature = "gateway")]
 pub mod request;
 #[cfg(feature = "gateway")]
@@ -41,7 +41,7 @@ pub use edge::Fault;
 #[cfg(feature = "gateway")]
 pub use gateway::{
     Applied, DevelopmentCertificate, Gateway, GatewayBuilder, GatewayEnded, GatewayError,
-    GatewayHandle, LocateError, ReloadError, Sockets, check,
+    GatewayHandle, HandOver, LocateError, ReloadError, Sockets, Upgraded, check,
 };
 #[cfg(feature = "cli")]
 pub mod client;

@@ -34,6 +34,7 @@ impl<'r> Asked<'r> {
             "/drain" => Command::Drain,
             "/undrain" => Command::Undrain,
             "/reload" => Command::Reload,
+            "/upgrade" => Command::Upgrade,
             path => return Self::page(path, request.uri().query(), method),
         };
         if *method != Method::POST {

@@ -10,6 +10,7 @@ mod serve;
 mod state;
 
 pub use listener::{Admin, AdminError};
+pub(crate) use listener::{AdminSocket, Owner};
 pub use state::{AdminState, Command, CommandFuture, Console};
 
 pub use crate::edge::Phase;

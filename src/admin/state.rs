@@ -43,6 +43,8 @@ pub enum Command {
     Undrain,
     /// Read the configuration and every file again.
     Reload,
+    /// Let a new process take over.
+    Upgrade,
 }
 
 impl fmt::Debug for AdminState {

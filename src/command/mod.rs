@@ -16,6 +16,7 @@ pub(crate) mod operator;
 pub(crate) mod order;
 pub(crate) mod run;
 pub(crate) mod status;
+mod takeover;
 
 /// How a command ends; `wayhold run --help` lists them for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

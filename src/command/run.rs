@@ -15,7 +15,7 @@ use wayhold::config::{self, Config, Log, LogFormat, Sources};
 use wayhold::sys;
 use wayhold::{Gateway, GatewayError, GatewayHandle};
 
-use super::{ConfigArgs, Exit};
+use super::{ConfigArgs, Exit, takeover};
 
 /// Arguments of `wayhold run`.
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,8 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
 async fn serve(config: Config, sources: Sources, level: LogLevel) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("cannot watch for signals")?;
     let mut hangups = signal(SignalKind::hangup()).context("cannot watch for signals")?;
-    let gateway = match Gateway::builder().config(config).sources(sources).bind() {
+    let mut upgrades = signal(SignalKind::user_defined2()).context("cannot watch for signals")?;
+    let gateway = match takeover::bind(config, sources).await? {
         Ok(gateway) => gateway,
         Err(error) => return Ok(failed(error)),
     };
@@ -71,6 +72,7 @@ async fn serve(config: Config, sources: Sources, level: LogLevel) -> anyhow::Res
         ended = &mut serving => return Ok(ended.map_or_else(failed, |()| Exit::Clean)),
         () = signals.next() => {}
         () = reloading => {}
+        () = takeover::on_signal(&mut upgrades, &handle) => {}
         () = follow_level(&handle, &level) => {}
     }
     tracing::info!("shutting down; a second signal ends at once");
@@ -105,6 +107,11 @@ fn failed(error: GatewayError) -> Exit {
         | GatewayError::ServerId
         | GatewayError::NotAMember(_)
         | GatewayError::LinkMtu(_)
+        | GatewayError::Inherited(_)
+        | GatewayError::Moved { .. }
+        | GatewayError::Workers { .. }
+        | GatewayError::FixedInstance
+        | GatewayError::NoInstances
         | GatewayError::Routes(_) => Exit::Configuration,
         GatewayError::GraceExpired(_) => Exit::Forced,
         _ => Exit::Failure,

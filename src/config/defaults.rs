@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
-    LogFormat, Node, Profile, Quic, Shutdown, Timeouts,
+    LogFormat, Node, Profile, Quic, Shutdown, Timeouts, Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
 
@@ -28,6 +28,8 @@ impl Default for Config {
             log: Log::default(),
             shutdown: Shutdown::default(),
             hooks: Hooks::default(),
+            upgrade: Upgrade::default(),
+            runtime_dir: runtime_dir(&state_dir),
             state_dir,
         }
     }
@@ -150,6 +152,21 @@ impl Default for Hooks {
             timeout: Duration::from_secs(5),
         }
     }
+}
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self {
+            keep: Duration::from_mins(10),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The default of `runtime_dir`: what two gateways on one machine must not share, they have apart in
+/// their state directories.
+pub(super) fn runtime_dir(state_dir: &Path) -> PathBuf {
+    state_dir.join("run")
 }
 
 fn default_state_dir() -> PathBuf {

@@ -32,6 +32,13 @@ const SERVING_KEYS: &[Key] = &[
         meaning: "Where the development certificate and other made files live.",
     },
     Key {
+        path: "runtime_dir",
+        kind: Kind::Directory,
+        default: "run in state_dir",
+        example: "/run/wayhold",
+        meaning: "Where the live processes of this node find each other; of its user alone.",
+    },
+    Key {
         path: "listen.N.addr",
         kind: Kind::Address,
         default: "[::]:4433",
@@ -239,17 +246,14 @@ const SERVING_KEYS: &[Key] = &[
         kind: Kind::Duration(Duration::from_secs(1), Duration::from_mins(10)),
         default: "90s",
         example: "30s",
-        meaning: "How long a client may take to answer a Retry. The nodes' clocks may differ by \
-                  60s beyond that.",
+        meaning: "How long a Retry may be answered, beside 60s by which clocks may differ.",
     },
     Key {
         path: "quic.early_data",
         kind: Kind::Word(&["off", "owner"]),
         default: "off",
         example: "owner",
-        meaning: "Whether a returning client may send requests before the handshake is complete: \
-                  `owner` lets it at the node that made its session, and takes resumption at other \
-                  nodes from QUIC clients for that.",
+        meaning: "Whether QUIC clients resume at the `owner` only, and may send early data there.",
     },
     Key {
         path: "quic.cid_lifetime",
@@ -326,8 +330,7 @@ const SERVING_KEYS: &[Key] = &[
         kind: Kind::Integer(16, 1 << 24),
         default: "65536",
         example: "10000",
-        meaning: "Sessions kept under `quic.early_data = \"owner\"`, two for each handshake, for 24 \
-                  hours at most.",
+        meaning: "Sessions kept for early data, two for each handshake, for at most 24 hours.",
     },
     Key {
         path: "timeouts.handshake",

@@ -9,7 +9,7 @@ use super::schema::{self, Shape};
 use super::tree::Entry;
 use super::{
     Admin, AdminAddress, Cid, Config, Fleet, Hooks, Limits, Listen, Log, Member, Node, Profile,
-    Quic, Route, Shutdown, Timeouts, rules,
+    Quic, Route, Shutdown, Timeouts, defaults, rules,
 };
 use crate::fleet::NodeId;
 
@@ -109,6 +109,8 @@ impl Reader<'_> {
             config.listen = self.each("listen", Self::listen);
         }
         self.read("state_dir", &mut config.state_dir);
+        config.runtime_dir = defaults::runtime_dir(&config.state_dir);
+        self.read("runtime_dir", &mut config.runtime_dir);
         config.route = self.each("route", Self::route);
         config.node = self.node();
         config.fleet = self.is_set("fleet").then(|| self.fleet());
@@ -123,6 +125,8 @@ impl Reader<'_> {
         config.log = self.log();
         config.shutdown = Shutdown::default();
         self.read("shutdown.grace", &mut config.shutdown.grace);
+        self.read("upgrade.keep", &mut config.upgrade.keep);
+        self.read("upgrade.timeout", &mut config.upgrade.timeout);
         config.hooks = self.hooks();
         config
     }

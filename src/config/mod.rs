@@ -31,5 +31,6 @@ pub use load::load;
 pub use schema::{Key, Kind};
 pub use sections::{
     Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
-    LogFormat, Member, Node, Profile, Quic, Route, Shutdown, Timeouts, Upstream, UpstreamProtocol,
+    LogFormat, Member, Node, Profile, Quic, Route, Shutdown, Timeouts, Upgrade, Upstream,
+    UpstreamProtocol,
 };

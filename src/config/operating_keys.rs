@@ -40,6 +40,21 @@ pub(super) const OPERATING_KEYS: &[Key] = &[
         meaning: "How long requests under way may take after the first SIGTERM.",
     },
     Key {
+        path: "upgrade.keep",
+        kind: Kind::Duration(Duration::ZERO, Duration::from_hours(24)),
+        default: "10m",
+        example: "1h",
+        meaning: "How long a process that has given way keeps its connections before it tells them to \
+                  finish.",
+    },
+    Key {
+        path: "upgrade.timeout",
+        kind: Kind::Duration(Duration::from_millis(100), HOUR),
+        default: "30s",
+        example: "5s",
+        meaning: "How long a new process may take until it is prepared to take over.",
+    },
+    Key {
         path: "hooks.announce",
         kind: Kind::Command,
         default: "no command",

@@ -1,5 +1,6 @@
 //! The sections of the configuration as checked types.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -39,9 +40,14 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// The operator's own commands.
     pub hooks: Hooks,
+    /// How another process takes over.
+    pub upgrade: Upgrade,
     /// Where the development certificate and other made files live.
     /// `$XDG_STATE_HOME/wayhold`, else `~/.local/state/wayhold`, else `/var/lib/wayhold`.
     pub state_dir: PathBuf,
+    /// Where the live processes of this node find each other; each node has a directory in it, of
+    /// mode 0700. Default `run` in `state_dir`.
+    pub runtime_dir: PathBuf,
 }
 
 /// One address that serves HTTP/3 on UDP and HTTP/2 and HTTP/1.1 on TCP.
@@ -309,6 +315,16 @@ pub struct Hooks {
     pub timeout: Duration,
 }
 
+/// How another process takes over from this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Upgrade {
+    /// How long the old process keeps its connections before it drains. Default 10 min.
+    pub keep: Duration,
+    /// How long the new process may take until it is prepared. Default 30 s.
+    pub timeout: Duration,
+}
+
 impl Listen {
     /// Serves at this address, with every other field at its default.
     pub fn new(addr: SocketAddr) -> Self {
@@ -336,6 +352,16 @@ impl FromStr for Upstream {
     /// Reads `http://HOST:PORT` or `h2://HOST:PORT`; the port may be left out and is 80 then.
     fn from_str(url: &str) -> Result<Self, UpstreamError> {
         names::upstream(url).map_err(UpstreamError)
+    }
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => address.fmt(f),
+        }
     }
 }
 

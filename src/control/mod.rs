@@ -1,5 +1,7 @@
 //! Where a node's view of its fleet comes from.
 
+mod instances;
 mod key_file;
 
+pub use instances::{Birth, Entry, InstancesError, Lineage, NotABirth, Registration, Scan};
 pub use key_file::{KeyFileError, read_key_file, write_key_file};

@@ -5,8 +5,10 @@ mod course;
 mod http3;
 mod places;
 mod quic;
+mod reading;
 mod service;
 mod session_keys;
+mod sibling;
 mod socket;
 mod steering;
 mod tcp;
@@ -20,8 +22,10 @@ pub(crate) use quic::{
     AddressTokens, EndpointParts, Issuer, QuicChange, QuicControl, QuicEdge, QuicParts, QuicTerms,
     endpoint,
 };
+pub(crate) use reading::Reading;
 pub(crate) use service::{Policy, Rules, Service};
 pub(crate) use session_keys::SharedSessionKeys;
+pub(crate) use sibling::{Receiver as SiblingReceiver, Siblings};
 pub(crate) use socket::{Injector, SteeredSocket};
 pub use steering::Fault;
 pub(crate) use steering::{Steering, declare_reasons, drop_reasons};

@@ -3,19 +3,24 @@
 
 use std::net::SocketAddr;
 use std::slice::Chunks;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use super::reading::Reading;
+use super::sibling::{NO_SIBLING, Siblings};
 use super::socket::Injected;
 use super::tunnel::Forwarder;
-use crate::fleet::{NodeId, ResetKeys};
+use crate::fleet::{InstanceId, NodeId, ResetKeys};
 use crate::steer::{
     Arrival, DropReason, EarlyKey, Inbound, Intake, Steer, Tables, Verdict, Waiting,
 };
 use crate::telemetry::{Metrics, Reason};
-use crate::wire::{Datagram, Ecn, Path, RESET_RANDOM, stateless_reset, version_negotiation};
+use crate::wire::{
+    Datagram, Ecn, Path, RESET_RANDOM, SiblingMessage, stateless_reset, version_negotiation,
+};
 
 /// Decides for each datagram and counts the decision.
 #[derive(Debug)]
@@ -23,8 +28,12 @@ pub(crate) struct Steering {
     steer: ArcSwap<Steer>,
     tables: Mutex<Tables>,
     waiting: Mutex<Waiting<Injected>>,
+    /// Whether anything waits, so that nobody takes the lock for nothing.
+    any_waits: AtomicBool,
     resets: ArcSwap<ResetKeys>,
     forwarder: OnceLock<Arc<Forwarder>>,
+    siblings: OnceLock<Arc<Siblings>>,
+    reading: Reading,
     metrics: Metrics,
     fault: Option<Fault>,
 }
@@ -56,8 +65,11 @@ impl Steering {
             steer: ArcSwap::from_pointee(steer),
             tables: Mutex::new(tables),
             waiting: Mutex::default(),
+            any_waits: AtomicBool::new(false),
             resets: ArcSwap::from_pointee(resets),
             forwarder: OnceLock::new(),
+            siblings: OnceLock::new(),
+            reading: Reading::default(),
             metrics,
             fault,
         }
@@ -67,6 +79,23 @@ impl Steering {
     pub(crate) fn connect(&self, forwarder: Arc<Forwarder>) {
         // A second call would be a second tunnel; the first one stays in use.
         drop(self.forwarder.set(forwarder));
+    }
+
+    /// Sets the way to the other processes of this node, once.
+    pub(crate) fn join(&self, siblings: Arc<Siblings>) {
+        // As for `connect`.
+        drop(self.siblings.set(siblings));
+    }
+
+    /// Whether this process reads the sockets of its node.
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// Steers by these live siblings from now on.
+    pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
+        let set = |now: &Arc<Steer>| Steer::clone(now).with_siblings(siblings.iter().copied());
+        self.steer.rcu(set);
     }
 
     /// The rules that are followed now.
@@ -87,7 +116,9 @@ impl Steering {
         let own = steer.view().own().server_id();
         let resets = ResetKeys::new(key, steer.configs().clone(), own);
         let metrics = metrics.clone();
-        Arc::new(Self::new(steer, Tables::new(0), resets, metrics, None))
+        let steering = Self::new(steer, Tables::new(0), resets, metrics, None);
+        steering.reading.resume();
+        Arc::new(steering)
     }
 
     #[cfg(test)]
@@ -107,6 +138,7 @@ impl Steering {
         if self.fault == Some(Fault::NoForwarding) && matches!(verdict, Verdict::Forward(_)) {
             verdict = Verdict::Accept(0);
         }
+        // What waits is counted when it no longer does.
         if arrival == Arrival::Direct && verdict != Verdict::Wait {
             self.metrics.datagrams_received.inc();
         }
@@ -136,19 +168,23 @@ impl Steering {
         };
         let mut waiting = self.waiting.lock().expect("no holder panics");
         if waiting.hold(now(), key, datagram).is_err() {
+            self.metrics.datagrams_received.inc();
             self.count_drop(EARLY_FULL);
         }
+        self.any_waits.store(true, Ordering::Relaxed);
     }
 
     /// Takes the datagrams back for which [`Steering::hold`] waited, to be decided on again.
     pub(crate) fn released(&self) -> Vec<Injected> {
-        let mut waiting = self.waiting.lock().expect("no holder panics");
-        if waiting.is_empty() {
+        if !self.any_waits.load(Ordering::Relaxed) {
             return Vec::new();
         }
         let now = now();
+        let mut waiting = self.waiting.lock().expect("no holder panics");
         let tables = self.tables.lock().expect("no holder panics");
         let released = waiting.release(now, |key| tables.early.get(now, key).is_some());
+        self.any_waits.store(!waiting.is_empty(), Ordering::Relaxed);
+        self.metrics.datagrams_received.inc_by(released.expired);
         let reason = Reason {
             reason: EARLY_TIMEOUT,
         };
@@ -173,6 +209,32 @@ impl Steering {
                 .get_or_create(&Reason { reason });
             dropped.inc_by(count - sent);
         }
+    }
+
+    /// Hands datagrams of one path, `size` bytes each but the last, to the process of this node that
+    /// owns them. What its queue cannot take is dropped and counted; QUIC sends again.
+    pub(crate) fn pass(&self, to: InstanceId, (bytes, size): (&[u8], usize), path: Path, ecn: Ecn) {
+        let count = u64::try_from(bytes.len().div_ceil(size)).unwrap_or(u64::MAX);
+        let datagrams = SiblingMessage::Datagrams {
+            path,
+            ecn,
+            size,
+            bytes,
+        };
+        let siblings = self.siblings.get();
+        match siblings.map_or(Err(NO_SIBLING), |siblings| siblings.pass(to, datagrams)) {
+            Ok(()) => drop(self.metrics.datagrams_passed.inc_by(count)),
+            Err(reason) => {
+                let dropped = &self.metrics.datagrams_dropped;
+                dropped.get_or_create(&Reason { reason }).inc_by(count);
+            }
+        }
+    }
+
+    /// Hands a tunnel datagram to the process from which this one took over; whether it could.
+    pub(crate) fn pass_envelope(&self, envelope: &[u8]) -> bool {
+        let siblings = self.siblings.get();
+        siblings.is_some_and(|siblings| siblings.pass_envelope(envelope).is_ok())
     }
 
     /// The packet that answers a datagram whose verdict was [`Verdict::Negotiate`].
@@ -227,6 +289,7 @@ pub(crate) fn drop_reasons() -> impl Iterator<Item = &'static str> {
     let own = DropReason::ALL.map(DropReason::name);
     own.into_iter()
         .chain([NO_TUNNEL, EARLY_FULL, EARLY_TIMEOUT])
+        .chain(super::sibling::DROP_REASONS)
         .chain(super::socket::DROP_REASONS)
         .chain(super::tunnel::DROP_REASONS)
 }

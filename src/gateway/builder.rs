@@ -8,20 +8,22 @@ use tokio::sync::watch;
 use super::conductor::Conductor;
 use super::console::Operated;
 use super::fleet::{BoundTunnel, Membership, max_udp_payload, random};
+use super::hand_over::Reins;
 use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
 use super::plan::Plan;
 use super::reload::Reloader;
 use super::shared::{self, Shared};
+use super::supply::{self, Supply};
 use super::{Gateway, GatewayError};
-use crate::admin::{Admin, AdminState};
+use crate::admin::AdminState;
 use crate::bridge::{Bridge, Origin};
-use crate::config::{AdminAddress, Config, EarlyData, Sources};
+use crate::config::{Config, EarlyData, Sources};
 use crate::edge::{
-    AddressTokens, Fault, Identity, Injector, SharedSessionKeys, Steering, TlsError,
-    declare_reasons,
+    AddressTokens, Endpoints, Fault, Identity, Injector, SharedSessionKeys, SiblingReceiver,
+    Steering, TlsError, declare_reasons,
 };
-use crate::lifecycle::{Lifecycle, Watched};
+use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
 use crate::request::{Handler, SharedHandler};
 use crate::steer::{Steer, Tables};
 use crate::telemetry::Metrics;
@@ -35,6 +37,9 @@ pub struct GatewayBuilder {
     identity: Option<Result<Identity, TlsError>>,
     sockets: Vec<Sockets>,
     relay: Option<UdpSocket>,
+    inherited: Inherited,
+    program: Option<Program>,
+    notifier: Notifier,
     fault: Option<Fault>,
     sources: Option<Sources>,
 }
@@ -105,6 +110,30 @@ impl GatewayBuilder {
         self
     }
 
+    /// Uses sockets that another process opened, in place of those that the configuration would bind:
+    /// the process or gateway from which this one takes over, or systemd. Those given by
+    /// [`GatewayBuilder::sockets`] and [`GatewayBuilder::relay_socket`] go first.
+    #[must_use]
+    pub fn inherited(mut self, inherited: Inherited) -> Self {
+        self.inherited = inherited;
+        self
+    }
+
+    /// Starts this program to take over when an operator asks for an upgrade; without it, only
+    /// [`GatewayHandle::hand_over`](super::GatewayHandle::hand_over) lets another gateway take over.
+    #[must_use]
+    pub fn program(mut self, program: Program) -> Self {
+        self.program = Some(program);
+        self
+    }
+
+    /// Tells the service manager how the gateway is doing.
+    #[must_use]
+    pub fn notifier(mut self, notifier: Notifier) -> Self {
+        self.notifier = notifier;
+        self
+    }
+
     /// Plants a defect, to show that something notices.
     #[doc(hidden)]
     #[must_use]
@@ -124,7 +153,9 @@ impl GatewayBuilder {
         let config = self.config.unwrap_or_default();
         let mut registry = self.registry.unwrap_or_default();
         let metrics = Metrics::register(&mut registry);
-        let membership = Membership::new(&config)?;
+        let mut supply = Supply::new(self.sockets, self.relay, self.inherited);
+        let (siblings, instance) = supply::register(&config, &supply)?;
+        let membership = Membership::new(&config, instance, supply.inherited.take_keyring())?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let (steer, tokens) = steer(&config, &membership, &session_keys, &metrics);
         let steering = Arc::new(Steering::new(
@@ -154,9 +185,21 @@ impl GatewayBuilder {
             tokens: &tokens,
             start: u128::from_be_bytes(random()?),
         };
-        let (listeners, injectors) = bind_listeners(&bound, self.sockets)?;
-        let tunnel = bind_tunnel(&bound, self.relay, injectors)?;
-        let admin = bind_admin(&config.admin.listen)?;
+        let (listeners, injectors) = bind_listeners(&bound, &mut supply)?;
+        let Membership { slots, cid, .. } = &membership;
+        let endpoints = Endpoints::new(slots.hash(), cid.cid_len(), injectors);
+        let tunnel = bind_tunnel(&bound, &mut supply, &endpoints)?;
+        let admin = supply.admin(&config.admin.listen, steering.reading())?;
+        let sockets = supply.finish(&config, &membership.keyring)?;
+        let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
+        let sibling_receiver = SiblingReceiver::new(endpoints, Arc::clone(&steering), envelopes);
+        let reins = Reins::new(
+            &steering,
+            (siblings, sockets),
+            admin.as_ref(),
+            self.notifier,
+            &config,
+        );
         let reloader = Reloader {
             listeners: listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
@@ -176,6 +219,8 @@ impl GatewayBuilder {
             node: membership.node,
             instance: membership.instance,
             started: shared::now(),
+            reins: Arc::new(reins),
+            program: self.program,
         };
         let (conductor, handle) = Conductor::new(Arc::new(shared), reloader, watched);
         let console = Box::new(Operated(handle.clone()));
@@ -188,6 +233,7 @@ impl GatewayBuilder {
             shared: conductor.shared(),
             conductor,
             handle,
+            sibling_receiver,
         })
     }
 
@@ -212,13 +258,6 @@ pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayE
         .map_err(|error| GatewayError::Routes(error.to_string()))
 }
 
-fn bind_admin(address: &AdminAddress) -> Result<Option<Admin>, GatewayError> {
-    match address {
-        AdminAddress::Off => Ok(None),
-        address => Ok(Some(Admin::bind(address)?)),
-    }
-}
-
 /// The steering rules, and the tokens that lead clients with early data back to their owner.
 fn steer(
     config: &Config,
@@ -241,23 +280,27 @@ fn steer(
 /// The tunnel to the peers, if there is a fleet.
 fn bind_tunnel(
     bound: &Bound<'_>,
-    socket: Option<UdpSocket>,
-    injectors: Vec<Injector>,
+    supply: &mut Supply,
+    endpoints: &Endpoints,
 ) -> Result<Option<BoundTunnel>, GatewayError> {
     let Some(fleet) = &bound.plan.config.fleet else {
         return Ok(None);
     };
-    let membership = bound.membership;
-    let tunnel = membership.tunnel(fleet, socket, bound.plan.metrics)?;
-    Ok(Some(membership.deliver(tunnel, injectors, bound.steering)))
+    let tunnel = bound.membership.tunnel(fleet, supply, bound.plan.metrics)?;
+    bound.steering.connect(tunnel.forwarder());
+    Ok(Some(BoundTunnel {
+        tunnel,
+        endpoints: endpoints.clone(),
+        steering: Arc::clone(bound.steering),
+    }))
 }
 
 fn bind_listeners(
     bound: &Bound<'_>,
-    sockets: Vec<Sockets>,
+    supply: &mut Supply,
 ) -> Result<(Vec<Listener>, Vec<Injector>), GatewayError> {
-    let mut sockets = sockets.into_iter();
-    (0..bound.plan.config.listen.len())
-        .map(|index| bound.listener(index, sockets.next()))
+    let listeners = bound.plan.config.listen.iter().enumerate();
+    listeners
+        .map(|(index, listen)| bound.listener(index, supply.listener(index, listen)?))
         .collect()
 }

@@ -5,11 +5,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::hand_over::Upgraded;
 use super::handle::{Applied, GatewayHandle};
 use super::reload::{ReloadError, Reloader};
 use super::shared::Shared;
 use crate::config::Config;
-use crate::lifecycle::Watched;
+use crate::edge::Phase;
+use crate::lifecycle::{State, UpgradeError, Watched};
+use crate::sys::process::monotonic_micros;
 use crate::telemetry::ReloadOutcome;
 
 /// Does what the handles ask for, one at a time, and notices certificates that change on disk.
@@ -28,6 +31,7 @@ pub(super) struct Conductor {
 pub(super) enum Order {
     Drain(oneshot::Sender<()>),
     Undrain(oneshot::Sender<()>),
+    Upgrade(oneshot::Sender<Result<Upgraded, UpgradeError>>),
     /// Without a configuration the sources are read.
     Reload {
         config: Option<Box<Config>>,
@@ -119,8 +123,32 @@ impl Conductor {
                 lifecycle.undrain(&hooks).await;
                 answer(reply, ());
             }
-            Order::Reload { config, reply } => answer(reply, self.reload(config).await),
+            Order::Upgrade(reply) => answer(reply, self.upgrade().await),
+            Order::Reload { config, reply } => {
+                let notifier = &self.shared.reins.notifier;
+                notifier.tell(State::Reloading(monotonic_micros()));
+                let reloaded = self.reload(config).await;
+                self.shared.reins.notifier.tell(State::Ready);
+                answer(reply, reloaded);
+            }
         }
+    }
+
+    /// Logged here, because a signal asks for it too.
+    async fn upgrade(&self) -> Result<Upgraded, UpgradeError> {
+        let upgraded = match (&self.shared.program, self.shared.lifecycle.phase()) {
+            (None, _) => Err(UpgradeError::NoProgram),
+            (Some(program), Phase::Ready) => {
+                let limit = self.shared.config().upgrade.timeout;
+                self.shared.reins.upgrade(program, limit).await
+            }
+            _ => Err(UpgradeError::Draining),
+        };
+        match &upgraded {
+            Ok(upgraded) => tracing::info!("{upgraded}"),
+            Err(error) => tracing::error!("the upgrade failed, this process goes on: {error}"),
+        }
+        upgraded
     }
 }
 

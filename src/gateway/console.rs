@@ -39,6 +39,12 @@ impl Console for Operated {
             let done = match command {
                 Command::Drain => self.0.drain().await.map(|()| "draining".to_owned()),
                 Command::Undrain => self.0.undrain().await.map(|()| "ready".to_owned()),
+                Command::Upgrade => {
+                    let upgraded = self.0.upgrade().await;
+                    return upgraded
+                        .map(|upgraded| upgraded.to_string())
+                        .map_err(|error| error.to_string());
+                }
                 Command::Reload => {
                     let reloaded = self.0.reload_sources().await;
                     return reloaded

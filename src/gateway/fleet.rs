@@ -1,15 +1,14 @@
-use std::net::UdpSocket;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::GatewayError;
-use super::listener::bind_udp;
+use super::supply::Supply;
 use crate::cid::{CidConfig, ConfigSet, ServerId, WorkerHash};
 use crate::config::{Config, Fleet};
 use crate::control::read_key_file;
-use crate::edge::{Endpoints, Injector, Peer, Steering, Tunnel};
+use crate::edge::{Endpoints, Peer, Steering, Tunnel};
 use crate::fleet::{
     Association, Counters, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, PairKeys, Party,
     PeerView, ResetKeys, View,
@@ -46,18 +45,22 @@ impl BoundTunnel {
 }
 
 impl Membership {
-    /// Reads the key file, or draws a key for a node without a fleet.
-    pub(super) fn new(config: &Config) -> Result<Self, GatewayError> {
+    /// Reads the key file. A node without a fleet has the key of the process that it takes over from,
+    /// or draws one.
+    pub(super) fn new(
+        config: &Config,
+        instance: InstanceId,
+        before: Option<Keyring>,
+    ) -> Result<Self, GatewayError> {
         let node = config.node.id;
-        let instance = InstanceId(match config.node.instance {
-            Some(instance) => instance,
-            None => random::<1>()?[0],
-        });
         let (keyring, peers) = match &config.fleet {
-            None => (
-                Keyring::new(FleetKey::new(Epoch::default(), random()?)),
-                Vec::new(),
-            ),
+            None => {
+                let keyring = match before {
+                    Some(before) => before,
+                    None => Keyring::new(FleetKey::new(Epoch::default(), random()?)),
+                };
+                (keyring, Vec::new())
+            }
             Some(fleet) => {
                 let ids: Vec<_> = fleet.member.iter().map(|member| member.id).collect();
                 if !ids.contains(&node) {
@@ -114,11 +117,11 @@ impl Membership {
         ResetKeys::new(key, self.configs.clone(), self.identity.server_id())
     }
 
-    /// Opens this node's end of the tunnels, on `socket` or on the member's relay address.
+    /// Opens this node's end of the tunnels on the member's relay address.
     pub(super) fn tunnel(
         &self,
         fleet: &Fleet,
-        socket: Option<UdpSocket>,
+        supply: &mut Supply,
         metrics: &Metrics,
     ) -> Result<Tunnel, GatewayError> {
         let relay = fleet
@@ -131,10 +134,7 @@ impl Membership {
             address: format!("relay {relay}"),
             source,
         };
-        let socket = match socket {
-            Some(socket) => socket,
-            None => bind_udp(relay).map_err(bind_error)?,
-        };
+        let socket = supply.relay(relay)?;
         socket.set_nonblocking(true).map_err(bind_error)?;
         let own = Party {
             node: self.node,
@@ -152,21 +152,6 @@ impl Membership {
             )
         });
         Tunnel::new(socket, self.node, peers, metrics.clone()).map_err(bind_error)
-    }
-
-    /// Lets the tunnel and the listeners' endpoints hand datagrams to each other.
-    pub(super) fn deliver(
-        &self,
-        tunnel: Tunnel,
-        injectors: Vec<Injector>,
-        steering: &Arc<Steering>,
-    ) -> BoundTunnel {
-        steering.connect(tunnel.forwarder());
-        BoundTunnel {
-            tunnel,
-            endpoints: Endpoints::new(self.slots.hash(), self.cid.cid_len(), injectors),
-            steering: Arc::clone(steering),
-        }
     }
 }
 

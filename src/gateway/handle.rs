@@ -3,11 +3,13 @@ use std::sync::{Arc, Weak};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::conductor::Order;
+use super::hand_over::{HandOver, Upgraded};
 use super::shared::Shared;
 use super::{ReloadError, status};
 use crate::cid::{Cid, DecodeError};
 use crate::config::Config;
 use crate::edge::Phase;
+use crate::lifecycle::UpgradeError;
 use crate::steer::Location;
 
 /// A hold on a gateway while it serves; all clones are the same.
@@ -70,6 +72,26 @@ impl GatewayHandle {
     /// [`GatewayEnded`].
     pub async fn undrain(&self) -> Result<(), GatewayEnded> {
         self.order(Order::Undrain).await
+    }
+
+    /// Starts the program that the builder was given and lets it take over; see
+    /// [`HandOver::complete`] for what becomes of this gateway.
+    ///
+    /// # Errors
+    /// An [`UpgradeError`] says why this gateway goes on as before.
+    pub async fn upgrade(&self) -> Result<Upgraded, UpgradeError> {
+        let upgraded = self.order(Order::Upgrade).await;
+        upgraded.unwrap_or(Err(UpgradeError::Ending))
+    }
+
+    /// Begins to hand over to another gateway, of this process or of one that the caller starts. A
+    /// gateway that drains is for its caller not to hand over.
+    ///
+    /// # Errors
+    /// [`UpgradeError`].
+    pub fn hand_over(&self) -> Result<HandOver, UpgradeError> {
+        let shared = self.shared.upgrade().ok_or(UpgradeError::Ending)?;
+        shared.reins.begin()
     }
 
     /// Runs with this configuration from here on. Everything is read and built first, so it takes

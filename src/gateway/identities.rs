@@ -92,6 +92,13 @@ impl Resumption {
         }
     }
 
+    /// Lets clients begin anew under limits that have changed.
+    pub(super) fn forget_early_sessions(&self) {
+        if let Some(sessions) = &self.early {
+            sessions.clear();
+        }
+    }
+
     /// The TLS configurations of a listener that shows this identity.
     fn tls(&self, identity: &Identity) -> Result<ServerTls, TlsError> {
         let tls = ServerTls::new(identity, &self.tickets)?;

@@ -13,7 +13,7 @@ use crate::cid::Minter;
 use crate::config::Listen;
 use crate::edge::{
     AddressTokens, Course, EndpointParts, Injector, Issuer, QuicControl, QuicEdge, QuicParts,
-    Service, SteeredSocket, Steering, TcpEdge, endpoint,
+    Reading, Service, SteeredSocket, Steering, TcpEdge, endpoint,
 };
 use crate::sys;
 use crate::sys::socket::Buffers;
@@ -66,31 +66,27 @@ impl Listener {
     }
 
     /// Starts serving in `edges`; each gives how many connections it closed at the end of the course.
-    pub(super) fn spawn(self, edges: &mut JoinSet<usize>, course: &Course) {
+    pub(super) fn spawn(self, edges: &mut JoinSet<usize>, course: &Course, reading: &Reading) {
         edges.spawn(self.quic.serve(course.clone()));
         if let Some((tcp, listener)) = self.tcp {
-            let course = course.clone();
-            edges.spawn(async move { tcp.serve(listener, course).await });
+            let (course, reading) = (course.clone(), reading.clone());
+            edges.spawn(async move { tcp.serve(listener, reading, course).await });
         }
     }
 }
 
 impl Bound<'_> {
-    /// Binds the configuration's listener of this index, or takes the given sockets for it. Gives
-    /// also the way to put in datagrams that peers received.
+    /// Builds the configuration's listener of this index on these sockets. Gives also the way to put
+    /// in datagrams that peers or siblings received.
     pub(super) fn listener(
         &self,
         index: usize,
-        sockets: Option<Sockets>,
+        sockets: Sockets,
     ) -> Result<(Listener, Injector), GatewayError> {
         let listen = &self.plan.config.listen[index];
         let failed = |source| GatewayError::Bind {
             address: listen.addr.to_string(),
             source,
-        };
-        let sockets = match sockets {
-            Some(sockets) => sockets,
-            None => bind(listen).map_err(failed)?,
         };
         let address = sockets.udp.local_addr().map_err(failed)?;
         // Each listener has a service of its own, because responses name the listener's port.
@@ -180,7 +176,7 @@ impl Bound<'_> {
 
 /// Binds both sockets of a listener. With port 0 the system gives the UDP port and the TCP port is to
 /// be the same; where another process has that one, another is asked for.
-fn bind(listen: &Listen) -> io::Result<Sockets> {
+pub(super) fn bind(listen: &Listen) -> io::Result<Sockets> {
     let mut attempts = if listen.addr.port() == 0 {
         PORT_ATTEMPTS
     } else {

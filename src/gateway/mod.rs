@@ -6,6 +6,7 @@ mod check;
 mod conductor;
 mod console;
 mod fleet;
+mod hand_over;
 mod handle;
 mod identities;
 mod listener;
@@ -13,6 +14,7 @@ mod plan;
 mod reload;
 mod shared;
 mod status;
+mod supply;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -23,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use builder::{GatewayBuilder, Sockets};
 pub use check::check;
+pub use hand_over::{HandOver, Upgraded};
 pub use handle::{Applied, GatewayEnded, GatewayHandle, LocateError};
 pub use identities::DevelopmentCertificate;
 pub use reload::ReloadError;
@@ -32,7 +35,10 @@ use self::fleet::BoundTunnel;
 use self::listener::Listener;
 use self::shared::Shared;
 use crate::admin::{Admin, AdminError, AdminState};
-use crate::edge::TlsError;
+use crate::control::InstancesError;
+use crate::edge::{SiblingReceiver, TlsError};
+use crate::fleet::InstanceId;
+use crate::lifecycle::{InheritedError, SocketName, State};
 use crate::telemetry::Metrics;
 
 /// A gateway whose sockets are bound and which serves nothing yet.
@@ -49,6 +55,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     conductor: Conductor,
     handle: GatewayHandle,
+    sibling_receiver: SiblingReceiver,
 }
 
 /// Why a gateway could not start or ended early.
@@ -88,6 +95,43 @@ pub enum GatewayError {
     /// The fleet's links are too small for a QUIC packet in an envelope.
     #[error("fleet.link_mtu: {0}")]
     LinkMtu(#[from] crate::config::LinkMtuError),
+    /// This process cannot be registered among those of its node.
+    #[error("{0}")]
+    Instances(#[from] InstancesError),
+    /// A socket that another process opened cannot be used.
+    #[error("{0}")]
+    Inherited(#[from] InheritedError),
+    /// A socket that another process opened is not where the configuration wants it.
+    #[error(
+        "the socket {name} that was handed over is at {found}, not at {wanted}; restart to move it"
+    )]
+    Moved {
+        /// The socket.
+        name: SocketName,
+        /// Where the configuration wants it.
+        wanted: SocketAddr,
+        /// Where it is.
+        found: SocketAddr,
+    },
+    /// A listener would have another number of workers than it has sockets; they are fixed while the
+    /// sockets live.
+    #[error(
+        "{sockets} sockets were handed over for the listener {listener}; restart to change its workers"
+    )]
+    Workers {
+        /// The listener's index.
+        listener: usize,
+        /// How many sockets there are.
+        sockets: usize,
+    },
+    /// Two processes of one node would have the same instance.
+    #[error(
+        "node.instance is fixed, so two processes of this node cannot be told apart; leave it out"
+    )]
+    FixedInstance,
+    /// The profile `aws-nlb` has no place for an instance in connection IDs.
+    #[error("the profile aws-nlb cannot tell two processes of a node apart; restart instead")]
+    NoInstances,
     /// The routes cannot be built.
     #[error("routes: {0}")]
     Routes(String),
@@ -140,6 +184,17 @@ impl Gateway {
         self.handle.clone()
     }
 
+    /// The instance that stands in the connection IDs of this gateway.
+    pub fn instance(&self) -> InstanceId {
+        self.shared.instance
+    }
+
+    /// Reads the sockets from here on; [`Gateway::serve`] does it too. For a gateway that takes over,
+    /// when the one before has stopped.
+    pub fn take_over(&self) {
+        self.shared.reins.take();
+    }
+
     /// Serves until `shutdown` resolves. Then it sends clients elsewhere as
     /// [`GatewayHandle::drain`] does, takes no new connection, and lets the requests under way come to
     /// their end for at most `shutdown.grace`.
@@ -168,17 +223,31 @@ impl Gateway {
         }
         let requests: Vec<_> = self.listeners.iter().map(Listener::service).collect();
         for listener in self.listeners {
-            listener.spawn(&mut edges, &course);
+            listener.spawn(&mut edges, &course, shared.steering.reading());
         }
+        let reins = &shared.reins;
+        if let Some(siblings) = reins.siblings.clone() {
+            let (receiver, end) = (self.sibling_receiver, end.clone());
+            services.spawn(async move { siblings.serve(receiver, end).await });
+        }
+        reins.take();
+        reins.notifier.tell(State::Ready);
 
         let told = tokio::select! {
             () = shutdown => true,
+            () = reins.given_way(|| shared.config().upgrade.keep, &shared.metrics) => true,
             Some(()) = ended(&mut edges) => false,
             Some(()) = ended(&mut services) => false,
             never = Box::pin(conductor.run()) => match never {},
         };
         drop(conductor);
-        shared.lifecycle.end(&shared.hooks()).await;
+        let superseded = reins.stop();
+        if superseded {
+            shared.lifecycle.end_superseded();
+        } else {
+            shared.lifecycle.end(&shared.hooks()).await;
+        }
+        reins.let_go(superseded);
         let grace = shared.config().shutdown.grace;
         let expire = async {
             tokio::time::sleep(grace).await;
@@ -198,6 +267,8 @@ impl Gateway {
         match (told, left.iter().sum()) {
             (false, _) => Err(GatewayError::PartEnded),
             (true, 0) => Ok(()),
+            // What was left after `upgrade.keep` is what an upgrade is said to cost.
+            (true, _) if superseded => Ok(()),
             (true, left) => Err(GatewayError::GraceExpired(left)),
         }
     }

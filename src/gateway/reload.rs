@@ -55,6 +55,8 @@ pub(super) struct Change {
     watched: Watched,
     handler: SharedHandler,
     listeners: Vec<ListenerChange>,
+    /// Whether clients may remember other limits.
+    relimited: bool,
     applied: Applied,
 }
 
@@ -103,6 +105,7 @@ impl Reloader {
             watched,
             handler,
             listeners,
+            relimited: (&old.quic, &old.limits) != (&config.quic, &config.limits),
             applied: Applied { sections },
             config,
         })
@@ -147,6 +150,9 @@ impl Change {
             if let Some(tcp) = &listener.tcp {
                 tcp.replace(change.tcp);
             }
+        }
+        if self.relimited {
+            self.reloader.resumption.forget_early_sessions();
         }
         *self.reloader.handler.lock().expect("no holder panics") = self.handler;
         (self.config, self.watched, self.applied)

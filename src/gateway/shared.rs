@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::hand_over::Reins;
 use crate::config::{Config, Hooks};
 use crate::edge::Steering;
 use crate::fleet::{InstanceId, NodeId};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Program};
 use crate::telemetry::Metrics;
 
 /// What a running gateway and its handles share.
@@ -22,6 +23,9 @@ pub(super) struct Shared {
     pub(super) node: NodeId,
     pub(super) instance: InstanceId,
     pub(super) started: Instant,
+    pub(super) reins: Arc<Reins>,
+    /// What is started to take over.
+    pub(super) program: Option<Program>,
 }
 
 impl Shared {

@@ -21,10 +21,13 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
         log,
         shutdown: _,
         hooks: _,
+        upgrade: _,
         state_dir,
+        runtime_dir,
     } = old;
     let whole = [
         ("state_dir", *state_dir != new.state_dir),
+        ("runtime_dir", *runtime_dir != new.runtime_dir),
         ("cid", *cid != new.cid),
         ("admin.listen", admin.listen != new.admin.listen),
         ("fleet", fleet.is_some() != new.fleet.is_some()),
@@ -52,6 +55,7 @@ pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("log", old.log != new.log),
         ("shutdown", old.shutdown != new.shutdown),
         ("hooks", old.hooks != new.hooks),
+        ("upgrade", old.upgrade != new.upgrade),
     ];
     let differ = sections.into_iter().filter(|(_, differs)| *differs);
     differ.map(|(section, _)| section).collect()

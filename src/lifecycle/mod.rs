@@ -1,10 +1,14 @@
 //! The steps of a process's life after its start: ready, drained and back, and its end.
 //!
-//! Who may come in changes here and nowhere else; what a reload may change is judged here too.
+//! Who may come in changes here and nowhere else; what a reload may change is judged here too, and so
+//! is how one process gives way to another.
 
 mod files;
 mod fixed;
 mod hooks;
+mod inherited;
+mod notify;
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -12,6 +16,9 @@ use tokio::sync::watch;
 
 pub(crate) use files::Watched;
 pub(crate) use fixed::{changed, fixed};
+pub use inherited::{Inherited, InheritedError, SocketName};
+pub use notify::{Notifier, State};
+pub use upgrade::{Predecessor, Prepared, Program, Successor, UpgradeError};
 
 use self::hooks::Hook;
 use crate::config::Hooks;
@@ -79,6 +86,11 @@ impl Lifecycle {
         if self.phase() < Phase::Draining {
             self.withdraw("shutdown", hooks).await;
         }
+        self.enter(Phase::Ending);
+    }
+
+    /// Ends as a process to which no new client comes any more: nobody is told to go elsewhere.
+    pub(crate) fn end_superseded(&self) {
         self.enter(Phase::Ending);
     }
 

@@ -159,6 +159,13 @@ impl Steer {
         self
     }
 
+    /// Sets the other live processes of this node.
+    #[must_use]
+    pub fn with_siblings(mut self, siblings: impl IntoIterator<Item = InstanceId>) -> Self {
+        self.view = self.view.with_siblings(siblings);
+        self
+    }
+
     /// Sets what becomes of new connections.
     #[must_use]
     pub fn with_intake(mut self, intake: Intake) -> Self {

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub datagrams_forwarded: Counter,
     /// Datagrams that came out of the tunnel and were accepted.
     pub datagrams_tunnelled: Counter,
+    /// Datagrams handed to another process of this node.
+    pub datagrams_passed: Counter,
     /// Datagrams dropped, by reason.
     pub datagrams_dropped: Family<Reason, Counter>,
     /// Tunnel datagrams refused before their content was looked at, by reason.
@@ -169,6 +171,11 @@ impl Metrics {
             "datagrams_tunnelled",
             "Datagrams accepted from the tunnel",
             self.datagrams_tunnelled.clone(),
+        );
+        registry.register(
+            "datagrams_passed",
+            "Datagrams handed to another process of this node",
+            self.datagrams_passed.clone(),
         );
         registry.register(
             "datagrams_dropped",

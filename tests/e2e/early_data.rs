@@ -12,12 +12,13 @@ use quinn::{
 };
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
+use wayhold::Gateway;
 use wayhold::request::{Body, ClientFacts, Handler, RequestError};
 use wayhold::telemetry::Early;
 use wayhold::wire::{Datagram, LongKind};
 
 use crate::raw::{CONTROL, DATA, early_quic_config, frame, head, status};
-use crate::stage::{Directory, Node, PATIENCE, Solo, Stage, until};
+use crate::stage::{Directory, Node, PATIENCE, Solo, Stage, turn, until};
 use crate::tap::Tap;
 
 const OWNER: &str = "quic.early_data = \"owner\"";
@@ -267,6 +268,28 @@ async fn early_data_reaches_its_owner_through_any_node() {
     assert_eq!(executed[0].node, 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn early_data_under_limits_that_a_reload_changed_is_refused() {
+    let _turn = turn().await;
+    let directory = Directory::new();
+    directory.certify();
+    let config = |more: &str| directory.config(&format!("{OWNER}\n{more}"));
+    let builder = Gateway::builder().config(config(""));
+    let gateway = builder.handler(Ledger::default()).bind().unwrap();
+    let handle = gateway.handle();
+    let node = Node::start(gateway);
+    let client = Client::new(&directory);
+    for (more, accepted) in [
+        ("log.level = \"warn\"", true),
+        ("limits.streams = 2", false),
+    ] {
+        client.visit(node.address).await;
+        handle.reload(config(more)).await.unwrap();
+        let returned = client.return_with(node.address, &[get("/early")]).await;
+        assert_eq!(returned.finish().await, accepted, "{more}");
+    }
+}
+
 /// The first flight of a client that came back with a request.
 async fn flight(tap: &Tap, client: &Client, path: &str) -> Vec<Vec<u8>> {
     tap.recorded();
@@ -293,7 +316,7 @@ async fn held_flight(client: &Client, path: &str) -> Vec<Vec<u8>> {
     flight
 }
 
-fn is_early(datagram: &Vec<u8>) -> bool {
+fn is_early(datagram: &[u8]) -> bool {
     let parsed = Datagram::parse(datagram).unwrap();
     matches!(parsed, Datagram::Long(header) if header.kind == LongKind::ZeroRtt)
 }
@@ -364,7 +387,8 @@ async fn early_data_that_overtakes_its_initial_waits_for_it() {
     client.visit(tap.address).await;
     for (node, path) in [(&stage.nodes[0], "/own"), (&stage.nodes[1], "/other")] {
         let flight = held_flight(&client, path).await;
-        let (early, initials): (Vec<_>, Vec<_>) = flight.into_iter().partition(is_early);
+        let (early, initials): (Vec<_>, Vec<_>) =
+            flight.into_iter().partition(|datagram| is_early(datagram));
         assert!(!early.is_empty() && !initials.is_empty());
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         for datagram in early.iter().chain(&initials) {

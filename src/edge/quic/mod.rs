@@ -235,7 +235,7 @@ impl Context {
         let Ok((connection, ended)) = incoming.accept().map(|connecting| {
             connecting
                 .into_0rtt()
-                .unwrap_or_else(|_| unreachable!("a server can always answer early"))
+                .expect("a server can always send before the end of the handshake")
         }) else {
             return self.count_refused("handshake_failed");
         };

@@ -7,7 +7,7 @@ use crate::steer::Verdict;
 ///
 /// Segments whose verdict is [`Verdict::Local`] or [`Verdict::Accept`] are moved to the front of `buf` in their order, and
 /// their total length is returned. `act` gets everything else in order: consecutive segments
-/// with the same [`Verdict::Forward`] in one piece, all others one by one.
+/// with the same [`Verdict::Forward`] or [`Verdict::Sibling`] in one piece, all others one by one.
 pub(super) fn sort(
     buf: &mut [u8],
     stride: usize,
@@ -35,7 +35,7 @@ pub(super) fn sort(
                 buf.copy_within(segment.clone(), kept);
                 kept += segment.len();
             }
-            Verdict::Forward(_) => run = Some((verdict, segment)),
+            Verdict::Forward(_) | Verdict::Sibling(_) => run = Some((verdict, segment)),
             _ => act(verdict, &buf[segment]),
         }
     }

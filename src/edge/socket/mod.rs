@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use quinn::udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::io::Interest;
@@ -35,11 +34,14 @@ pub(super) mod udp {
 
 mod batch;
 mod drops;
+mod injected;
 mod poller;
+mod waiting;
 
 use poller::WritablePoller;
 
 pub(super) use drops::Drops;
+pub(crate) use injected::{Injected, Injector};
 
 /// A UDP socket whose datagrams are steered.
 pub(crate) struct SteeredSocket {
@@ -53,20 +55,6 @@ pub(crate) struct SteeredSocket {
     last_local: Mutex<LastLocal>,
     drops: Drops,
 }
-
-/// A datagram that a peer received for one of this node's connections.
-#[derive(Clone, Debug)]
-pub(crate) struct Injected {
-    /// The datagram.
-    pub(crate) datagram: Bytes,
-    /// Between which addresses it travelled.
-    pub(crate) path: Path,
-    /// Its ECN mark.
-    pub(crate) ecn: Ecn,
-}
-
-/// The way to put datagrams into a [`SteeredSocket`]; bounded.
-pub(crate) type Injector = mpsc::Sender<Injected>;
 
 /// The address that clients of each family reached last, for replies after a change of family.
 #[derive(Debug, Default)]
@@ -150,6 +138,7 @@ impl SteeredSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.steering.reading().poll_on(cx));
         for _ in 0..BATCHES_PER_POLL {
             // An error here would end the endpoint, and none of them ends the socket.
             let ready = ready!(self.io.poll_recv_ready(cx));
@@ -206,51 +195,23 @@ impl SteeredSocket {
                 }
                 Verdict::Negotiate => self.answer(Steering::negotiation(bytes), path),
                 Verdict::Reset => self.answer(self.steering.reset(bytes), path),
-                Verdict::Sibling(_) => self.steering.count_drop(NO_SIBLING),
-                Verdict::Wait => self.steering.hold(Injected {
-                    datagram: Bytes::copy_from_slice(bytes),
-                    path,
-                    ecn,
-                }),
+                Verdict::Sibling(instance) => {
+                    self.steering.pass(instance, (bytes, stride), path, ecn);
+                }
+                Verdict::Wait => self.steering.hold(Injected::new(bytes, path, ecn)),
                 Verdict::Local(_) | Verdict::Accept(_) | Verdict::Drop(_) => {}
             },
         );
         if meta.len > 0 {
             self.note_local(meta);
         }
-        for waited in self.steering.released() {
-            self.steer_late(waited);
-        }
-    }
-
-    /// Decides again on early data whose Initial has come since.
-    fn steer_late(&self, waited: Injected) {
-        let Injected {
-            datagram,
-            path,
-            ecn,
-        } = &waited;
-        match self.steering.decide(datagram, path.source, Arrival::Direct) {
-            Verdict::Forward(node) => {
-                let one = datagram.chunks(datagram.len());
-                self.steering.forward(node, one, *path, *ecn);
-            }
-            Verdict::Accept(_) if self.injector.try_send(waited).is_err() => {
-                self.steering.count_drop(QUEUE_FULL);
-            }
-            _ => {}
-        }
+        self.steer_waiting();
     }
 
     /// Carries out the planted fault that lets foreign datagrams through.
     fn copy_to_self(&self, datagrams: Chunks<'_, u8>, path: Path, ecn: Ecn) {
         for datagram in datagrams {
-            let datagram = Bytes::copy_from_slice(datagram);
-            drop(self.injector.try_send(Injected {
-                datagram,
-                path,
-                ecn,
-            }));
+            drop(self.injector.try_send(Injected::new(datagram, path, ecn)));
         }
     }
 
@@ -410,11 +371,10 @@ pub(super) fn codepoint(ecn: Ecn) -> Option<EcnCodepoint> {
 }
 
 /// Every reason for which the socket drops a datagram that a peer passed on or that waited.
-pub(super) const DROP_REASONS: [&str; 4] = [WRONG_FAMILY, OVERSIZED, NO_SIBLING, QUEUE_FULL];
+pub(super) const DROP_REASONS: [&str; 3] = [WRONG_FAMILY, OVERSIZED, QUEUE_FULL];
 
 const WRONG_FAMILY: &str = "wrong_family";
 const OVERSIZED: &str = "oversized";
-const NO_SIBLING: &str = "no_sibling";
 const QUEUE_FULL: &str = "queue_full";
 /// How many batches without a local datagram are handled before other tasks get a turn; a node that
 /// only forwards would otherwise never yield.

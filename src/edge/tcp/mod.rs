@@ -26,6 +26,7 @@ use tokio::time::sleep;
 use self::connection::Connection;
 use super::course::{Course, Phase};
 use super::places::Places;
+use super::reading::Reading;
 use super::service::Service;
 use super::tls::ServerTls;
 use crate::config::{Limits, Timeouts};
@@ -74,18 +75,23 @@ impl TcpEdge {
         self.parts.store(Arc::new(parts));
     }
 
-    /// Serves a listener until [`Phase::Ending`], then closes it and finishes the requests under way.
+    /// Serves a listener, while this process reads, until [`Phase::Ending`]. Then it closes it and finishes the requests under way.
     /// At [`Phase::Over`] it closes the connections that are left, and gives their number.
     ///
     /// Dropping the future closes everything at once.
-    pub(crate) async fn serve(&self, listener: TcpListener, course: Course) -> usize {
+    pub(crate) async fn serve(
+        &self,
+        listener: TcpListener,
+        reading: Reading,
+        course: Course,
+    ) -> usize {
         let mut tasks = JoinSet::new();
         let mut ending = pin!(course.reached(Phase::Ending));
         loop {
             tokio::select! {
                 () = &mut ending => break,
                 Some(_) = tasks.join_next() => {}
-                accepted = listener.accept() => match accepted {
+                accepted = reading.next(|| listener.accept()) => match accepted {
                     Ok((stream, client)) => self.admit(stream, client, &course, &mut tasks),
                     Err(error) => self.accept_failed(&error).await,
                 },

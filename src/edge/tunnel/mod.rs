@@ -11,11 +11,15 @@ use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
 use crate::edge::socket::udp::UdpSocketState;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use forwarder::Forwarder;
+pub(super) use receiver::QUEUE_FULL;
 
 use super::socket::{Drops, Injector};
 use super::steering::Steering;
@@ -33,6 +37,7 @@ pub(crate) struct Tunnel {
     forwarder: Arc<Forwarder>,
     metrics: Metrics,
     drops: Drops,
+    handed: (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>),
 }
 
 /// A peer and where its end of the tunnel is.
@@ -84,7 +89,7 @@ impl Endpoints {
     }
 
     /// Finds the endpoint that issued the destination connection ID of a datagram.
-    fn of(&self, datagram: &[u8]) -> &Injector {
+    pub(super) fn of(&self, datagram: &[u8]) -> &Injector {
         let cid = match Datagram::parse(datagram) {
             Ok(Datagram::Short(rest)) => rest.get(..self.cid_len).unwrap_or(rest),
             Ok(Datagram::Long(header)) => header.destination,
@@ -118,7 +123,13 @@ impl Tunnel {
             forwarder,
             drops: Drops::new(telemetry::UdpSocket::TUNNEL, metrics.clone()),
             metrics,
+            handed: mpsc::channel(HANDED_QUEUE),
         })
+    }
+
+    /// Where siblings put tunnel datagrams that they cannot open.
+    pub(crate) fn envelopes(&self) -> mpsc::Sender<Bytes> {
+        self.handed.0.clone()
     }
 
     /// The way to the peers.
@@ -128,24 +139,36 @@ impl Tunnel {
 
     /// Sends heartbeats and takes what peers send, until told to stop.
     pub(crate) async fn serve(
-        self,
+        mut self,
         endpoints: Endpoints,
         steering: Arc<Steering>,
         stop: CancellationToken,
     ) {
         let mut tick = tokio::time::interval(HEARTBEAT_INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (never, nothing) = mpsc::channel(1);
+        let (_kept, mut handed) = std::mem::replace(&mut self.handed, (never, nothing));
         let mut receiver = receiver::Receiver::new(&self, &endpoints, &steering);
+        let reading = steering.reading();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {
-                    self.beat_all();
+                    // Peers are to hear of the process that reads, and of no other.
+                    if reading.is_on() {
+                        self.beat_all();
+                    }
                     self.drops.count(&self.io.io);
                 }
-                () = receiver.receive() => {}
+                () = reading.next(|| self.readable()) => receiver.receive(),
+                Some(envelope) = handed.recv() => receiver.take(&envelope),
             }
         }
+    }
+
+    /// An error is about a datagram sent earlier (ICMP), never about this socket.
+    async fn readable(&self) {
+        drop(self.io.io.readable().await);
     }
 
     fn beat_all(&self) {
@@ -186,11 +209,13 @@ pub(crate) const DROP_REASONS: [&str; 6] = [
     forwarder::COUNTERS_EXHAUSTED,
     forwarder::TUNNEL_FULL,
     forwarder::TUNNEL_ERROR,
-    receiver::QUEUE_FULL,
+    QUEUE_FULL,
 ];
 
 /// Four heartbeats a second: with four answerable challenges, an answer counts for one second.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
+/// Envelopes that come from a sibling for as long as peers have not confirmed it.
+const HANDED_QUEUE: usize = 1024;
 const HEARTBEAT_LEN: usize = 86;
 
 #[cfg(test)]

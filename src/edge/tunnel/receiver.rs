@@ -34,15 +34,11 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    /// Waits for the next batch and handles it. Cancel safe: nothing is taken off the socket before
-    /// the last await.
-    pub(super) async fn receive(&mut self) {
+    /// Takes the next batch off the socket, if there is one, and handles it.
+    pub(super) fn receive(&mut self) {
         let io = &self.tunnel.io;
         // A socket error is about a datagram sent earlier (ICMP), never about this socket.
         let mut meta = [RecvMeta::default(); BATCH_SIZE];
-        let Ok(()) = io.io.readable().await else {
-            return;
-        };
         let mut chunks = self
             .buffer
             .chunks_exact_mut(MAX_MESSAGE)
@@ -55,18 +51,27 @@ impl<'a> Receiver<'a> {
         };
         for (chunk, meta) in self.buffer.chunks_exact(MAX_MESSAGE).zip(&meta[..received]) {
             for message in chunk[..meta.len].chunks(meta.stride.max(1)) {
-                if let Err(refusal) = self.handle(message) {
-                    let reason = Reason {
-                        reason: refusal.reason(),
-                    };
-                    self.tunnel
-                        .metrics
-                        .tunnel_refused
-                        .get_or_create(&reason)
-                        .inc();
-                }
+                self.take(message);
             }
         }
+    }
+
+    /// Handles what a peer sent. A datagram that was sealed for the process before this one is handed
+    /// to that, if it lives; everything else that is refused is counted.
+    pub(super) fn take(&self, message: &[u8]) {
+        let Err(refusal) = self.handle(message) else {
+            return;
+        };
+        let of_another_boot = matches!(refusal, Refusal::Unconfirmed | Refusal::Tag)
+            && Kind::of(message) == Ok(Kind::Datagram);
+        if of_another_boot && self.steering.pass_envelope(message) {
+            return;
+        }
+        let reason = Reason {
+            reason: refusal.reason(),
+        };
+        let refused = &self.tunnel.metrics.tunnel_refused;
+        refused.get_or_create(&reason).inc();
     }
 
     fn handle(&self, message: &[u8]) -> Result<(), Refusal> {
@@ -109,6 +114,12 @@ impl<'a> Receiver<'a> {
         let verdict = self
             .steering
             .decide(sealed.payload, source, Arrival::Tunnel);
+        if let Verdict::Sibling(instance) = verdict {
+            let one = (sealed.payload, sealed.payload.len().max(1));
+            let envelope = &sealed.envelope;
+            self.steering
+                .pass(instance, one, envelope.path, envelope.ecn);
+        }
         if matches!(verdict, Verdict::Local(_) | Verdict::Accept(_)) {
             let injected = Injected {
                 datagram: Bytes::copy_from_slice(sealed.payload),
@@ -138,4 +149,4 @@ impl<'a> Receiver<'a> {
 
 /// The largest message that generic receive offload makes of several datagrams.
 const MAX_MESSAGE: usize = 65_535;
-pub(super) const QUEUE_FULL: &str = "queue_full";
+pub(in crate::edge) const QUEUE_FULL: &str = "queue_full";
