@@ -28,6 +28,8 @@ mod edge;
 #[cfg(feature = "gateway")]
 mod gateway;
 #[cfg(feature = "gateway")]
+pub mod lifecycle;
+#[cfg(feature = "gateway")]
 pub mod request;
 #[cfg(feature = "gateway")]
 pub mod sys;
@@ -35,9 +37,13 @@ pub mod sys;
 pub mod telemetry;
 
 #[cfg(feature = "gateway")]
-pub use edge::Fault;
+pub use edge::{Fault, SnapshotRefused};
 #[cfg(feature = "gateway")]
-pub use gateway::{DevelopmentCertificate, Gateway, GatewayBuilder, GatewayError, Sockets};
+pub use gateway::{
+    Applied, DevelopmentCertificate, FleetHandle, FleetReloadError, Gateway, GatewayBuilder,
+    GatewayEnded, GatewayError, GatewayHandle, HandOver, LocateError, ReloadError, Sockets,
+    Upgraded, check,
+};
 #[cfg(feature = "cli")]
 pub mod client;
 #[cfg(feature = "cli")]

@@ -8,8 +8,8 @@ use super::layers::{Sources, Tree};
 use super::schema::{self, Shape};
 use super::tree::Entry;
 use super::{
-    Admin, AdminAddress, Cid, Config, Fleet, Limits, Listen, Log, Member, Node, Profile, Quic,
-    Route, Shutdown, Timeouts, rules,
+    Admin, AdminAddress, Cid, Config, Fleet, Hooks, Limits, Listen, Log, Member, Node, Profile,
+    Quic, Route, Shutdown, Timeouts, defaults, rules,
 };
 use crate::fleet::NodeId;
 
@@ -108,7 +108,10 @@ impl Reader<'_> {
         if self.is_set("listen") {
             config.listen = self.each("listen", Self::listen);
         }
+        self.read("workers", &mut config.workers);
         self.read("state_dir", &mut config.state_dir);
+        config.runtime_dir = defaults::runtime_dir(&config.state_dir);
+        self.read("runtime_dir", &mut config.runtime_dir);
         config.route = self.each("route", Self::route);
         config.node = self.node();
         config.fleet = self.is_set("fleet").then(|| self.fleet());
@@ -123,6 +126,9 @@ impl Reader<'_> {
         config.log = self.log();
         config.shutdown = Shutdown::default();
         self.read("shutdown.grace", &mut config.shutdown.grace);
+        self.read("upgrade.keep", &mut config.upgrade.keep);
+        self.read("upgrade.timeout", &mut config.upgrade.timeout);
+        config.hooks = self.hooks();
         config
     }
 
@@ -161,6 +167,9 @@ impl Reader<'_> {
         let mut fleet = Fleet::new(PathBuf::new(), self.each("fleet.member", Self::member));
         self.read("fleet.key_file", &mut fleet.key_file);
         self.read("fleet.link_mtu", &mut fleet.link_mtu);
+        self.read("fleet.heartbeat", &mut fleet.heartbeat);
+        self.read("fleet.silent_after", &mut fleet.silent_after);
+        self.read("fleet.dead_after", &mut fleet.dead_after);
         fleet
     }
 
@@ -228,6 +237,15 @@ impl Reader<'_> {
         self.read("timeouts.tcp_idle", &mut timeouts.tcp_idle);
         self.read("timeouts.upstream_idle", &mut timeouts.upstream_idle);
         timeouts
+    }
+
+    fn hooks(&mut self) -> Hooks {
+        let mut hooks = Hooks::default();
+        self.read("hooks.announce", &mut hooks.announce);
+        self.read("hooks.withdraw", &mut hooks.withdraw);
+        self.read("hooks.settle", &mut hooks.settle);
+        self.read("hooks.timeout", &mut hooks.timeout);
+        hooks
     }
 
     fn log(&mut self) -> Log {
@@ -324,6 +342,28 @@ mod tests {
         );
         assert_eq!(config.route[0].to[0].protocol, UpstreamProtocol::Http1);
         assert_eq!(config.route[0].to[1].authority, "10.0.0.2:8080");
+    }
+
+    #[test]
+    fn a_command_is_a_list_of_words_and_no_shell_line() {
+        let directory = TestDirectory::with_files(&[]);
+        let text = "hooks.withdraw = [\"/bin/sh\", \"-c\", \"a b\"]\n";
+        let config = load(&from_file(&directory, text)).unwrap();
+        assert_eq!(config.hooks.withdraw, ["/bin/sh", "-c", "a b"]);
+        let config = load(&environment(&[(
+            "WAYHOLD_HOOKS__WITHDRAW",
+            " ip  addr  show ",
+        )]))
+        .unwrap();
+        assert_eq!(config.hooks.withdraw, ["ip", "addr", "show"]);
+        let config = load(&settings(&["hooks.withdraw=[\"a b\"]"])).unwrap();
+        assert_eq!(config.hooks.withdraw, ["a b"]);
+        let config = load(&settings(&["hooks.withdraw="])).unwrap();
+        assert!(config.hooks.withdraw.is_empty());
+        for wrong in ["\"ip addr\"", "[\"\"]", "[1]"] {
+            let errors = errors_of(&format!("hooks.withdraw = {wrong}\n"));
+            assert!(errors[0].contains("a list of words"), "{errors:?}");
+        }
     }
 
     #[test]

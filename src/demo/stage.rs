@@ -184,10 +184,10 @@ impl Files {
                 relay: tunnel.local_addr()?,
             })
         };
+        let members = (1..).zip(tunnels).map(member).collect::<io::Result<_>>()?;
         Ok(Fleet {
-            key_file,
-            member: (1..).zip(tunnels).map(member).collect::<io::Result<_>>()?,
             link_mtu: LOOPBACK_LINK_MTU,
+            ..Fleet::new(key_file, members)
         })
     }
 

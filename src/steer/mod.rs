@@ -6,7 +6,10 @@
 
 mod allowance;
 mod early;
+mod locate;
+mod siblings;
 mod slots;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::ops::DerefMut;
@@ -14,7 +17,9 @@ use std::time::Instant;
 
 pub use allowance::{Allowance, Rate};
 pub use early::{EarlyKey, EarlyTable, Place};
+pub use locate::Location;
 pub use slots::{Slot, Slots, TooManySlots};
+pub use waiting::{Released, Waiting, WaitingFull};
 
 use crate::cid::{ConfigSet, ServerId};
 use crate::fleet::{InstanceId, NodeId, Owner, View};
@@ -74,6 +79,8 @@ pub enum Verdict {
     Sibling(InstanceId),
     /// Send it through the tunnel to its owner.
     Forward(NodeId),
+    /// Hold it back until the Initial of its flow has come: early data that overtook it.
+    Wait,
     /// Answer with a stateless reset: its owner is gone.
     Reset,
     /// Answer with a version negotiation packet.
@@ -151,6 +158,26 @@ impl Steer {
     pub fn with_owners(mut self, tokens: TokenKeys) -> Self {
         self.owners = Some(tokens);
         self
+    }
+
+    /// Follows another view of the peers; the other processes of this node stay those that are known.
+    #[must_use]
+    pub fn with_peers(&self, view: View) -> Self {
+        let siblings = self.view.siblings().iter().copied();
+        Self {
+            view: view.with_siblings(siblings),
+            ..self.clone()
+        }
+    }
+
+    /// Reads other connection IDs, and address tokens under other keys if it follows their owners.
+    #[must_use]
+    pub fn with_keys(&self, configs: ConfigSet, tokens: &TokenKeys) -> Self {
+        Self {
+            configs,
+            owners: self.owners.as_ref().map(|_| tokens.clone()),
+            ..self.clone()
+        }
     }
 
     /// Sets what becomes of new connections.
@@ -273,6 +300,9 @@ impl Steer {
             Some(Place::Here) => return accept,
             Some(Place::Node(node)) if !passed_on && self.view.is_live(node) => {
                 return Verdict::Forward(node);
+            }
+            None if header.kind == LongKind::ZeroRtt && !passed_on && self.owners.is_some() => {
+                return Verdict::Wait;
             }
             _ => {}
         }

@@ -4,6 +4,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::fleet::{Finding, PeerState};
+
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
@@ -35,6 +37,24 @@ pub struct UdpSocket {
     socket: &'static str,
 }
 
+/// The label of a reload, by what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReloadOutcome {
+    outcome: &'static str,
+}
+
+/// The label of peers, by whether they live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PeerLife {
+    state: &'static str,
+}
+
+/// The label of what is wrong with peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FleetFinding {
+    finding: &'static str,
+}
+
 /// Every metric of one gateway. Cheap to clone; counters are atomics.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -47,6 +67,8 @@ pub struct Metrics {
     pub datagrams_forwarded: Counter,
     /// Datagrams that came out of the tunnel and were accepted.
     pub datagrams_tunnelled: Counter,
+    /// Datagrams handed to another process of this node.
+    pub datagrams_passed: Counter,
     /// Datagrams dropped, by reason.
     pub datagrams_dropped: Family<Reason, Counter>,
     /// Tunnel datagrams refused before their content was looked at, by reason.
@@ -55,8 +77,16 @@ pub struct Metrics {
     pub socket_drops: Family<UdpSocket, Counter>,
     /// Version negotiation packets sent.
     pub version_negotiations: Counter,
+    /// Datagrams that one endpoint of this process received for another, by cause.
+    pub handed_over: Family<HandedOver, Counter>,
     /// Stateless resets sent for connections whose owner is gone.
     pub resets: Counter,
+    /// The other members of the fleet, by whether they live.
+    pub fleet_peers: Family<PeerLife, Gauge>,
+    /// Peers with which something is wrong, by what it is.
+    pub fleet_findings: Family<FleetFinding, Gauge>,
+    /// The epoch of the fleet key in which connection IDs are issued.
+    pub fleet_epoch: Gauge,
     /// QUIC and TCP connections open now, by transport.
     pub connections: Family<Transport, Gauge>,
     /// Retry packets sent to clients that must prove their address first.
@@ -77,6 +107,10 @@ pub struct Metrics {
     pub requests_failed: Family<Reason, Counter>,
     /// Connection tasks that panicked.
     pub panics: Counter,
+    /// Reloads, by what came of them.
+    pub reloads: Family<ReloadOutcome, Counter>,
+    /// The operator's commands that failed, by reason.
+    pub hook_failures: Family<Reason, Counter>,
 }
 
 /// The labels of a finished request.
@@ -86,6 +120,21 @@ pub struct Answered {
     pub protocol: &'static str,
     /// `2xx` and so on.
     pub status: &'static str,
+}
+
+/// The label of a datagram that an endpoint received for another one of the process, by why it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandedOver {
+    cause: &'static str,
+}
+
+impl HandedOver {
+    /// It came by itself: the kernel does not choose the worker.
+    pub const DIRECT: Self = Self { cause: "direct" };
+    /// The kernel merged it with datagrams before it, the first of which chose the worker.
+    pub const MERGED: Self = Self { cause: "merged" };
+    /// It is early data, and another endpoint's turn came first to look at what waits.
+    pub const WAITED: Self = Self { cause: "waited" };
 }
 
 impl Transport {
@@ -115,11 +164,36 @@ impl Early {
     pub const WAITED: Self = Self { answered: "waited" };
 }
 
+impl PeerLife {
+    /// The label of each state.
+    pub const ALL: [(PeerState, Self); 3] = [
+        (PeerState::Live, Self { state: "live" }),
+        (PeerState::Silent, Self { state: "silent" }),
+        (PeerState::Dead, Self { state: "dead" }),
+    ];
+}
+
+impl FleetFinding {
+    /// The label of a finding.
+    pub fn of(finding: Finding) -> Self {
+        Self {
+            finding: finding.name(),
+        }
+    }
+}
+
 impl UdpSocket {
     /// A listener's socket, which clients send to.
     pub const SERVICE: Self = Self { socket: "service" };
     /// The socket that peers send to.
     pub const TUNNEL: Self = Self { socket: "tunnel" };
+}
+
+impl ReloadOutcome {
+    /// The new configuration is in force.
+    pub const APPLIED: Self = Self { outcome: "applied" };
+    /// Nothing has changed.
+    pub const REFUSED: Self = Self { outcome: "refused" };
 }
 
 impl Metrics {
@@ -128,6 +202,7 @@ impl Metrics {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("wayhold");
         metrics.register_datagrams(registry);
+        metrics.register_fleet(registry);
         metrics.register_requests(registry);
         metrics
     }
@@ -154,6 +229,11 @@ impl Metrics {
             self.datagrams_tunnelled.clone(),
         );
         registry.register(
+            "datagrams_passed",
+            "Datagrams handed to another process of this node",
+            self.datagrams_passed.clone(),
+        );
+        registry.register(
             "datagrams_dropped",
             "Datagrams dropped, by reason",
             self.datagrams_dropped.clone(),
@@ -174,9 +254,32 @@ impl Metrics {
             self.version_negotiations.clone(),
         );
         registry.register(
+            "handed_over",
+            "Datagrams that one endpoint of this process received for another, by cause",
+            self.handed_over.clone(),
+        );
+        registry.register(
             "resets",
             "Stateless resets sent for connections whose owner is gone",
             self.resets.clone(),
+        );
+    }
+
+    fn register_fleet(&self, registry: &mut Registry) {
+        registry.register(
+            "fleet_peers",
+            "Other members of the fleet, by whether they live",
+            self.fleet_peers.clone(),
+        );
+        registry.register(
+            "fleet_findings",
+            "Peers with which something is wrong, by what it is",
+            self.fleet_findings.clone(),
+        );
+        registry.register(
+            "fleet_epoch",
+            "Epoch of the fleet key in which connection IDs are issued",
+            self.fleet_epoch.clone(),
         );
     }
 
@@ -221,6 +324,12 @@ impl Metrics {
             "requests_failed",
             "Requests without their handler's response, by reason",
             self.requests_failed.clone(),
+        );
+        registry.register("reloads", "Reloads, by outcome", self.reloads.clone());
+        registry.register(
+            "hook_failures",
+            "The operator's commands that failed, by reason",
+            self.hook_failures.clone(),
         );
         registry.register(
             "panics",

@@ -4,4 +4,7 @@ mod access;
 mod metrics;
 
 pub use access::{AccessLog, AccessRecord};
-pub use metrics::{Answered, Early, Metrics, PathChange, Reason, Transport, UdpSocket};
+pub use metrics::{
+    Answered, Early, FleetFinding, HandedOver, Metrics, PathChange, PeerLife, Reason,
+    ReloadOutcome, Transport, UdpSocket,
+};

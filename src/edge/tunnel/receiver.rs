@@ -1,16 +1,16 @@
 use std::io::IoSliceMut;
 
 use crate::edge::socket::udp::{BATCH_SIZE, RecvMeta};
-use bytes::Bytes;
 use tokio::io::Interest;
 
-use super::{Endpoints, Peer, Tunnel};
+use super::Tunnel;
+use crate::edge::endpoints::Endpoints;
 use crate::edge::socket::Injected;
 use crate::edge::steering::Steering;
-use crate::fleet::{NodeId, Refusal};
+use crate::fleet::Refusal;
 use crate::steer::{Arrival, Verdict};
 use crate::telemetry::Reason;
-use crate::wire::{Envelope, Heartbeat, Kind, Sender};
+use crate::wire::{Envelope, Kind};
 
 /// Takes what peers send: checks it, and hands client datagrams to this node's endpoints.
 pub(super) struct Receiver<'a> {
@@ -34,15 +34,11 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    /// Waits for the next batch and handles it. Cancel safe: nothing is taken off the socket before
-    /// the last await.
-    pub(super) async fn receive(&mut self) {
+    /// Takes the next batch off the socket, if there is one, and handles it.
+    pub(super) fn receive(&mut self) {
         let io = &self.tunnel.io;
         // A socket error is about a datagram sent earlier (ICMP), never about this socket.
         let mut meta = [RecvMeta::default(); BATCH_SIZE];
-        let Ok(()) = io.io.readable().await else {
-            return;
-        };
         let mut chunks = self
             .buffer
             .chunks_exact_mut(MAX_MESSAGE)
@@ -55,18 +51,30 @@ impl<'a> Receiver<'a> {
         };
         for (chunk, meta) in self.buffer.chunks_exact(MAX_MESSAGE).zip(&meta[..received]) {
             for message in chunk[..meta.len].chunks(meta.stride.max(1)) {
-                if let Err(refusal) = self.handle(message) {
-                    let reason = Reason {
-                        reason: refusal.reason(),
-                    };
-                    self.tunnel
-                        .metrics
-                        .tunnel_refused
-                        .get_or_create(&reason)
-                        .inc();
+                if let Err(refusal) = self.take(message) {
+                    self.tunnel.driver.refused(meta.addr, refusal);
                 }
             }
         }
+    }
+
+    /// Handles what a peer sent. A datagram that was sealed for the process before this one is handed
+    /// to that, if it lives; everything else that is refused is counted.
+    pub(super) fn take(&self, message: &[u8]) -> Result<(), Refusal> {
+        let Err(refusal) = self.handle(message) else {
+            return Ok(());
+        };
+        let of_another_boot = matches!(refusal, Refusal::Unconfirmed | Refusal::Tag)
+            && Kind::of(message) == Ok(Kind::Datagram);
+        if of_another_boot && self.steering.pass_envelope(message) {
+            return Ok(());
+        }
+        let reason = Reason {
+            reason: refusal.reason(),
+        };
+        let refused = &self.tunnel.metrics.tunnel_refused;
+        refused.get_or_create(&reason).inc();
+        Err(refusal)
     }
 
     fn handle(&self, message: &[u8]) -> Result<(), Refusal> {
@@ -77,65 +85,41 @@ impl<'a> Receiver<'a> {
     }
 
     fn on_heartbeat(&self, message: &[u8]) -> Result<(), Refusal> {
-        let sealed = Heartbeat::parse(message)?;
-        let peer = self.peer(sealed.heartbeat.sender)?;
-        let mut association = peer.association.lock().expect("no holder panics");
-        let heard = association.on_heartbeat(&sealed)?;
-        let id = association.peer();
-        let mut answer = Vec::new();
-        if heard.answer_now {
-            association.answer(&sealed, None, &mut answer);
-        }
-        drop(association);
-        if let Some(outgoing) = heard.confirmed {
-            tracing::info!(peer = %id, "peer confirmed");
-            self.tunnel.forwarder.confirm(id, outgoing);
-        }
-        if heard.answer_now {
-            self.tunnel.send(&answer, peer);
+        if let Some((relay, answer)) = self.tunnel.driver.on_heartbeat(message)? {
+            self.tunnel.send(&answer, relay);
         }
         Ok(())
     }
 
     fn on_datagram(&self, message: &[u8]) -> Result<(), Refusal> {
         let sealed = Envelope::parse(message)?;
-        let peer = self.peer(sealed.envelope.sender)?;
-        peer.association
-            .lock()
-            .expect("no holder panics")
-            .open(&sealed)?;
+        self.tunnel.driver.open(&sealed)?;
         self.tunnel.metrics.datagrams_tunnelled.inc();
         let source = sealed.envelope.path.source;
         let verdict = self
             .steering
             .decide(sealed.payload, source, Arrival::Tunnel);
+        if verdict == Verdict::Reset {
+            let reset = self.steering.reset(sealed.payload);
+            self.endpoints.answer(reset, sealed.envelope.path);
+        }
+        if let Verdict::Sibling(instance) = verdict {
+            let one = (sealed.payload, sealed.payload.len().max(1));
+            let envelope = &sealed.envelope;
+            self.steering
+                .pass(instance, one, envelope.path, envelope.ecn);
+        }
         if matches!(verdict, Verdict::Local(_) | Verdict::Accept(_)) {
-            let injected = Injected {
-                datagram: Bytes::copy_from_slice(sealed.payload),
-                path: sealed.envelope.path,
-                ecn: sealed.envelope.ecn,
-            };
-            if self
-                .endpoints
-                .of(sealed.payload)
-                .try_send(injected)
-                .is_err()
-            {
+            let Envelope { path, ecn, .. } = sealed.envelope;
+            let injected = Injected::new(sealed.payload, path, ecn);
+            if !self.endpoints.put(verdict, injected) {
                 self.steering.count_drop(QUEUE_FULL);
             }
         }
         Ok(())
     }
-
-    fn peer(&self, sender: Sender) -> Result<&Peer, Refusal> {
-        let id = NodeId::from_bytes(sender.node);
-        if id == self.tunnel.own {
-            return Err(Refusal::OwnNode);
-        }
-        self.tunnel.peers.get(&id).ok_or(Refusal::UnknownNode)
-    }
 }
 
 /// The largest message that generic receive offload makes of several datagrams.
 const MAX_MESSAGE: usize = 65_535;
-pub(super) const QUEUE_FULL: &str = "queue_full";
+pub(in crate::edge) const QUEUE_FULL: &str = "queue_full";
