@@ -119,19 +119,11 @@ fn every_seed_holds_every_invariant() {
     let seeds = number_from("WAYHOLD_SIM_SEEDS").unwrap_or(SEEDS);
     let counts = run_all(seeds);
     println!("{seeds} seeds: {counts:#?}");
-    let mut expected: Vec<_> = DropReason::ALL.map(DropReason::name).to_vec();
-    expected.extend([
-        "Local",
-        "Accept",
-        "Sibling",
-        "Forward",
-        "Reset",
-        "Negotiate",
-    ]);
-    let missing = expected
-        .into_iter()
-        .filter(|what| !counts.contains_key(*what));
-    let missing: Vec<_> = missing.collect();
+    let reasons = DropReason::ALL.map(DropReason::name);
+    let expected = reasons.iter().chain(VERDICTS).chain(EVENTS);
+    let missing: Vec<_> = expected
+        .filter(|what| !counts.contains_key(**what))
+        .collect();
     let enough = seeds >= SEEDS;
     assert!(
         !enough || missing.is_empty(),
@@ -171,5 +163,27 @@ fn every_planted_defect_is_caught() {
     }
 }
 
+/// Under which each verdict is counted.
+const VERDICTS: &[&str] = &[
+    "Local",
+    "Accept",
+    "Sibling",
+    "Forward",
+    "Wait",
+    "Reset",
+    "Negotiate",
+];
+/// Things that happen in some world.
+const EVENTS: &[&str] = &[
+    "crash",
+    "cut",
+    "drain",
+    "join",
+    "left",
+    "move",
+    "released",
+    "rotation",
+    "upgrade ended",
+];
 /// How many seeds are run if nothing else is asked for.
 const SEEDS: u64 = 2000;
