@@ -33,7 +33,6 @@ impl World {
         let Some(client) = self.homes.get(&to).copied() else {
             return;
         };
-        self.overtake(site, &received);
         let len = received.bytes.len();
         self.trace.note(self.now, "client", client as u64, len);
         if !self.is_followed(client, &received.bytes) {

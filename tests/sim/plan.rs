@@ -153,6 +153,12 @@ impl Plan {
             let fault = self.small(random);
             self.faults.push((at, fault));
         }
+        // Some connect just when something large happens.
+        for client in self.clients.iter_mut().take(4) {
+            let (at, _) = self.faults[below(random, large)];
+            client.start = at.saturating_sub(ms(600)) + random.up_to(ms(400));
+            client.start = client.start.saturating_sub(ms(200));
+        }
         self.faults.sort_by_key(|(at, _)| *at);
     }
 

@@ -20,7 +20,7 @@ use wayhold::steer::{
 };
 use wayhold::wire::{BootId, Datagram, Ecn, RESET_RANDOM, stateless_reset, version_negotiation};
 
-use crate::checker::{Checker, Decision};
+use crate::checker::{Checker, Decision, name_of};
 use crate::clock::WallClock;
 use crate::defect::Defect;
 use crate::endpoint::{Received, Sent};
@@ -194,12 +194,15 @@ impl Process {
         };
         let tables = &mut self.tables;
         let verdict = self.steer.handle(scene.now, &inbound, || tables);
-        scene.trace.note(
-            scene.now,
-            &format!("{verdict:?}"),
-            self.place(),
-            received.bytes.len(),
-        );
+        let chosen = match verdict {
+            Verdict::Local(Slot(chosen)) | Verdict::Accept(chosen) => u64::from(chosen),
+            Verdict::Forward(node) => u64::from(node.get()),
+            Verdict::Sibling(instance) => u64::from(instance.0),
+            _ => 0,
+        };
+        let place = self.place() * 100 + chosen;
+        let len = received.bytes.len();
+        scene.trace.note(scene.now, name_of(verdict), place, len);
         let decision = Decision {
             by: self.id,
             inbound: Inbound { arrival, ..inbound },
@@ -272,7 +275,7 @@ impl Process {
     }
 
     pub(crate) fn place(&self) -> u64 {
-        u64::from(self.id.node.get()) << 8 | u64::from(self.id.instance.0)
+        u64::from(self.id.node.get()) * 100 + u64::from(self.id.instance.0)
     }
 
     /// Steers by the view of now, and mints under the epoch of now.

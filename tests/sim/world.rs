@@ -256,7 +256,7 @@ impl World {
         act: impl FnOnce(&mut Client, Instant, &mut Output<crate::app::Asking>) -> Wishes,
     ) {
         let mut out = Output::default();
-        let before = self.clients[number].current;
+        let (before, from) = (self.clients[number].current, self.clients[number].address);
         let wishes = act(&mut self.clients[number], self.now, &mut out);
         let client = &self.clients[number];
         if client.current.is_some() && client.current != before {
@@ -275,8 +275,10 @@ impl World {
         if let Some(fault) = out.fault {
             self.checker.fail(format!("client {number}: {fault}"));
         }
-        self.homes.retain(|_, home| *home != number);
-        self.homes.insert(self.clients[number].address, number);
+        if self.clients[number].address != from {
+            self.homes.remove(&from);
+            self.homes.insert(self.clients[number].address, number);
+        }
         if let Some(think) = wishes.think {
             self.at(self.now + think, Event::GoOn(number));
         }
