@@ -137,8 +137,7 @@ impl World {
 
     /// Lets what is left end: nothing may stay behind.
     fn end(&mut self) -> Result<(), String> {
-        // What a node sends of its own may make it wait for as long again.
-        let last = self.now + 2 * crate::worker::IDLE_TIMEOUT + ms(4000);
+        let last = self.now + FAREWELL;
         while let Some(Reverse((at, _, event))) = self.queue.pop() {
             if at > last {
                 break;
@@ -370,5 +369,8 @@ pub(crate) fn node(number: usize) -> NodeId {
     NodeId::new(number as u32 + 1).unwrap()
 }
 
+/// Longer than any connection may last without its client: three probe timeouts where those are long, which
+/// they are after a cut, and as much again after what a node sends of its own (RFC 9000, section 10.1).
+const FAREWELL: Duration = Duration::from_secs(90);
 /// Longer than it takes to lose a connection, connect anew and fetch once.
 const PATIENCE: Duration = Duration::from_secs(25);
