@@ -2,7 +2,7 @@
 //! under the client moves: its address, its NAT, its network, and the anycast node that its
 //! packets reach.
 //!
-//! The crate is the library behind the `wayhold` command. Its core modules (`cid`, `wire`,
+//! The crate is the library behind the `wayhold` command. Its core modules (`cid`, `wire`, `link`,
 //! `balance`, `fleet`, `session`, `steer`) do no IO, read no clock and draw no randomness; they
 //! build with `--no-default-features`. Everything that touches a socket stands behind the
 //! `gateway` feature.
@@ -10,6 +10,7 @@
 pub mod balance;
 pub mod cid;
 pub mod fleet;
+pub mod link;
 pub mod session;
 pub mod steer;
 pub mod wire;
@@ -27,6 +28,8 @@ mod edge;
 #[cfg(feature = "gateway")]
 mod gateway;
 #[cfg(feature = "gateway")]
+pub mod lifecycle;
+#[cfg(feature = "gateway")]
 pub mod request;
 #[cfg(feature = "gateway")]
 pub mod sys;
@@ -37,8 +40,8 @@ pub mod telemetry;
 pub use edge::{Fault, SnapshotRefused};
 #[cfg(feature = "gateway")]
 pub use gateway::{
-    DevelopmentCertificate, FleetHandle, FleetReloadError, Gateway, GatewayBuilder, GatewayError,
-    Sockets,
+    Applied, DevelopmentCertificate, Gateway, GatewayBuilder, GatewayEnded, GatewayError,
+    GatewayHandle, HandOver, LocateError, ReloadError, Sockets, Upgraded, check,
 };
 #[cfg(feature = "cli")]
 pub mod client;

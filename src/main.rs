@@ -6,11 +6,18 @@ use clap::{Parser, Subcommand};
 
 mod command;
 
+use command::order::Order;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run(args) => command::run::main(&args),
         Command::Check(args) => command::check::main(&args),
+        Command::Status(args) => command::status::main(&args),
+        Command::Where(args) => command::locate::main(&args),
+        Command::Drain(args) => command::order::main(&args, Order::Drain),
+        Command::Undrain(args) => command::order::main(&args, Order::Undrain),
+        Command::Reload(args) => command::order::main(&args, Order::Reload),
         Command::Cid(args) => command::cid::main(&args),
         Command::Keys(args) => command::keys::main(args),
         Command::Get(args) => command::get::main(args),
@@ -38,6 +45,16 @@ enum Command {
     Run(command::run::Args),
     /// Check a configuration without binding anything
     Check(command::check::Args),
+    /// Show what a running gateway knows of itself and its fleet
+    Status(command::status::Args),
+    /// Show where packets with a connection ID go, and why
+    Where(command::locate::Args),
+    /// Send new clients of a running gateway elsewhere
+    Drain(command::order::Args),
+    /// Take a drain back
+    Undrain(command::order::Args),
+    /// Let a running gateway read its configuration and all files again
+    Reload(command::order::Args),
     /// Encode or decode a QUIC-LB connection ID
     Cid(command::cid::Args),
     /// Make the key file of a fleet

@@ -30,7 +30,7 @@ fn a_gateway_uses_what_it_is_given_and_leaves_the_process_as_it_was() {
         .build()
         .unwrap();
     let during = runtime.block_on(async {
-        let served = tokio::time::timeout(PATIENCE, serve(&directory)).await;
+        let served = tokio::time::timeout(PATIENCE, Box::pin(serve(&directory))).await;
         served.unwrap()
     });
     assert_eq!(during, before);
@@ -66,7 +66,7 @@ async fn serve(directory: &Directory) -> Process {
         .handler(Teapot)
         .registry(registry)
         .sockets(Sockets {
-            udp,
+            udp: vec![udp],
             tcp: Some(tcp),
         })
         .identity(

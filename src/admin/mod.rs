@@ -1,7 +1,7 @@
-//! The private listener for operators: `/livez`, `/readyz`, `/metrics` and `/status` over HTTP/1.1
-//! on a unix socket or a loopback address.
+//! The private listener for operators: health, metrics, status and commands over HTTP/1.1 on a unix
+//! socket or a loopback address.
 //!
-//! Nothing here changes the gateway. A connection carries one request, lives at most five seconds,
+//! A connection carries one request and lives at most five seconds, or as long as its command takes,
 //! and at most sixteen are open at a time; further ones wait in the kernel's queue.
 
 mod answer;
@@ -10,4 +10,7 @@ mod serve;
 mod state;
 
 pub use listener::{Admin, AdminError};
-pub use state::{AdminState, Phase, Readiness};
+pub(crate) use listener::{AdminSocket, Owner};
+pub use state::{AdminState, Command, CommandFuture, Console};
+
+pub use crate::edge::Phase;

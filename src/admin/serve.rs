@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -8,8 +9,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::answer::answer;
+use super::answer::{Asked, answer};
 use super::{Admin, AdminState};
 
 impl Admin {
@@ -40,17 +42,28 @@ impl Admin {
 }
 
 /// One deadline for the whole connection bounds a client that sends slowly, reads slowly or idles.
+/// While it waits for its command, it is the gateway that takes the time.
 async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<AdminState>) {
+    let commanded = AtomicBool::new(false);
     let service = service_fn(|request| {
-        let response = answer(&request, &state);
-        async { Ok::<_, Infallible>(response) }
+        let (state, commanded) = (&state, &commanded);
+        async move {
+            let asked = Asked::of(&request);
+            commanded.store(matches!(asked, Asked::Command(_)), Ordering::Relaxed);
+            Ok::<_, Infallible>(answer(asked, state).await)
+        }
     });
     let connection = http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(MAX_HEADER_BYTES)
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_DEADLINE, connection).await {
+    let mut connection = pin!(connection);
+    let mut ended = timeout(CONNECTION_DEADLINE, connection.as_mut()).await;
+    if ended.is_err() && commanded.load(Ordering::Relaxed) {
+        ended = timeout(COMMAND_DEADLINE, connection).await;
+    }
+    match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "an admin connection failed"),
         Err(_) => tracing::debug!("an admin connection was too slow"),
@@ -59,6 +72,8 @@ async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin, state: Ar
 
 const MAX_CONNECTIONS: usize = 16;
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(5);
+/// Longer than a hook may run and its settling last, one minute each.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(150);
 /// hyper's least.
 const MAX_HEADER_BYTES: usize = 8192;
 /// Out of file descriptors, accept fails at once and again; this keeps the loop off the CPU.
@@ -70,6 +85,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::os::unix::fs::PermissionsExt;
     use std::path::{Path, PathBuf};
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use prometheus_client::metrics::counter::Counter;
@@ -79,7 +95,7 @@ mod tests {
     use tokio::sync::oneshot;
     use tokio::time::Instant;
 
-    use super::super::{AdminError, Readiness};
+    use super::super::{AdminError, Command, CommandFuture, Console, Phase};
     use super::*;
     use crate::config::AdminAddress;
 
@@ -107,8 +123,44 @@ mod tests {
         }
     }
 
+    /// A gateway that is asked, and notes what for.
+    #[derive(Clone)]
+    struct Gateway {
+        phase: Arc<Mutex<Phase>>,
+        commands: Arc<Mutex<Vec<Command>>>,
+    }
+
+    impl Console for Gateway {
+        fn phase(&self) -> Phase {
+            *self.phase.lock().unwrap()
+        }
+
+        fn status(&self) -> serde_json::Value {
+            serde_json::json!({ "node": 7 })
+        }
+
+        fn locate(&self, cid: &str) -> Result<serde_json::Value, String> {
+            if cid == "aa" {
+                Ok(serde_json::json!({ "cid": cid }))
+            } else {
+                Err("no connection ID".to_owned())
+            }
+        }
+
+        fn command(&self, command: Command) -> CommandFuture<'_> {
+            Box::pin(async move {
+                if command == Command::Reload {
+                    tokio::time::sleep(2 * CONNECTION_DEADLINE).await;
+                    return Err("line 3 is wrong".to_owned());
+                }
+                self.commands.lock().unwrap().push(command);
+                Ok("done".to_owned())
+            })
+        }
+    }
+
     struct Running {
-        readiness: Readiness,
+        gateway: Gateway,
         requests: Counter,
         stop: oneshot::Sender<()>,
         tasks: JoinSet<()>,
@@ -119,17 +171,19 @@ mod tests {
             let requests = Counter::default();
             let mut registry = Registry::with_prefix("wayhold");
             registry.register("requests", "Requests answered", requests.clone());
-            let readiness = Readiness::default();
+            let gateway = Gateway {
+                phase: Arc::default(),
+                commands: Arc::default(),
+            };
             let state = AdminState {
                 registry,
-                readiness: readiness.clone(),
-                status: Box::new(|| serde_json::json!({ "node": 7 })),
+                console: Box::new(gateway.clone()),
             };
             let (stop, stopped) = oneshot::channel();
             let mut tasks = JoinSet::new();
             tasks.spawn(admin.serve(Arc::new(state), async { drop(stopped.await) }));
             Self {
-                readiness,
+                gateway,
                 requests,
                 stop,
                 tasks,
@@ -202,14 +256,14 @@ mod tests {
         let directory = Directory::new();
         let path = directory.socket();
         let running = Running::start(bind_at(&path).unwrap());
-        let readiness = running.readiness.clone();
-        let enter: [(&dyn Fn(), u16, &str); 3] = [
-            (&|| {}, 503, "starting"),
-            (&|| readiness.ready(), 200, "ready"),
-            (&|| readiness.draining(), 503, "draining"),
-        ];
-        for (enter, status, word) in enter {
-            enter();
+        for (phase, status, word) in [
+            (Phase::Starting, 503, "starting"),
+            (Phase::Ready, 200, "ready"),
+            (Phase::Withdrawing, 503, "withdrawing"),
+            (Phase::Draining, 503, "draining"),
+            (Phase::Ending, 503, "ending"),
+        ] {
+            *running.gateway.phase.lock().unwrap() = phase;
             let response = ask(&path, "GET", "/readyz").await;
             assert!(
                 response.starts_with(&format!("HTTP/1.1 {status} ")),
@@ -224,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_known_paths_and_reading_methods_are_answered() {
+    async fn only_known_paths_and_their_methods_are_answered() {
         let directory = Directory::new();
         let path = directory.socket();
         let running = Running::start(bind_at(&path).unwrap());
@@ -233,18 +287,73 @@ mod tests {
                 .await
                 .starts_with("HTTP/1.1 404 Not Found\r\n")
         );
-        let post = ask(&path, "POST", "/livez").await;
-        assert!(
-            post.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"),
-            "{post}"
-        );
-        assert!(post.contains("\r\nallow: GET, HEAD\r\n"), "{post}");
+        for (method, target, allowed) in [
+            ("POST", "/livez", "GET, HEAD"),
+            ("GET", "/drain", "POST"),
+            ("HEAD", "/reload", "POST"),
+        ] {
+            let response = ask(&path, method, target).await;
+            assert!(
+                response.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"),
+                "{response}"
+            );
+            assert!(
+                response.contains(&format!("\r\nallow: {allowed}\r\n")),
+                "{response}"
+            );
+        }
         let head = ask(&path, "HEAD", "/livez").await;
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         assert!(
             head.ends_with("\r\n\r\n"),
             "a HEAD response has no body: {head}"
         );
+        assert_eq!(*running.gateway.commands.lock().unwrap(), []);
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn commands_are_done_and_never_for_a_web_page() {
+        let directory = Directory::new();
+        let path = directory.socket();
+        let running = Running::start(bind_at(&path).unwrap());
+        for target in ["/drain", "/undrain"] {
+            let done = ask(&path, "POST", target).await;
+            assert!(done.starts_with("HTTP/1.1 200 OK\r\n"), "{done}");
+            assert!(done.ends_with("\r\n\r\ndone\n"), "{done}");
+        }
+        let page = "POST /drain HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\n\r\n";
+        let stream = UnixStream::connect(&path).await.unwrap();
+        let refused = exchange(stream, page).await;
+        assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+        let commands = running.gateway.commands.lock().unwrap().clone();
+        assert_eq!(commands, [Command::Drain, Command::Undrain]);
+        running.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_may_take_longer_than_a_slow_client_and_tells_why_it_failed() {
+        let directory = Directory::new();
+        let path = directory.socket();
+        let running = Running::start(bind_at(&path).unwrap());
+        let refused = ask(&path, "POST", "/reload").await;
+        assert!(
+            refused.starts_with("HTTP/1.1 409 Conflict\r\n"),
+            "{refused}"
+        );
+        assert!(refused.ends_with("\r\n\r\nline 3 is wrong\n"), "{refused}");
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_id_is_looked_up() {
+        let directory = Directory::new();
+        let path = directory.socket();
+        let running = Running::start(bind_at(&path).unwrap());
+        let found = ask(&path, "GET", "/where?cid=aa").await;
+        assert!(found.ends_with("\r\n\r\n{\"cid\":\"aa\"}\n"), "{found}");
+        let wrong = ask(&path, "GET", "/where").await;
+        assert!(wrong.starts_with("HTTP/1.1 400 "), "{wrong}");
         running.stop().await;
     }
 
@@ -421,18 +530,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn panic_in_the_status_ends_only_its_connection() {
+    async fn panic_in_the_gateway_ends_only_its_connection() {
         let directory = Directory::new();
         let path = directory.socket();
+        let gateway = Gateway {
+            phase: Arc::default(),
+            commands: Arc::default(),
+        };
+        // A poisoned lock panics.
+        let poisoned = Arc::clone(&gateway.phase);
+        let holder = std::thread::spawn(move || {
+            let _held = poisoned.lock();
+            panic!("planted")
+        });
+        assert!(holder.join().is_err());
         let state = AdminState {
             registry: Registry::default(),
-            readiness: Readiness::default(),
-            status: Box::new(|| panic!("planted")),
+            console: Box::new(gateway),
         };
         let mut tasks = JoinSet::new();
         let admin = bind_at(&path).unwrap();
         tasks.spawn(admin.serve(Arc::new(state), std::future::pending()));
-        assert_eq!(ask(&path, "GET", "/status").await, "");
+        assert_eq!(ask(&path, "GET", "/readyz").await, "");
         assert!(
             ask(&path, "GET", "/livez")
                 .await

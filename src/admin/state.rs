@@ -1,73 +1,56 @@
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::pin::Pin;
 
 use prometheus_client::registry::Registry;
 
-/// What the admin listener shows.
+use crate::edge::Phase;
+
+/// What the admin listener shows and does.
 pub struct AdminState {
     /// The metrics behind `/metrics`.
     pub registry: Registry,
+    /// The gateway behind everything else.
+    pub console: Box<dyn Console>,
+}
+
+/// What operators may see of a gateway, and ask of it.
+pub trait Console: Send + Sync {
     /// The phase behind `/readyz`.
-    pub readiness: Readiness,
-    /// Makes the object behind `/status`; called once a request, so it must not block.
-    pub status: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
+    fn phase(&self) -> Phase;
+
+    /// The object behind `/status`; it must not block.
+    fn status(&self) -> serde_json::Value;
+
+    /// Where packets with this connection ID in hexadecimal go.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text.
+    fn locate(&self, cid: &str) -> Result<serde_json::Value, String>;
+
+    /// Does what an operator asks, to its end, even if the future is dropped.
+    fn command(&self, command: Command) -> CommandFuture<'_>;
+}
+
+/// Resolves to a line for the operator: what was done, or why nothing was.
+pub type CommandFuture<'a> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>>;
+
+/// What an operator may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Send new clients elsewhere.
+    Drain,
+    /// Take a drain back.
+    Undrain,
+    /// Read the configuration and every file again.
+    Reload,
+    /// Let a new process take over.
+    Upgrade,
 }
 
 impl fmt::Debug for AdminState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AdminState")
-            .field("readiness", &self.readiness)
+            .field("phase", &self.console.phase())
             .finish_non_exhaustive()
     }
 }
-
-/// The phase of a gateway's life, shared by all clones; a new one is [`Phase::Starting`].
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicU8>);
-
-impl Readiness {
-    /// Enters [`Phase::Ready`] for every clone.
-    pub fn ready(&self) {
-        self.0.store(READY, Ordering::Release);
-    }
-
-    /// Enters [`Phase::Draining`] for every clone.
-    pub fn draining(&self) {
-        self.0.store(DRAINING, Ordering::Release);
-    }
-
-    /// The phase now.
-    pub fn phase(&self) -> Phase {
-        match self.0.load(Ordering::Acquire) {
-            READY => Phase::Ready,
-            DRAINING => Phase::Draining,
-            _ => Phase::Starting,
-        }
-    }
-}
-
-/// A phase of a gateway's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Not every socket serves yet.
-    Starting,
-    /// New clients are welcome.
-    Ready,
-    /// The process is ending; new clients should go elsewhere.
-    Draining,
-}
-
-impl Phase {
-    /// The word in the body of `/readyz`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Draining => "draining",
-        }
-    }
-}
-
-const READY: u8 = 1;
-const DRAINING: u8 = 2;

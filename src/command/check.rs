@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use wayhold::config::{self, AdminAddress, Config, Listen, Route};
-use wayhold::control::read_key_file;
 
 use super::{ConfigArgs, Exit};
 
@@ -24,10 +23,12 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(Exit::Failure.into());
         }
     };
-    if let Some(fleet) = &config.fleet {
-        read_key_file(&fleet.key_file)?;
+    let warnings = wayhold::check(&config)?;
+    let mut out = io::stdout().lock();
+    summarise(&config, &mut out)?;
+    for warning in warnings {
+        writeln!(out, "warning {warning}")?;
     }
-    summarise(&config, &mut io::stdout().lock())?;
     Ok(Exit::Clean.into())
 }
 

@@ -11,7 +11,12 @@ pub(crate) mod cid;
 pub(crate) mod demo;
 pub(crate) mod get;
 pub(crate) mod keys;
+pub(crate) mod locate;
+pub(crate) mod operator;
+pub(crate) mod order;
 pub(crate) mod run;
+pub(crate) mod status;
+mod takeover;
 
 /// How a command ends; `wayhold run --help` lists them for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
-use wayhold::config::{self, Config, Log, LogFormat};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
+use wayhold::config::{self, Config, Log, LogFormat, Sources};
 use wayhold::sys;
-use wayhold::{Gateway, GatewayError};
+use wayhold::{Gateway, GatewayError, GatewayHandle};
 
-use super::{ConfigArgs, Exit};
+use super::{ConfigArgs, Exit, takeover};
 
 /// Arguments of `wayhold run`.
 #[derive(Debug, clap::Args)]
@@ -26,34 +26,44 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = match config::load(&args.config.sources()) {
+    let sources = args.config.sources();
+    let config = match config::load(&sources) {
         Ok(config) => config,
         Err(errors) => {
             super::refuse(&errors);
             return Ok(Exit::Configuration.into());
         }
     };
-    start_log(&config.log)?;
+    let level = start_log(&config.log)?;
     sys::process::forbid_core_dumps().context("cannot forbid core dumps")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let exit = runtime.block_on(serve(config));
+    let exit = runtime.block_on(serve(config, sources, level));
     // A lookup of a name that still runs on a blocking thread must not hold the process.
     runtime.shutdown_background();
     Ok(exit?.into())
 }
 
-async fn serve(config: Config) -> anyhow::Result<Exit> {
+async fn serve(config: Config, sources: Sources, level: LogLevel) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("cannot watch for signals")?;
-    let gateway = match Gateway::builder().config(config).bind() {
+    let mut hangups = signal(SignalKind::hangup()).context("cannot watch for signals")?;
+    let mut upgrades = signal(SignalKind::user_defined2()).context("cannot watch for signals")?;
+    let gateway = match takeover::bind(config, sources).await? {
         Ok(gateway) => gateway,
         Err(error) => return Ok(failed(error)),
     };
     if let Err(error) = announce(&gateway) {
         tracing::warn!(%error, "cannot write to standard output");
     }
+    let handle = gateway.handle();
+    let reloading = async {
+        while hangups.recv().await.is_some() {
+            // What came of it is logged; nobody else waits for an answer.
+            drop(handle.reload_sources().await);
+        }
+    };
     let (begin, begun) = oneshot::channel::<()>();
     // The sender is kept until a signal comes, so its end is a signal too.
     let shutdown = async move { drop(begun.await) };
@@ -61,12 +71,30 @@ async fn serve(config: Config) -> anyhow::Result<Exit> {
     tokio::select! {
         ended = &mut serving => return Ok(ended.map_or_else(failed, |()| Exit::Clean)),
         () = signals.next() => {}
+        () = reloading => {}
+        () = takeover::on_signal(&mut upgrades, &handle) => {}
+        () = follow_level(&handle, &level) => {}
     }
     tracing::info!("shutting down; a second signal ends at once");
     drop(begin);
     tokio::select! {
         ended = &mut serving => Ok(ended.map_or_else(failed, |()| Exit::Clean)),
         () = signals.next() => Ok(Exit::Forced),
+    }
+}
+
+/// Sets the log level of each configuration that comes into force.
+async fn follow_level(handle: &GatewayHandle, level: &LogLevel) {
+    let Ok(mut config) = handle.config() else {
+        return;
+    };
+    while config.changed().await.is_ok() {
+        let wanted = config.borrow_and_update().log.level.parse::<Targets>();
+        match wanted.map(|filter| level.reload(filter)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the log level stays as it is"),
+            Err(error) => tracing::warn!(%error, "the log level stays as it is"),
+        }
     }
 }
 
@@ -80,6 +108,11 @@ fn failed(error: GatewayError) -> Exit {
         | GatewayError::ServerId
         | GatewayError::NotAMember(_)
         | GatewayError::LinkMtu(_)
+        | GatewayError::Inherited(_)
+        | GatewayError::Moved { .. }
+        | GatewayError::Workers { .. }
+        | GatewayError::FixedInstance
+        | GatewayError::NoInstances
         | GatewayError::Routes(_) => Exit::Configuration,
         GatewayError::GraceExpired(_) => Exit::Forced,
         _ => Exit::Failure,
@@ -106,9 +139,10 @@ fn announce(gateway: &Gateway) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes events to standard error from here on.
-fn start_log(log: &Log) -> anyhow::Result<()> {
+/// Writes events to standard error from here on; their level can be changed.
+fn start_log(log: &Log) -> anyhow::Result<LogLevel> {
     let filter: Targets = log.level.parse().context("log.level")?;
+    let (filter, level) = reload::Layer::new(filter);
     let layer = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
@@ -119,8 +153,10 @@ fn start_log(log: &Log) -> anyhow::Result<()> {
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .try_init()?;
-    Ok(())
+    Ok(level)
 }
+
+type LogLevel = reload::Handle<Targets, Registry>;
 
 /// SIGTERM and SIGINT, which both ask for an orderly end.
 struct Signals {

@@ -178,6 +178,23 @@ impl Decode for Vec<Upstream> {
     }
 }
 
+/// A command: its program and its arguments, none of which goes through a shell.
+impl Decode for Vec<String> {
+    fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
+        let Value::List(items) = &entry.value else {
+            return Err(mismatch(entry, key));
+        };
+        let words = items.iter().map(|item| text(item, key).map(str::to_owned));
+        let words = words.collect::<Result<Self, _>>()?;
+        match words.first() {
+            Some(program) if program.is_empty() => {
+                Err(format!("the program has no name; expected {}", key.kind))
+            }
+            _ => Ok(words),
+        }
+    }
+}
+
 impl Decode for Profile {
     fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
         word(

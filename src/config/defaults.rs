@@ -1,12 +1,13 @@
 //! What each section holds when none of its keys is set; docs/config.md explains the numbers.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Log, LogFormat,
-    Node, Profile, Quic, Shutdown, Timeouts,
+    Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
+    LogFormat, Node, Profile, Quic, Shutdown, Timeouts, Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
 use crate::fleet::Timing;
@@ -16,6 +17,7 @@ impl Default for Config {
         let state_dir = default_state_dir();
         Self {
             listen: vec![Listen::default()],
+            workers: default_workers(),
             route: Vec::new(),
             node: Node::default(),
             fleet: None,
@@ -28,6 +30,9 @@ impl Default for Config {
             },
             log: Log::default(),
             shutdown: Shutdown::default(),
+            hooks: Hooks::default(),
+            upgrade: Upgrade::default(),
+            runtime_dir: runtime_dir(&state_dir),
             state_dir,
         }
     }
@@ -141,6 +146,40 @@ impl Default for Shutdown {
             grace: Duration::from_secs(30),
         }
     }
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            announce: Vec::new(),
+            withdraw: Vec::new(),
+            settle: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self {
+            keep: Duration::from_mins(10),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// As many workers as there are cores, or one where that is not known.
+fn default_workers() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    u16::try_from(cores.min(MAX_WORKERS)).expect("the most workers are few")
+}
+
+const MAX_WORKERS: usize = 64;
+
+/// The default of `runtime_dir`: what two gateways on one machine must not share, they have apart in
+/// their state directories.
+pub(super) fn runtime_dir(state_dir: &Path) -> PathBuf {
+    state_dir.join("run")
 }
 
 fn default_state_dir() -> PathBuf {

@@ -2,16 +2,48 @@
 
 use std::time::Duration;
 
+use super::operating_keys::OPERATING_KEYS;
 use super::schema::{Key, Kind};
 
 /// Every key of the configuration, in the order of docs/config.md.
-pub static KEYS: &[Key] = &[
+pub static KEYS: &[Key] = &JOINED;
+
+const JOINED: [Key; SERVING_KEYS.len() + OPERATING_KEYS.len()] = {
+    let mut keys = [SERVING_KEYS[0]; _];
+    let mut index = 0;
+    while index < keys.len() {
+        keys[index] = if index < SERVING_KEYS.len() {
+            SERVING_KEYS[index]
+        } else {
+            OPERATING_KEYS[index - SERVING_KEYS.len()]
+        };
+        index += 1;
+    }
+    keys
+};
+
+/// What concerns clients, backends and peers.
+const SERVING_KEYS: &[Key] = &[
     Key {
         path: "state_dir",
         kind: Kind::Directory,
         default: "$XDG_STATE_HOME/wayhold, else ~/.local/state/wayhold, else /var/lib/wayhold",
         example: "/var/lib/wayhold-blue",
         meaning: "Where the development certificate and other made files live.",
+    },
+    Key {
+        path: "runtime_dir",
+        kind: Kind::Directory,
+        default: "run in state_dir",
+        example: "/run/wayhold",
+        meaning: "Where the live processes of this node find each other; of its user alone.",
+    },
+    Key {
+        path: "workers",
+        kind: Kind::Integer(1, 64),
+        default: "the number of cores, at most 64",
+        example: "4",
+        meaning: "QUIC endpoints of each listener, each with a UDP socket of its own.",
     },
     Key {
         path: "listen.N.addr",
@@ -245,17 +277,14 @@ pub static KEYS: &[Key] = &[
         kind: Kind::Duration(Duration::from_secs(1), Duration::from_mins(10)),
         default: "90s",
         example: "30s",
-        meaning: "How long a client may take to answer a Retry. The nodes' clocks may differ by \
-                  60s beyond that.",
+        meaning: "How long a Retry may be answered, beside 60s by which clocks may differ.",
     },
     Key {
         path: "quic.early_data",
         kind: Kind::Word(&["off", "owner"]),
         default: "off",
         example: "owner",
-        meaning: "Whether a returning client may send requests before the handshake is complete: \
-                  `owner` lets it at the node that made its session, and takes resumption at other \
-                  nodes from QUIC clients for that.",
+        meaning: "Whether QUIC clients resume at the `owner` only, and may send early data there.",
     },
     Key {
         path: "quic.cid_lifetime",
@@ -332,8 +361,7 @@ pub static KEYS: &[Key] = &[
         kind: Kind::Integer(16, 1 << 24),
         default: "65536",
         example: "10000",
-        meaning: "Sessions kept under `quic.early_data = \"owner\"`, two for each handshake, for 24 \
-                  hours at most.",
+        meaning: "Sessions kept for early data, two for each handshake, for at most 24 hours.",
     },
     Key {
         path: "timeouts.handshake",
@@ -383,41 +411,6 @@ pub static KEYS: &[Key] = &[
         default: "30s",
         example: "15s",
         meaning: "An idle connection to a backend is closed after this time.",
-    },
-    Key {
-        path: "admin.listen",
-        kind: Kind::AdminAddress,
-        default: "unix:admin.sock in state_dir",
-        example: "127.0.0.1:9090",
-        meaning: "Where health, status and metrics are served; they ask nobody who they are.",
-    },
-    Key {
-        path: "log.format",
-        kind: Kind::Word(&["text", "json"]),
-        default: "text",
-        example: "json",
-        meaning: "The form of the lines on standard error.",
-    },
-    Key {
-        path: "log.level",
-        kind: Kind::LogFilter,
-        default: "info",
-        example: "wayhold=debug,warn",
-        meaning: "The least severe level that is written, for everything or for one target.",
-    },
-    Key {
-        path: "log.access",
-        kind: Kind::Boolean,
-        default: "true",
-        example: "false",
-        meaning: "Whether each request writes a line.",
-    },
-    Key {
-        path: "shutdown.grace",
-        kind: Kind::Duration(Duration::ZERO, HOUR),
-        default: "30s",
-        example: "10s",
-        meaning: "How long requests under way may take after the first SIGTERM.",
     },
 ];
 

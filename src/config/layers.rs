@@ -233,8 +233,15 @@ pub const PREFIX: &str = "WAYHOLD_";
 /// The environment variable that names the main file for the command.
 pub const FILE_VARIABLE: &str = "WAYHOLD_CONFIG";
 
-/// Names with our prefix that mean something else: the command's, and two of the tests.
-const NOT_KEYS: [&str; 3] = [FILE_VARIABLE, "WAYHOLD_TESTBED", "WAYHOLD_PYTHON"];
+/// Names with our prefix that mean something else: the command's, those that a hook is told its
+/// occasion by, which may well run the command, and two of the tests.
+const NOT_KEYS: [&str; 5] = [
+    FILE_VARIABLE,
+    "WAYHOLD_EVENT",
+    "WAYHOLD_NODE",
+    "WAYHOLD_TESTBED",
+    "WAYHOLD_PYTHON",
+];
 const FLEET_FILE: &str = "fleet.file";
 
 /// More than a thousand times what a real file needs; `/dev/zero` has no end.

@@ -8,8 +8,8 @@ use super::layers::{Sources, Tree};
 use super::schema::{self, Shape};
 use super::tree::Entry;
 use super::{
-    Admin, AdminAddress, Cid, Config, Fleet, Limits, Listen, Log, Member, Node, Profile, Quic,
-    Route, Shutdown, Timeouts, rules,
+    Admin, AdminAddress, Cid, Config, Fleet, Hooks, Limits, Listen, Log, Member, Node, Profile,
+    Quic, Route, Shutdown, Timeouts, defaults, rules,
 };
 use crate::fleet::NodeId;
 
@@ -108,7 +108,10 @@ impl Reader<'_> {
         if self.is_set("listen") {
             config.listen = self.each("listen", Self::listen);
         }
+        self.read("workers", &mut config.workers);
         self.read("state_dir", &mut config.state_dir);
+        config.runtime_dir = defaults::runtime_dir(&config.state_dir);
+        self.read("runtime_dir", &mut config.runtime_dir);
         config.route = self.each("route", Self::route);
         config.node = self.node();
         config.fleet = self.is_set("fleet").then(|| self.fleet());
@@ -123,6 +126,9 @@ impl Reader<'_> {
         config.log = self.log();
         config.shutdown = Shutdown::default();
         self.read("shutdown.grace", &mut config.shutdown.grace);
+        self.read("upgrade.keep", &mut config.upgrade.keep);
+        self.read("upgrade.timeout", &mut config.upgrade.timeout);
+        config.hooks = self.hooks();
         config
     }
 
@@ -231,6 +237,15 @@ impl Reader<'_> {
         self.read("timeouts.tcp_idle", &mut timeouts.tcp_idle);
         self.read("timeouts.upstream_idle", &mut timeouts.upstream_idle);
         timeouts
+    }
+
+    fn hooks(&mut self) -> Hooks {
+        let mut hooks = Hooks::default();
+        self.read("hooks.announce", &mut hooks.announce);
+        self.read("hooks.withdraw", &mut hooks.withdraw);
+        self.read("hooks.settle", &mut hooks.settle);
+        self.read("hooks.timeout", &mut hooks.timeout);
+        hooks
     }
 
     fn log(&mut self) -> Log {

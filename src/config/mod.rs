@@ -14,6 +14,7 @@ mod layers;
 mod link;
 mod load;
 mod names;
+mod operating_keys;
 mod rules;
 mod schema;
 mod sections;
@@ -29,6 +30,7 @@ pub use link::{LinkMtuError, max_udp_payload};
 pub use load::load;
 pub use schema::{Key, Kind};
 pub use sections::{
-    Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Log, LogFormat,
-    Member, Node, Profile, Quic, Route, Shutdown, Timeouts, Upstream, UpstreamProtocol,
+    Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
+    LogFormat, Member, Node, Profile, Quic, Route, Shutdown, Timeouts, Upgrade, Upstream,
+    UpstreamProtocol,
 };

@@ -59,6 +59,8 @@ pub enum Kind {
     Directory,
     /// A list of backend URLs.
     Upstreams,
+    /// A program and its arguments.
+    Command,
 }
 
 impl fmt::Display for Kind {
@@ -104,6 +106,7 @@ impl fmt::Display for Kind {
             Self::LogFilter => f.write_str("log levels such as \"info\" or \"wayhold=debug,warn\""),
             Self::File => f.write_str("the path of a file"),
             Self::Directory => f.write_str("the path of a directory"),
+            Self::Command => f.write_str("a list of words such as [\"ip\", \"route\"]"),
             Self::Upstreams => f.write_str("a list of URLs such as [\"http://10.0.0.1:8080\"]"),
         }
     }

@@ -1,5 +1,6 @@
 //! The sections of the configuration as checked types.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -17,6 +18,9 @@ use crate::fleet::{NodeId, Timing};
 pub struct Config {
     /// Where clients connect; at least one.
     pub listen: Vec<Listen>,
+    /// QUIC endpoints of each listener, each with a UDP socket of its own: 1 to 64. Fixed while the
+    /// sockets live. Default the number of cores, at most 64.
+    pub workers: u16,
     /// Where requests go; empty means the built-in demo origin.
     pub route: Vec<Route>,
     /// Who this node is.
@@ -37,9 +41,16 @@ pub struct Config {
     pub log: Log,
     /// How the process ends.
     pub shutdown: Shutdown,
+    /// The operator's own commands.
+    pub hooks: Hooks,
+    /// How another process takes over.
+    pub upgrade: Upgrade,
     /// Where the development certificate and other made files live.
     /// `$XDG_STATE_HOME/wayhold`, else `~/.local/state/wayhold`, else `/var/lib/wayhold`.
     pub state_dir: PathBuf,
+    /// Where the live processes of this node find each other; each node has a directory in it, of
+    /// mode 0700. Default `run` in `state_dir`.
+    pub runtime_dir: PathBuf,
 }
 
 /// One address that serves HTTP/3 on UDP and HTTP/2 and HTTP/1.1 on TCP.
@@ -297,6 +308,32 @@ pub struct Shutdown {
     pub grace: Duration,
 }
 
+/// Commands that the gateway runs, such as those that move a route. Each is a program and its
+/// arguments, without a shell; an empty one is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hooks {
+    /// Run when the node welcomes clients: at start, and when a drain is taken back. Default none.
+    pub announce: Vec<String>,
+    /// Run when clients are to go elsewhere: before a drain or the end changes anything. Default
+    /// none.
+    pub withdraw: Vec<String>,
+    /// How long everything is still served as before after `withdraw`. Default 1 s.
+    pub settle: Duration,
+    /// A command that runs longer is killed. Default 5 s.
+    pub timeout: Duration,
+}
+
+/// How another process takes over from this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Upgrade {
+    /// How long the old process keeps its connections before it drains. Default 10 min.
+    pub keep: Duration,
+    /// How long the new process may take until it is prepared. Default 30 s.
+    pub timeout: Duration,
+}
+
 impl Listen {
     /// Serves at this address, with every other field at its default.
     pub fn new(addr: SocketAddr) -> Self {
@@ -324,6 +361,16 @@ impl FromStr for Upstream {
     /// Reads `http://HOST:PORT` or `h2://HOST:PORT`; the port may be left out and is 80 then.
     fn from_str(url: &str) -> Result<Self, UpstreamError> {
         names::upstream(url).map_err(UpstreamError)
+    }
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => address.fmt(f),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{LoadError, Origin};
-use super::schema::{self, Kind, Shape};
+use super::schema::{self, Key, Kind, Shape};
 
 /// A value or a table, and where it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -241,16 +241,22 @@ fn is_bare(name: &str) -> bool {
 fn read(text: &str, shape: Shape, origin: &Origin) -> Result<Value, String> {
     let text = text.trim();
     match shape {
-        Shape::Value(key) if key.kind != Kind::Upstreams => Ok(Value::Untyped(text.into())),
-        Shape::Value(_) if !text.starts_with('[') => {
+        Shape::Value(Key {
+            kind: kind @ (Kind::Upstreams | Kind::Command),
+            ..
+        }) if !text.starts_with('[') => {
+            let separator = if *kind == Kind::Command { ' ' } else { ',' };
             let items = text
-                .split(',')
-                .filter(|_| !text.is_empty())
+                .split(separator)
+                .filter(|item| !(text.is_empty() || *kind == Kind::Command && item.is_empty()))
                 .map(|item| Entry {
                     origin: Some(origin.clone()),
                     value: Value::Untyped(item.trim().into()),
                 });
             Ok(Value::List(items.collect()))
+        }
+        Shape::Value(key) if !matches!(key.kind, Kind::Upstreams | Kind::Command) => {
+            Ok(Value::Untyped(text.into()))
         }
         _ => match DeValue::parse(text) {
             Ok(value) => Ok(Source::Text { origin }.value(value.into_inner())),

@@ -2,10 +2,15 @@
 //! HTTP versions.
 
 mod cid_keys;
+mod course;
+mod endpoints;
 mod http3;
+mod places;
 mod quic;
+mod reading;
 mod service;
 mod session_keys;
+mod sibling;
 mod socket;
 mod steering;
 mod tcp;
@@ -13,16 +18,22 @@ mod tls;
 mod tunnel;
 
 pub(crate) use cid_keys::SharedCidKeys;
+pub(crate) use course::Course;
+pub use course::Phase;
+pub(crate) use endpoints::{Endpoints, Entrance};
 pub(crate) use http3::{Http3, Rules as Http3Rules};
 pub(crate) use quic::{
-    AddressTokens, EndpointParts, Issuer, Make, Minters, QuicEdge, QuicParts, endpoint,
+    AddressTokens, EndpointParts, Issuer, Make, Minters, QuicChange, QuicControl, QuicEdge,
+    QuicParts, QuicPlaces, QuicTerms, endpoint,
 };
-pub(crate) use service::{Rules, Service};
+pub(crate) use reading::Reading;
+pub(crate) use service::{Policy, Rules, Service};
 pub(crate) use session_keys::SharedSessionKeys;
-pub(crate) use socket::{Injector, SteeredSocket};
+pub(crate) use sibling::{Receiver as SiblingReceiver, Siblings};
+pub(crate) use socket::SteeredSocket;
 pub use steering::Fault;
-pub(crate) use steering::{Steering, declare_reasons};
+pub(crate) use steering::{Steering, declare_reasons, drop_reasons};
 pub(crate) use tcp::{TcpEdge, TcpParts, alt_svc};
 pub(crate) use tls::{EarlySessions, FleetTicketer, Identity, ServerTls, Tickets, TlsError};
 pub use tunnel::SnapshotRefused;
-pub(crate) use tunnel::{Endpoints, FleetDriver, Followers, Tunnel};
+pub(crate) use tunnel::{FleetDriver, Followers, Tunnel};

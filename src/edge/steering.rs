@@ -2,25 +2,41 @@
 //! counters of both.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::slice::Chunks;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use super::tunnel::Forwarder;
-use crate::fleet::{NodeId, ResetKey, ResetKeys};
-use crate::steer::{Arrival, DropReason, Inbound, Steer, Tables, Verdict};
-use crate::telemetry::{Metrics, Reason};
-use crate::wire::{Datagram, Ecn, Path, RESET_RANDOM, stateless_reset, version_negotiation};
+use super::endpoints::Endpoints;
+use super::reading::Reading;
+use super::sibling::{NO_SIBLING, Siblings};
+use super::socket::Injected;
+use super::tunnel::{Forwarder, QUEUE_FULL};
+use crate::fleet::{InstanceId, NodeId, ResetKey, ResetKeys};
+use crate::steer::{
+    Arrival, DropReason, EarlyKey, Inbound, Intake, Steer, Tables, Verdict, Waiting,
+};
+use crate::telemetry::{HandedOver, Metrics, Reason};
+use crate::wire::{
+    Datagram, Ecn, Path, RESET_RANDOM, SiblingMessage, stateless_reset, version_negotiation,
+};
 
 /// Decides for each datagram and counts the decision.
 #[derive(Debug)]
 pub(crate) struct Steering {
     steer: ArcSwap<Steer>,
     tables: Mutex<Tables>,
+    waiting: Mutex<Waiting<Injected>>,
+    /// Whether anything waits, so that nobody takes the lock for nothing.
+    any_waits: AtomicBool,
     resets: ArcSwap<ResetKeys>,
     forwarder: OnceLock<Arc<Forwarder>>,
+    siblings: OnceLock<Arc<Siblings>>,
+    endpoints: OnceLock<Endpoints>,
+    reading: Reading,
     metrics: Metrics,
     fault: Option<Fault>,
 }
@@ -51,8 +67,13 @@ impl Steering {
         Self {
             steer: ArcSwap::from_pointee(steer),
             tables: Mutex::new(tables),
+            waiting: Mutex::default(),
+            any_waits: AtomicBool::new(false),
             resets: ArcSwap::from_pointee(resets),
             forwarder: OnceLock::new(),
+            siblings: OnceLock::new(),
+            endpoints: OnceLock::new(),
+            reading: Reading::default(),
             metrics,
             fault,
         }
@@ -64,14 +85,45 @@ impl Steering {
         drop(self.forwarder.set(forwarder));
     }
 
-    /// Steers by these rules from now on.
-    pub(crate) fn follow(&self, change: impl Fn(&Steer) -> Steer) {
-        self.steer.rcu(|steer| change(steer));
+    /// Sets the way to the other processes of this node, once.
+    pub(crate) fn join(&self, siblings: Arc<Siblings>) {
+        // As for `connect`.
+        drop(self.siblings.set(siblings));
     }
 
-    /// The rules of this moment.
-    pub(crate) fn steer(&self) -> Arc<Steer> {
+    /// Whether this process reads the sockets of its node.
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// Steers by these live siblings from now on.
+    pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
+        let set = |now: &Arc<Steer>| Steer::clone(now).with_siblings(siblings.iter().copied());
+        self.steer.rcu(set);
+    }
+
+    /// Follows other rules from here on; what becomes of new connections and who lives of this node's
+    /// processes stays as it is.
+    pub(crate) fn follow(&self, steer: &Steer) {
+        let keep = |now: &Arc<Steer>| {
+            let siblings = now.view().siblings().iter().copied();
+            steer
+                .clone()
+                .with_siblings(siblings)
+                .with_intake(now.intake())
+        };
+        self.steer.rcu(keep);
+    }
+
+    /// The rules that are followed now.
+    pub(crate) fn current(&self) -> Arc<Steer> {
         self.steer.load_full()
+    }
+
+    /// Sets what becomes of new connections from here on.
+    pub(crate) fn set_intake(&self, intake: Intake) {
+        let set = |now: &Arc<Steer>| Steer::clone(now).with_intake(intake);
+        self.steer.rcu(set);
     }
 
     /// Makes reset tokens with these keys from now on.
@@ -91,7 +143,9 @@ impl Steering {
         let own = steer.view().own().server_id();
         let resets = ResetKeys::new(key, steer.configs().clone(), own);
         let metrics = metrics.clone();
-        Arc::new(Self::new(steer, Tables::new(0), resets, metrics, None))
+        let steering = Self::new(steer, Tables::new(0), resets, metrics, None);
+        steering.reading.resume();
+        Arc::new(steering)
     }
 
     #[cfg(test)]
@@ -111,7 +165,8 @@ impl Steering {
         if self.fault == Some(Fault::NoForwarding) && matches!(verdict, Verdict::Forward(_)) {
             verdict = Verdict::Accept(0);
         }
-        if arrival == Arrival::Direct {
+        // What waits is counted when it no longer does.
+        if arrival == Arrival::Direct && verdict != Verdict::Wait {
             self.metrics.datagrams_received.inc();
         }
         match verdict {
@@ -125,9 +180,64 @@ impl Steering {
             Verdict::Reset => {
                 self.metrics.resets.inc();
             }
-            Verdict::Forward(_) | Verdict::Sibling(_) => {}
+            Verdict::Forward(_) | Verdict::Sibling(_) | Verdict::Wait => {}
         }
         verdict
+    }
+
+    /// Workers of each listener.
+    pub(crate) fn workers(&self) -> NonZeroU16 {
+        self.steer.load().slots().workers()
+    }
+
+    /// Sets the endpoints of this process, once.
+    pub(crate) fn lead_to(&self, endpoints: Endpoints) {
+        drop(self.endpoints.set(endpoints));
+    }
+
+    /// Hands a datagram of a client to the endpoint that its verdict names, which is not the one that
+    /// received it.
+    pub(crate) fn hand_over(&self, verdict: Verdict, injected: Injected, cause: HandedOver) {
+        self.metrics.handed_over.get_or_create(&cause).inc();
+        let room = self.endpoints.get();
+        if !room.is_some_and(|endpoints| endpoints.put(verdict, injected)) {
+            self.count_drop(QUEUE_FULL);
+        }
+    }
+
+    /// Keeps a datagram whose verdict was [`Verdict::Wait`].
+    pub(crate) fn hold(&self, datagram: Injected) {
+        let Ok(Datagram::Long(header)) = Datagram::parse(&datagram.datagram) else {
+            return;
+        };
+        let Some(key) = EarlyKey::new(header.destination, datagram.path.source) else {
+            return;
+        };
+        let mut waiting = self.waiting.lock().expect("no holder panics");
+        if waiting.hold(now(), key, datagram).is_err() {
+            self.metrics.datagrams_received.inc();
+            self.count_drop(EARLY_FULL);
+        }
+        self.any_waits.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the datagrams back for which [`Steering::hold`] waited, to be decided on again.
+    pub(crate) fn released(&self) -> Vec<Injected> {
+        if !self.any_waits.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let now = now();
+        let mut waiting = self.waiting.lock().expect("no holder panics");
+        let tables = self.tables.lock().expect("no holder panics");
+        let released = waiting.release(now, |key| tables.early.get(now, key).is_some());
+        self.any_waits.store(!waiting.is_empty(), Ordering::Relaxed);
+        self.metrics.datagrams_received.inc_by(released.expired);
+        let reason = Reason {
+            reason: EARLY_TIMEOUT,
+        };
+        let expired = self.metrics.datagrams_dropped.get_or_create(&reason);
+        expired.inc_by(released.expired);
+        released.known
     }
 
     /// Sends datagrams of one path to their owner. What the tunnel cannot take is dropped and
@@ -146,6 +256,32 @@ impl Steering {
                 .get_or_create(&Reason { reason });
             dropped.inc_by(count - sent);
         }
+    }
+
+    /// Hands datagrams of one path, `size` bytes each but the last, to the process of this node that
+    /// owns them. What its queue cannot take is dropped and counted; QUIC sends again.
+    pub(crate) fn pass(&self, to: InstanceId, (bytes, size): (&[u8], usize), path: Path, ecn: Ecn) {
+        let count = u64::try_from(bytes.len().div_ceil(size)).unwrap_or(u64::MAX);
+        let datagrams = SiblingMessage::Datagrams {
+            path,
+            ecn,
+            size,
+            bytes,
+        };
+        let siblings = self.siblings.get();
+        match siblings.map_or(Err(NO_SIBLING), |siblings| siblings.pass(to, datagrams)) {
+            Ok(()) => drop(self.metrics.datagrams_passed.inc_by(count)),
+            Err(reason) => {
+                let dropped = &self.metrics.datagrams_dropped;
+                dropped.get_or_create(&Reason { reason }).inc_by(count);
+            }
+        }
+    }
+
+    /// Hands a tunnel datagram to the process from which this one took over; whether it could.
+    pub(crate) fn pass_envelope(&self, envelope: &[u8]) -> bool {
+        let siblings = self.siblings.get();
+        siblings.is_some_and(|siblings| siblings.pass_envelope(envelope).is_ok())
     }
 
     /// The packet that answers a datagram whose verdict was [`Verdict::Negotiate`].
@@ -190,15 +326,19 @@ impl Steering {
 
 /// Makes the series of every reason exist, so that a first drop shows as a step.
 pub(crate) fn declare_reasons(metrics: &Metrics) {
-    let own = DropReason::ALL.map(DropReason::name);
-    for reason in own
-        .into_iter()
-        .chain([NO_TUNNEL])
-        .chain(super::socket::DROP_REASONS)
-        .chain(super::tunnel::DROP_REASONS)
-    {
+    for reason in drop_reasons() {
         drop(metrics.datagrams_dropped.get_or_create(&Reason { reason }));
     }
+}
+
+/// Every word under which dropped datagrams are counted.
+pub(crate) fn drop_reasons() -> impl Iterator<Item = &'static str> {
+    let own = DropReason::ALL.map(DropReason::name);
+    own.into_iter()
+        .chain([NO_TUNNEL, EARLY_FULL, EARLY_TIMEOUT])
+        .chain(super::sibling::DROP_REASONS)
+        .chain(super::socket::DROP_REASONS)
+        .chain(super::tunnel::DROP_REASONS)
 }
 
 #[expect(
@@ -210,3 +350,5 @@ fn now() -> Instant {
 }
 
 const NO_TUNNEL: &str = "no_tunnel";
+const EARLY_FULL: &str = "early_full";
+const EARLY_TIMEOUT: &str = "early_timeout";

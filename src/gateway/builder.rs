@@ -1,24 +1,33 @@
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
-use super::fleet::{Membership, TunnelParts, random};
-use super::fleet_handle::FleetHandle;
+use super::conductor::Conductor;
+use super::console::Operated;
+use super::fleet::{BoundTunnel, Membership, random};
+use super::hand_over::Reins;
 use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
+use super::plan::Plan;
+use super::reload::Reloader;
+use super::shared::{self, Shared};
+use super::supply::{self, Supply};
 use super::{Gateway, GatewayError};
-use crate::admin::{Admin, AdminState, Readiness};
+use crate::admin::AdminState;
 use crate::bridge::{Bridge, Origin};
-use crate::config::{AdminAddress, Config, EarlyData};
+use crate::config::{Config, EarlyData, Sources};
 use crate::control::Source;
 use crate::edge::{
-    AddressTokens, Fault, Identity, SharedSessionKeys, Steering, TlsError, declare_reasons,
+    AddressTokens, Endpoints, Entrance, Fault, Identity, SharedSessionKeys, SiblingReceiver,
+    Steering, TlsError, declare_reasons,
 };
+use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
 use crate::request::{Handler, SharedHandler};
 use crate::steer::{Steer, Tables};
-use crate::telemetry::{Metrics, Transport};
+use crate::telemetry::Metrics;
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
 #[derive(Debug, Default)]
@@ -29,15 +38,20 @@ pub struct GatewayBuilder {
     identity: Option<Result<Identity, TlsError>>,
     sockets: Vec<Sockets>,
     relay: Option<UdpSocket>,
-    source: Option<Arc<dyn Source>>,
+    fleet: Option<Box<dyn Source>>,
+    inherited: Inherited,
+    program: Option<Program>,
+    notifier: Notifier,
     fault: Option<Fault>,
+    sources: Option<Sources>,
 }
 
 /// Bound sockets for one listener, in place of those that its address would be bound to.
 #[derive(Debug)]
 pub struct Sockets {
-    /// Takes QUIC.
-    pub udp: UdpSocket,
+    /// Take QUIC, one for each worker: all bound to one address with `SO_REUSEPORT`, in the order in
+    /// which they joined the kernel's group. Every listener needs as many.
+    pub udp: Vec<UdpSocket>,
     /// Takes TLS over TCP; none serves QUIC alone.
     pub tcp: Option<TcpListener>,
 }
@@ -91,10 +105,43 @@ impl GatewayBuilder {
         self
     }
 
-    /// Takes the fleet's members and keys from here, in place of the configured files.
+    /// Takes the fleet's members and keys from here, in place of the configured files; a reload leaves
+    /// them alone then.
     #[must_use]
     pub fn fleet_source(mut self, source: impl Source) -> Self {
-        self.source = Some(Arc::new(source));
+        self.fleet = Some(Box::new(source));
+        self
+    }
+
+    /// Loads these sources anew at each reload that names no configuration: at
+    /// [`GatewayHandle::reload_sources`](super::GatewayHandle::reload_sources) and the command `reload` of the admin listener.
+    #[must_use]
+    pub fn sources(mut self, sources: Sources) -> Self {
+        self.sources = Some(sources);
+        self
+    }
+
+    /// Uses sockets that another process opened, in place of those that the configuration would bind:
+    /// the process or gateway from which this one takes over, or systemd. Those given by
+    /// [`GatewayBuilder::sockets`] and [`GatewayBuilder::relay_socket`] go first.
+    #[must_use]
+    pub fn inherited(mut self, inherited: Inherited) -> Self {
+        self.inherited = inherited;
+        self
+    }
+
+    /// Starts this program to take over when an operator asks for an upgrade; without it, only
+    /// [`GatewayHandle::hand_over`](super::GatewayHandle::hand_over) lets another gateway take over.
+    #[must_use]
+    pub fn program(mut self, program: Program) -> Self {
+        self.program = Some(program);
+        self
+    }
+
+    /// Tells the service manager how the gateway is doing.
+    #[must_use]
+    pub fn notifier(mut self, notifier: Notifier) -> Self {
+        self.notifier = notifier;
         self
     }
 
@@ -117,11 +164,14 @@ impl GatewayBuilder {
         let config = self.config.unwrap_or_default();
         let mut registry = self.registry.unwrap_or_default();
         let metrics = Metrics::register(&mut registry);
-        declare_reasons(&metrics);
-
-        let membership = Membership::new(&config, self.source)?;
+        let mut supply = Supply::new(self.sockets, self.relay, self.inherited);
+        let (siblings, instance) = supply::register(&config, &supply)?;
+        let workers = supply.workers(&config)?;
+        let keyring = supply.inherited.take_keyring();
+        let membership =
+            Membership::new(&config, instance, workers, keyring, self.fleet.as_deref())?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
-        let (steer, tokens) = recognition(&config, &membership, &session_keys, &metrics);
+        let (steer, tokens) = steer(&config, &membership, &session_keys, &metrics);
         let steering = Arc::new(Steering::new(
             steer,
             Tables::new(u64::from_be_bytes(random()?)),
@@ -129,61 +179,81 @@ impl GatewayBuilder {
             metrics.clone(),
             self.fault,
         ));
-        let handler = match self.handler {
-            Some(handler) => handler,
+        let handler = match &self.handler {
+            Some(handler) => handler.clone(),
             None => default_handler(&config)?,
         };
         let resumption = Resumption::new(&config, session_keys.clone(), &metrics);
-        let max_udp_payload = membership.max_udp_payload(&config)?;
         let given = self.identity.transpose()?;
+        let watched = Watched::new(&config);
         let identities = Identities::load(&config, &resumption, given.as_ref())?;
+        let max_udp_payload = membership.max_udp_payload(&config)?;
         let bound = Bound {
-            config: &config,
+            plan: Plan {
+                config: &config,
+                handler: &handler,
+                identities: &identities,
+                metrics: &metrics,
+                node: membership.node,
+                max_udp_payload,
+            },
             membership: &membership,
             steering: &steering,
-            handler: &handler,
-            identities: &identities,
             tokens: &tokens,
-            metrics: &metrics,
-            max_udp_payload,
         };
-        let mut sockets = self.sockets.into_iter();
-        let listeners = (0..config.listen.len())
-            .map(|index| bound.listener(index, sockets.next()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let (listeners, injectors): (Vec<Listener>, Vec<_>) = listeners.into_iter().unzip();
-
-        let parts = TunnelParts {
-            socket: self.relay,
-            injectors,
+        let (listeners, entrances) = bind_listeners(&bound, &mut supply)?;
+        let endpoints = Endpoints::new(membership.slots, entrances);
+        steering.lead_to(endpoints.clone());
+        let tunnel = bind_tunnel(&bound, &mut supply, &session_keys, &endpoints)?;
+        let peers = tunnel.as_ref().map(|bound| bound.tunnel.driver());
+        let admin = supply.admin(&config.admin.listen, steering.reading())?;
+        let sockets = supply.finish(&config, &membership.keyring)?;
+        let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
+        let sibling_receiver = SiblingReceiver::new(endpoints, Arc::clone(&steering), envelopes);
+        let reins = Reins::new(
+            &steering,
+            (siblings, sockets),
+            admin.as_ref(),
+            self.notifier,
+            &config,
+        );
+        let reloader = Reloader {
+            listeners: listeners.iter().map(Listener::control).collect(),
+            sources: self.sources,
+            given_handler: self.handler,
+            given_identity: given,
+            handler: handler.into(),
+            resumption,
+            metrics: metrics.clone(),
+            node: membership.node,
+            max_udp_payload,
+            peers: peers.clone().filter(|_| self.fleet.is_none()),
+        };
+        let shared = Shared {
+            lifecycle: Lifecycle::new(Arc::clone(&steering), membership.node, metrics.clone()),
+            config: watch::Sender::new(Arc::new(config)),
             steering,
-            session_keys,
-            max_udp_payload,
-            metrics: &metrics,
-        };
-        let (tunnel, fleet) = membership.tunnel(parts)?.unzip();
-        let addresses: Vec<_> = listeners.iter().map(Listener::address).collect();
-        let readiness = Readiness::default();
-        let admin_state = Arc::new(AdminState {
-            registry,
-            readiness: readiness.clone(),
-            status: status(
-                &membership,
-                (addresses, fleet.clone()),
-                metrics.clone(),
-                readiness.clone(),
-            ),
-        });
-        Ok(Gateway {
-            admin: bind_admin(&config.admin.listen)?,
-            listeners,
-            tunnel: tunnel.map(Box::new),
-            fleet,
-            admin_state,
-            readiness,
-            development: identities.into_development(),
+            peers,
             metrics,
-            grace: config.shutdown.grace,
+            addresses: listeners.iter().map(Listener::address).collect(),
+            node: membership.node,
+            instance: membership.instance,
+            started: shared::now(),
+            reins: Arc::new(reins),
+            program: self.program,
+        };
+        let (conductor, handle) = Conductor::new(Arc::new(shared), reloader, watched);
+        let console = Box::new(Operated(handle.clone()));
+        Ok(Gateway {
+            admin,
+            listeners,
+            tunnel,
+            admin_state: Arc::new(AdminState { registry, console }),
+            development: identities.into_development(),
+            shared: conductor.shared(),
+            conductor,
+            handle,
+            sibling_receiver,
         })
     }
 
@@ -199,25 +269,7 @@ impl GatewayBuilder {
     }
 }
 
-/// By what datagrams and tokens are recognised as this process's.
-fn recognition(
-    config: &Config,
-    membership: &Membership,
-    session_keys: &SharedSessionKeys,
-    metrics: &Metrics,
-) -> (Steer, AddressTokens) {
-    let steer = membership.steer();
-    let tokens = AddressTokens::new(session_keys.clone(), metrics.clone());
-    match config.quic.early_data {
-        EarlyData::Off => (steer, tokens),
-        EarlyData::Owner => (
-            steer.with_owners(session_keys.load().tokens.clone()),
-            tokens.naming(membership.identity.server_id()),
-        ),
-    }
-}
-
-fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
+pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
     if config.route.is_empty() {
         return Ok(SharedHandler::new(Origin));
     }
@@ -226,37 +278,63 @@ fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
         .map_err(|error| GatewayError::Routes(error.to_string()))
 }
 
-fn bind_admin(address: &AdminAddress) -> Result<Option<Admin>, GatewayError> {
-    match address {
-        AdminAddress::Off => Ok(None),
-        address => Ok(Some(Admin::bind(address)?)),
+/// The steering rules, and the tokens that lead clients with early data back to their owner.
+fn steer(
+    config: &Config,
+    membership: &Membership,
+    keys: &SharedSessionKeys,
+    metrics: &Metrics,
+) -> (Steer, AddressTokens) {
+    declare_reasons(metrics);
+    let tokens = AddressTokens::new(keys.clone(), metrics.clone());
+    let steer = membership.steer();
+    match config.quic.early_data {
+        EarlyData::Off => (steer, tokens),
+        EarlyData::Owner => (
+            steer.with_owners(keys.load().tokens.clone()),
+            tokens.naming(membership.identity.server_id()),
+        ),
     }
 }
 
-/// What `/status` shows.
-fn status(
-    membership: &Membership,
-    (addresses, fleet): (Vec<SocketAddr>, Option<FleetHandle>),
-    metrics: Metrics,
-    readiness: Readiness,
-) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {
-    let (node, instance) = (membership.node.get(), membership.instance.0);
-    Box::new(move || {
-        let open = |transport| metrics.connections.get_or_create(&transport).get();
-        serde_json::json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "phase": readiness.phase().name(),
-            "node": node,
-            "instance": instance,
-            "listen": addresses,
-            "connections": { "quic": open(Transport::QUIC), "tcp": open(Transport::TCP) },
-            "datagrams": {
-                "received": metrics.datagrams_received.get(),
-                "local": metrics.datagrams_local.get(),
-                "forwarded": metrics.datagrams_forwarded.get(),
-                "tunnelled": metrics.datagrams_tunnelled.get(),
-            },
-            "fleet": fleet.as_ref().map(FleetHandle::status),
-        })
-    })
+/// The tunnel to the peers, if there is a fleet.
+fn bind_tunnel(
+    bound: &Bound<'_>,
+    supply: &mut Supply,
+    session_keys: &SharedSessionKeys,
+    endpoints: &Endpoints,
+) -> Result<Option<BoundTunnel>, GatewayError> {
+    let Plan {
+        metrics,
+        max_udp_payload,
+        ..
+    } = bound.plan;
+    let followers = (bound.steering, session_keys);
+    let tunnel = bound
+        .membership
+        .tunnel(supply, followers, max_udp_payload, metrics)?;
+    let Some(tunnel) = tunnel else {
+        return Ok(None);
+    };
+    bound.steering.connect(tunnel.forwarder());
+    Ok(Some(BoundTunnel {
+        tunnel,
+        endpoints: endpoints.clone(),
+        steering: Arc::clone(bound.steering),
+    }))
+}
+
+fn bind_listeners(
+    bound: &Bound<'_>,
+    supply: &mut Supply,
+) -> Result<(Vec<Listener>, Vec<Entrance>), GatewayError> {
+    let workers = bound.membership.slots.workers();
+    let (mut listeners, mut entrances) = (Vec::new(), Vec::new());
+    for (index, listen) in bound.plan.config.listen.iter().enumerate() {
+        let sockets = supply.listener(index, listen, workers)?;
+        let (listener, of_listener) = bound.listener(index, sockets)?;
+        listeners.push(listener);
+        entrances.extend(of_listener);
+    }
+    Ok((listeners, entrances))
 }

@@ -1,4 +1,3 @@
-use std::net::UdpSocket;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -6,17 +5,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::GatewayError;
-use super::fleet_handle::FleetHandle;
-use super::listener::bind_udp;
+use super::supply::Supply;
 use crate::cid::{ConfigId, FirstOctet, ServerId, WorkerHash};
 use crate::config::{self, Config};
-use crate::control::{Snapshot, Source, StaticFiles};
-use crate::edge::{
-    Endpoints, Followers, Injector, SharedCidKeys, SharedSessionKeys, Steering, Tunnel,
-};
+use crate::control::{Snapshot, Source};
+use crate::edge::{Endpoints, Followers, SharedCidKeys, SharedSessionKeys, Steering, Tunnel};
 use crate::fleet::{
-    ConfigDigest, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, Own, ResetKeys, Timing,
-    View,
+    self, ConfigDigest, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, Own, ResetKeys,
+    Timing, View,
 };
 use crate::request::clock;
 use crate::steer::{Slots, Steer};
@@ -39,10 +35,9 @@ pub(super) struct Membership {
 /// Where the members and keys of the fleet come from.
 #[derive(Debug)]
 struct FleetSource {
-    watch: watch::Receiver<Arc<Snapshot>>,
-    /// The source, if it is the configured files.
-    files: Option<Arc<StaticFiles>>,
     snapshot: Arc<Snapshot>,
+    /// Further ones, from a source of the embedder's.
+    further: watch::Receiver<Arc<Snapshot>>,
     timing: Timing,
 }
 
@@ -54,17 +49,6 @@ pub(super) struct BoundTunnel {
     pub(super) steering: Arc<Steering>,
 }
 
-/// What a tunnel is made of, besides the membership.
-#[derive(Debug)]
-pub(super) struct TunnelParts<'a> {
-    pub(super) socket: Option<UdpSocket>,
-    pub(super) injectors: Vec<Injector>,
-    pub(super) steering: Arc<Steering>,
-    pub(super) session_keys: SharedSessionKeys,
-    pub(super) max_udp_payload: u16,
-    pub(super) metrics: &'a Metrics,
-}
-
 impl BoundTunnel {
     pub(super) async fn serve(self, stop: CancellationToken) {
         self.tunnel.serve(self.endpoints, self.steering, stop).await;
@@ -73,48 +57,43 @@ impl BoundTunnel {
 
 impl FleetSource {
     /// The given source, or else the configured files; none for a node without a fleet.
-    fn new(config: &Config, given: Option<Arc<dyn Source>>) -> Result<Option<Self>, GatewayError> {
-        let timing = config
-            .fleet
-            .as_ref()
-            .map_or(Timing::DEFAULT, config::Fleet::timing);
-        let (source, files): (Arc<dyn Source>, _) = match (given, &config.fleet) {
-            (Some(given), _) => (given, None),
+    fn new(config: &Config, given: Option<&dyn Source>) -> Result<Option<Self>, GatewayError> {
+        let fleet = config.fleet.as_ref();
+        let mut further = match (given, fleet) {
+            (Some(given), _) => given.watch(),
             (None, None) => return Ok(None),
-            (None, Some(fleet)) => {
-                let files = Arc::new(StaticFiles::new(Snapshot::read(fleet)?));
-                (Arc::clone(&files) as Arc<dyn Source>, Some(files))
-            }
+            // A reload brings further ones.
+            (None, Some(fleet)) => watch::channel(Arc::new(Snapshot::read(fleet)?)).1,
         };
-        let mut watch = source.watch();
-        let snapshot = Arc::clone(&watch.borrow_and_update());
+        let snapshot = Arc::clone(&further.borrow_and_update());
         Ok(Some(Self {
-            watch,
-            files,
             snapshot,
-            timing,
+            further,
+            timing: fleet.map_or(Timing::DEFAULT, config::Fleet::timing),
         }))
     }
 }
 
 impl Membership {
-    /// Takes the keys of the fleet, or draws one for a node without a fleet.
+    /// Takes the keys of the fleet. A node without a fleet has the key of the process that it takes over
+    /// from, or draws one.
     pub(super) fn new(
         config: &Config,
-        source: Option<Arc<dyn Source>>,
+        instance: InstanceId,
+        workers: NonZeroU16,
+        before: Option<Keyring>,
+        source: Option<&dyn Source>,
     ) -> Result<Self, GatewayError> {
         let node = config.node.id;
-        let instance = InstanceId(match config.node.instance {
-            Some(instance) => instance,
-            None => random::<1>()?[0],
-        });
         let fleet = FleetSource::new(config, source)?;
-        let keyring = match &fleet {
-            None => Keyring::new(FleetKey::new(Epoch::default(), random()?)),
-            Some(FleetSource { snapshot, .. }) if snapshot.roster.get(node).is_none() => {
-                return Err(GatewayError::NotAMember(node));
+        let keyring = match (&fleet, before) {
+            (None, Some(before)) => before,
+            (None, None) => Keyring::new(FleetKey::new(Epoch::default(), random()?)),
+            (Some(FleetSource { snapshot, .. }), _) => {
+                let member = snapshot.roster.get(node);
+                member.ok_or(GatewayError::NotAMember(node))?;
+                snapshot.keyring.clone()
             }
-            Some(FleetSource { snapshot, .. }) => snapshot.keyring.clone(),
         };
         let identity = match config.cid.aws_server_id {
             None => Identity::Node(node, instance),
@@ -130,7 +109,7 @@ impl Membership {
             .ok()
             .and_then(NonZeroU16::new)
             .ok_or(GatewayError::Listeners(config.listen.len()))?;
-        let slots = Slots::new(hash, form.cid_len(), listeners, NonZeroU16::MIN)
+        let slots = Slots::new(hash, form.cid_len(), listeners, workers)
             .map_err(|_too_many| GatewayError::Listeners(config.listen.len()))?;
         Ok(Self {
             cids: SharedCidKeys::new(keys, keyring.current().epoch()),
@@ -164,12 +143,14 @@ impl Membership {
         }
     }
 
-    /// Opens this node's end of the tunnels, on the given socket or on the member's relay address; none
-    /// without a fleet.
+    /// Opens this node's end of the tunnels on the member's relay address; none without a fleet.
     pub(super) fn tunnel(
         &self,
-        parts: TunnelParts<'_>,
-    ) -> Result<Option<(BoundTunnel, FleetHandle)>, GatewayError> {
+        supply: &mut Supply,
+        (steering, sessions): (&Arc<Steering>, &SharedSessionKeys),
+        max_udp_payload: u16,
+        metrics: &Metrics,
+    ) -> Result<Option<Tunnel>, GatewayError> {
         let Some(fleet) = &self.fleet else {
             return Ok(None);
         };
@@ -182,10 +163,7 @@ impl Membership {
             address: format!("relay {relay}"),
             source,
         };
-        let socket = match parts.socket {
-            Some(socket) => socket,
-            None => bind_udp(relay).map_err(bind_error)?,
-        };
+        let socket = supply.relay(relay)?;
         socket.set_nonblocking(true).map_err(bind_error)?;
         let own = Own {
             identity: self.identity,
@@ -195,29 +173,19 @@ impl Membership {
             config: config_digest(&self.form),
         };
         let now = clock::now().into_std();
-        let membership = crate::fleet::Membership::new(now, own, roster, keyring, fleet.timing)?;
+        let membership = fleet::Membership::new(now, own, roster, keyring, fleet.timing)?;
         let followers = Followers {
-            steering: Arc::clone(&parts.steering),
+            steering: Arc::clone(steering),
             cids: self.cids.clone(),
-            sessions: parts.session_keys,
+            sessions: sessions.clone(),
             form: self.form.clone(),
             own: self.identity.server_id(),
             node: self.node,
-            max_udp_payload: parts.max_udp_payload,
+            max_udp_payload,
         };
-        let snapshots = (&*fleet.snapshot, fleet.watch.clone());
-        let metrics = parts.metrics.clone();
-        let tunnel = Tunnel::new(socket, membership, snapshots, followers, metrics);
-        let tunnel = tunnel.map_err(bind_error)?;
-        parts.steering.connect(tunnel.forwarder());
-        let handle = FleetHandle::new(tunnel.driver(), fleet.files.clone());
-        let (hash, cid_len) = (self.slots.hash(), self.slots.cid_len());
-        let bound = BoundTunnel {
-            tunnel,
-            endpoints: Endpoints::new(hash, cid_len, parts.injectors),
-            steering: parts.steering,
-        };
-        Ok(Some((bound, handle)))
+        let snapshots = (&*fleet.snapshot, fleet.further.clone());
+        let tunnel = Tunnel::new(socket, membership, snapshots, followers, metrics.clone());
+        Ok(Some(tunnel.map_err(bind_error)?))
     }
 }
 

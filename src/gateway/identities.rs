@@ -92,6 +92,13 @@ impl Resumption {
         }
     }
 
+    /// Lets clients begin anew under limits that have changed.
+    pub(super) fn forget_early_sessions(&self) {
+        if let Some(sessions) = &self.early {
+            sessions.clear();
+        }
+    }
+
     /// The TLS configurations of a listener that shows this identity.
     fn tls(&self, identity: &Identity) -> Result<ServerTls, TlsError> {
         let tls = ServerTls::new(identity, &self.tickets)?;
@@ -102,9 +109,22 @@ impl Resumption {
     }
 }
 
+/// Reads the certificates that listeners name, and gives what is to be mended about them.
+pub(super) fn check(config: &Config) -> Result<Vec<String>, GatewayError> {
+    let mut warnings = Vec::new();
+    for listen in &config.listen {
+        if let (Some(cert), Some(key)) = (&listen.cert, &listen.key) {
+            let identity = Identity::load(cert, key)?;
+            let found = identity.warnings(now());
+            warnings.extend(found.iter().map(ToString::to_string));
+        }
+    }
+    Ok(warnings)
+}
+
 #[expect(
     clippy::disallowed_methods,
-    reason = "certificates are judged once, at start"
+    reason = "certificates are judged when they are read"
 )]
 fn now() -> SystemTime {
     SystemTime::now()

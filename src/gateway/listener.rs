@@ -1,45 +1,51 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::GatewayError;
 use super::builder::Sockets;
 use super::fleet::Membership;
-use super::identities::Identities;
+use super::plan::Plan;
 use crate::cid::Minter;
-use crate::config::{Config, Listen};
+use crate::config::Listen;
 use crate::edge::{
-    AddressTokens, EndpointParts, Http3, Http3Rules, Injector, Issuer, Make, Minters, QuicEdge,
-    QuicParts, Rules, Service, SteeredSocket, Steering, TcpEdge, TcpParts, alt_svc, endpoint,
+    AddressTokens, Course, EndpointParts, Entrance, Issuer, Make, Minters, QuicControl, QuicEdge,
+    QuicParts, QuicPlaces, Reading, Service, SteeredSocket, Steering, TcpEdge, endpoint,
 };
-use crate::request::SharedHandler;
+use crate::steer::Slot;
 use crate::sys;
 use crate::sys::socket::Buffers;
-use crate::telemetry::{AccessLog, Metrics};
+use crate::sys::worker_program;
 
 /// One address of the configuration, bound.
 #[derive(Debug)]
 pub(super) struct Listener {
     address: SocketAddr,
-    quic: QuicEdge,
+    service: Arc<Service>,
+    quic: Vec<QuicEdge>,
     tcp: Option<(TcpEdge, TcpListener)>,
+}
+
+/// What can be changed of a listener while it serves.
+#[derive(Debug)]
+pub(super) struct ListenerControl {
+    pub(super) address: SocketAddr,
+    pub(super) service: Arc<Service>,
+    pub(super) quic: Vec<QuicControl>,
+    pub(super) tcp: Option<TcpEdge>,
 }
 
 /// What all listeners of a gateway are made from.
 #[derive(Debug)]
 pub(super) struct Bound<'a> {
-    pub(super) config: &'a Config,
+    pub(super) plan: Plan<'a>,
     pub(super) membership: &'a Membership,
     pub(super) steering: &'a Arc<Steering>,
-    pub(super) handler: &'a SharedHandler,
-    pub(super) identities: &'a Identities,
     pub(super) tokens: &'a AddressTokens,
-    pub(super) metrics: &'a Metrics,
-    pub(super) max_udp_payload: u16,
 }
 
 impl Listener {
@@ -47,140 +53,147 @@ impl Listener {
         self.address
     }
 
-    /// Starts serving in `edges`; each gives how many connections it closed at `deadline`.
-    pub(super) fn spawn(
-        self,
-        edges: &mut JoinSet<usize>,
-        drain: &CancellationToken,
-        deadline: &CancellationToken,
-    ) {
-        edges.spawn(self.quic.serve(drain.clone(), deadline.clone()));
+    pub(super) fn service(&self) -> Arc<Service> {
+        Arc::clone(&self.service)
+    }
+
+    pub(super) fn control(&self) -> ListenerControl {
+        ListenerControl {
+            address: self.address,
+            service: self.service(),
+            quic: self.quic.iter().map(QuicEdge::control).collect(),
+            tcp: self.tcp.as_ref().map(|(tcp, _)| tcp.clone()),
+        }
+    }
+
+    /// Starts serving in `edges`; each gives how many connections it closed at the end of the course.
+    pub(super) fn spawn(self, edges: &mut JoinSet<usize>, course: &Course, reading: &Reading) {
+        for worker in self.quic {
+            edges.spawn(worker.serve(course.clone()));
+        }
         if let Some((tcp, listener)) = self.tcp {
-            let (drain, deadline) = (drain.clone(), deadline.clone());
-            edges.spawn(async move { tcp.serve(listener, drain, deadline).await });
+            let (course, reading) = (course.clone(), reading.clone());
+            edges.spawn(async move { tcp.serve(listener, reading, course).await });
         }
     }
 }
 
 impl Bound<'_> {
-    /// Binds the configuration's listener of this index, or takes the given sockets for it. Gives
-    /// also the way to put in datagrams that peers received.
+    /// Builds the configuration's listener of this index on these sockets. Gives also the ways into its
+    /// endpoints, in the order of the workers.
     pub(super) fn listener(
         &self,
         index: usize,
-        sockets: Option<Sockets>,
-    ) -> Result<(Listener, Injector), GatewayError> {
-        let listen = &self.config.listen[index];
+        sockets: Sockets,
+    ) -> Result<(Listener, Vec<Entrance>), GatewayError> {
+        let listen = &self.plan.config.listen[index];
         let failed = |source| GatewayError::Bind {
             address: listen.addr.to_string(),
             source,
         };
-        let sockets = match sockets {
-            Some(sockets) => sockets,
-            None => bind(listen).map_err(failed)?,
+        let [first, ..] = sockets.udp.as_slice() else {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
         };
-        let address = sockets.udp.local_addr().map_err(failed)?;
-        let service = self.service(index, address);
-        let (quic, injector) = self.quic(index, sockets.udp, &service).map_err(failed)?;
+        let address = first.local_addr().map_err(failed)?;
+        self.choose_in_kernel(first);
+        // Each listener has a service of its own, because responses name the listener's port.
+        let policy = self.plan.policy(index, address);
+        let service = Arc::new(Service::new(policy, self.plan.metrics.clone()));
+        let places = QuicPlaces::new(&self.plan.config.limits);
+        let (mut quic, mut entrances) = (Vec::new(), Vec::new());
+        for (worker, socket) in (0..).zip(sockets.udp) {
+            let built = self.worker((index, worker), socket, &service, &places);
+            let (edge, entrance) = built.map_err(failed)?;
+            quic.push(edge);
+            entrances.push(entrance);
+        }
         let tcp = match sockets.tcp {
             None => None,
             Some(listener) => {
                 listener.set_nonblocking(true).map_err(failed)?;
                 let listener = TcpListener::from_std(listener).map_err(failed)?;
-                Some((self.tcp(index, service), listener))
+                let edge = TcpEdge::new(self.plan.tcp_parts(index, &service));
+                Some((edge, listener))
             }
         };
-        let listener = Listener { address, quic, tcp };
-        Ok((listener, injector))
-    }
-
-    /// Each listener has a service of its own, because responses name the listener's port.
-    fn service(&self, index: usize, address: SocketAddr) -> Arc<Service> {
-        let Config {
-            limits,
-            timeouts,
-            log,
-            ..
-        } = self.config;
-        let port = self.config.listen[index]
-            .public_port
-            .unwrap_or_else(|| address.port());
-        let rules = Rules::new(limits, timeouts, Some(alt_svc(port)));
-        let access = if log.access {
-            AccessLog::On
-        } else {
-            AccessLog::Off
+        let listener = Listener {
+            address,
+            service,
+            quic,
+            tcp,
         };
-        Arc::new(Service::new(
-            self.handler.clone(),
-            rules,
-            self.metrics.clone(),
-            access,
-        ))
+        Ok((listener, entrances))
     }
 
-    fn quic(
+    /// Lets the kernel hand datagrams to the workers of a group of sockets. Without, they hand them to
+    /// each other.
+    fn choose_in_kernel(&self, group: &UdpSocket) {
+        let slots = &self.membership.slots;
+        if slots.workers() == NonZeroU16::MIN {
+            return;
+        }
+        let attached =
+            worker_program::attach(group, slots.hash(), slots.cid_len(), slots.workers());
+        if let Err(error) = attached {
+            tracing::warn!(%error, "the kernel does not choose workers; they pass datagrams on");
+        }
+    }
+
+    /// One worker of the listener of this index.
+    fn worker(
         &self,
-        index: usize,
+        (index, worker): (usize, u16),
         socket: UdpSocket,
         service: &Arc<Service>,
-    ) -> io::Result<(QuicEdge, Injector)> {
+        places: &QuicPlaces,
+    ) -> io::Result<(QuicEdge, Entrance)> {
         socket.set_nonblocking(true)?;
-        let Config {
-            limits,
-            timeouts,
-            quic,
+        let Plan {
+            config,
+            identities,
+            metrics,
+            node,
+            max_udp_payload,
             ..
-        } = self.config;
-        let queue = usize::try_from(limits.tunnel_queue).unwrap_or(usize::MAX);
-        let (socket, injector) = SteeredSocket::new(
-            socket,
-            Arc::clone(self.steering),
-            queue,
-            self.metrics.clone(),
-        )?;
+        } = self.plan;
+        let queue = usize::try_from(config.limits.tunnel_queue).unwrap_or(usize::MAX);
+        let listener = u16::try_from(index).map_err(io::Error::other)?;
+        let slot = self.membership.slots.slot(listener, worker);
+        let steering = Arc::clone(self.steering);
+        let (socket, injector) =
+            SteeredSocket::new(socket, steering, slot, queue, metrics.clone())?;
         let socket = Arc::new(socket);
+        let issuer = self.issuer(slot)?;
         let endpoint = endpoint(EndpointParts {
             socket: Arc::clone(&socket),
-            tls: Arc::clone(&self.identities.of(index).quic),
-            issuer: self.issuer(index)?,
-            quic,
-            limits,
-            max_udp_payload: self.max_udp_payload,
+            tls: Arc::clone(&identities.of(index).quic),
+            issuer: issuer.clone(),
+            quic: &config.quic,
+            limits: &config.limits,
+            max_udp_payload,
         })?;
-        let http3 = Http3 {
-            service: Arc::clone(service),
-            rules: Http3Rules {
-                header_bytes: limits.header_bytes,
-                header_timeout: timeouts.header,
-                body_idle: timeouts.body_idle,
-            },
-            metrics: self.metrics.clone(),
-        };
         let parts = QuicParts {
-            http3,
-            metrics: self.metrics.clone(),
-            node: self.membership.node,
-            limits,
-            timeouts,
-            retry: quic.retry,
-            early_data: quic.early_data,
+            terms: self.plan.quic_terms(service),
+            issuer,
+            metrics: metrics.clone(),
+            node,
+            places: places.clone(),
         };
-        Ok((QuicEdge::new(endpoint, socket, parts)?, injector))
+        let entrance = Entrance::new(&socket, injector);
+        Ok((QuicEdge::new(endpoint, socket, parts)?, entrance))
     }
 
-    /// Each listener has a lane of nonces of its own.
-    fn issuer(&self, index: usize) -> io::Result<Issuer> {
+    /// Each worker has a lane of nonces of its own.
+    fn issuer(&self, slot: Slot) -> io::Result<Issuer> {
         let membership = self.membership;
-        let listener = u16::try_from(index).map_err(io::Error::other)?;
-        let lane = membership.slots.lane(membership.slots.slot(listener, 0));
-        let mint = if self.config.cid.dangerous_short_nonce {
+        let lane = membership.slots.lane(slot);
+        let mint = if self.plan.config.cid.dangerous_short_nonce {
             Minter::dangerous_short_nonce
         } else {
             Minter::new
         };
         let (id, hash) = (membership.identity.server_id(), membership.slots.hash());
-        // So each connection ID belongs to one listener's endpoint, and no other resets it.
+        // So each connection ID belongs to one endpoint, and no other resets it.
         let make = Make::new(move |config, start| {
             mint(config, id, lane, start).and_then(|minter| minter.with_worker_hash(hash))
         });
@@ -188,25 +201,14 @@ impl Bound<'_> {
             Minters::new(membership.cids.clone(), make)?,
             Arc::clone(self.steering),
             self.tokens.clone(),
-            self.config.quic.cid_lifetime,
+            self.plan.config.quic.cid_lifetime,
         ))
-    }
-
-    fn tcp(&self, index: usize, service: Arc<Service>) -> TcpEdge {
-        TcpEdge::new(TcpParts {
-            tls: self.identities.of(index).clone(),
-            service,
-            node: self.membership.node,
-            limits: self.config.limits.clone(),
-            timeouts: self.config.timeouts.clone(),
-            metrics: self.metrics.clone(),
-        })
     }
 }
 
 /// Binds both sockets of a listener. With port 0 the system gives the UDP port and the TCP port is to
 /// be the same; where another process has that one, another is asked for.
-fn bind(listen: &Listen) -> io::Result<Sockets> {
+pub(super) fn bind(listen: &Listen, workers: NonZeroU16) -> io::Result<Sockets> {
     let mut attempts = if listen.addr.port() == 0 {
         PORT_ATTEMPTS
     } else {
@@ -214,11 +216,11 @@ fn bind(listen: &Listen) -> io::Result<Sockets> {
     };
     loop {
         attempts -= 1;
-        let udp = bind_udp(listen.addr)?;
+        let udp = bind_udp_group(listen.addr, workers)?;
         if !listen.tcp {
             return Ok(Sockets { udp, tcp: None });
         }
-        let address = SocketAddr::new(listen.addr.ip(), udp.local_addr()?.port());
+        let address = SocketAddr::new(listen.addr.ip(), udp[0].local_addr()?.port());
         match sys::socket::bind_tcp(address) {
             Ok(tcp) => {
                 return Ok(Sockets {
@@ -235,11 +237,22 @@ fn bind(listen: &Listen) -> io::Result<Sockets> {
 /// Binds a UDP socket with large buffers; says how to get them where the kernel grants less.
 pub(super) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = sys::socket::bind_udp(address)?;
+    enlarge(&socket)?;
+    Ok(socket)
+}
+
+fn bind_udp_group(address: SocketAddr, sockets: NonZeroU16) -> io::Result<Vec<UdpSocket>> {
+    let group = sys::socket::bind_udp_group(address, sockets)?;
+    group.iter().try_for_each(enlarge)?;
+    Ok(group)
+}
+
+fn enlarge(socket: &UdpSocket) -> io::Result<()> {
     let wanted = Buffers {
         receive: SOCKET_BUFFER,
         send: SOCKET_BUFFER,
     };
-    let granted = sys::socket::request_buffers(&socket, wanted)?;
+    let granted = sys::socket::request_buffers(socket, wanted)?;
     let receive = (granted.receive, "net.core.rmem_max");
     for (granted, sysctl) in [receive, (granted.send, "net.core.wmem_max")] {
         if granted < SOCKET_BUFFER {
@@ -250,7 +263,7 @@ pub(super) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
             );
         }
     }
-    Ok(socket)
+    Ok(())
 }
 
 const PORT_ATTEMPTS: u32 = 16;

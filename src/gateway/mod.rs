@@ -2,27 +2,44 @@
 //! module of the rim.
 
 mod builder;
+mod check;
+mod conductor;
+mod console;
 mod fleet;
-mod fleet_handle;
+mod hand_over;
+mod handle;
 mod identities;
 mod listener;
+mod plan;
+mod reload;
+mod shared;
+mod status;
+mod supply;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use builder::{GatewayBuilder, Sockets};
-pub use fleet_handle::{FleetHandle, FleetReloadError};
+pub use check::check;
+pub use hand_over::{HandOver, Upgraded};
+pub use handle::{Applied, GatewayEnded, GatewayHandle, LocateError};
 pub use identities::DevelopmentCertificate;
+pub use reload::ReloadError;
 
+use self::conductor::Conductor;
 use self::fleet::BoundTunnel;
 use self::listener::Listener;
-use crate::admin::{Admin, AdminError, AdminState, Readiness};
-use crate::edge::TlsError;
+use self::shared::Shared;
+use crate::admin::{Admin, AdminError, AdminState};
+use crate::control::InstancesError;
+use crate::edge::{SiblingReceiver, TlsError};
+use crate::fleet::InstanceId;
+use crate::lifecycle::{InheritedError, SocketName, State};
 use crate::telemetry::Metrics;
 
 /// A gateway whose sockets are bound and which serves nothing yet.
@@ -32,14 +49,14 @@ use crate::telemetry::Metrics;
 #[derive(Debug)]
 pub struct Gateway {
     listeners: Vec<Listener>,
-    tunnel: Option<Box<BoundTunnel>>,
-    fleet: Option<FleetHandle>,
+    tunnel: Option<BoundTunnel>,
     admin: Option<Admin>,
     admin_state: Arc<AdminState>,
-    readiness: Readiness,
     development: Option<DevelopmentCertificate>,
-    metrics: Metrics,
-    grace: Duration,
+    shared: Arc<Shared>,
+    conductor: Conductor,
+    handle: GatewayHandle,
+    sibling_receiver: SiblingReceiver,
 }
 
 /// Why a gateway could not start or ended early.
@@ -82,6 +99,45 @@ pub enum GatewayError {
     /// The fleet's links are too small for a QUIC packet in an envelope.
     #[error("fleet.link_mtu: {0}")]
     LinkMtu(#[from] crate::config::LinkMtuError),
+    /// This process cannot be registered among those of its node.
+    #[error("{0}")]
+    Instances(#[from] InstancesError),
+    /// A socket that another process opened cannot be used.
+    #[error("{0}")]
+    Inherited(#[from] InheritedError),
+    /// A socket that another process opened is not where the configuration wants it.
+    #[error(
+        "the socket {name} that was handed over is at {found}, not at {wanted}; restart to move it"
+    )]
+    Moved {
+        /// The socket.
+        name: SocketName,
+        /// Where the configuration wants it.
+        wanted: SocketAddr,
+        /// Where it is.
+        found: SocketAddr,
+    },
+    /// A listener has another number of sockets than it is to have workers; their number is fixed while
+    /// the sockets live.
+    #[error(
+        "the listener {listener} has {sockets} sockets and is to have {workers} workers; restart to change them"
+    )]
+    Workers {
+        /// The listener's index.
+        listener: usize,
+        /// How many sockets there are.
+        sockets: usize,
+        /// How many there are to be.
+        workers: NonZeroU16,
+    },
+    /// Two processes of one node would have the same instance.
+    #[error(
+        "node.instance is fixed, so two processes of this node cannot be told apart; leave it out"
+    )]
+    FixedInstance,
+    /// The profile `aws-nlb` has no place for an instance in connection IDs.
+    #[error("the profile aws-nlb cannot tell two processes of a node apart; restart instead")]
+    NoInstances,
     /// The routes cannot be built.
     #[error("routes: {0}")]
     Routes(String),
@@ -124,18 +180,30 @@ impl Gateway {
         self.development.as_ref()
     }
 
-    /// The fleet that this node is a member of, if any; it can be used while the gateway serves.
-    pub fn fleet(&self) -> Option<FleetHandle> {
-        self.fleet.clone()
-    }
-
     /// The counters of this gateway.
     pub fn metrics(&self) -> Metrics {
-        self.metrics.clone()
+        self.shared.metrics.clone()
     }
 
-    /// Serves until `shutdown` resolves, then drains for at most `shutdown.grace`: not ready, no new
-    /// connection, GOAWAY, and the requests under way to their end.
+    /// What commands the gateway while it serves.
+    pub fn handle(&self) -> GatewayHandle {
+        self.handle.clone()
+    }
+
+    /// The instance that stands in the connection IDs of this gateway.
+    pub fn instance(&self) -> InstanceId {
+        self.shared.instance
+    }
+
+    /// Reads the sockets from here on; [`Gateway::serve`] does it too. For a gateway that takes over,
+    /// when the one before has stopped.
+    pub fn take_over(&self) {
+        self.shared.reins.take();
+    }
+
+    /// Serves until `shutdown` resolves. Then it sends clients elsewhere as
+    /// [`GatewayHandle::drain`] does, takes no new connection, and lets the requests under way come to
+    /// their end for at most `shutdown.grace`.
     ///
     /// # Errors
     /// [`GatewayError::GraceExpired`] when connections had to be cut off, and
@@ -144,35 +212,55 @@ impl Gateway {
         self,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), GatewayError> {
-        let (drain, deadline, end) = (
-            CancellationToken::new(),
-            CancellationToken::new(),
-            CancellationToken::new(),
-        );
+        let Self {
+            shared,
+            mut conductor,
+            handle: _kept,
+            ..
+        } = self;
+        let (course, end) = (shared.lifecycle.course(), CancellationToken::new());
         let mut edges = JoinSet::new();
         let mut services = JoinSet::new();
         if let Some(tunnel) = self.tunnel {
             services.spawn(tunnel.serve(end.clone()));
         }
         if let Some(admin) = self.admin {
-            let state = Arc::clone(&self.admin_state);
-            services.spawn(admin.serve(state, end.clone().cancelled_owned()));
+            services.spawn(admin.serve(self.admin_state, end.clone().cancelled_owned()));
         }
+        let requests: Vec<_> = self.listeners.iter().map(Listener::service).collect();
         for listener in self.listeners {
-            listener.spawn(&mut edges, &drain, &deadline);
+            listener.spawn(&mut edges, &course, shared.steering.reading());
         }
-        self.readiness.ready();
+        let reins = &shared.reins;
+        if let Some(siblings) = reins.siblings.clone() {
+            let (receiver, end) = (self.sibling_receiver, end.clone());
+            services.spawn(async move { siblings.serve(receiver, end).await });
+        }
+        reins.take();
+        reins.notifier.tell(State::Ready);
 
         let told = tokio::select! {
             () = shutdown => true,
+            () = reins.given_way(|| shared.config().upgrade.keep, &shared.metrics) => true,
             Some(()) = ended(&mut edges) => false,
             Some(()) = ended(&mut services) => false,
+            never = Box::pin(conductor.run()) => match never {},
         };
-        self.readiness.draining();
-        drain.cancel();
+        drop(conductor);
+        let superseded = reins.stop();
+        if superseded {
+            shared.lifecycle.end_superseded();
+        } else {
+            shared.lifecycle.end(&shared.hooks()).await;
+        }
+        reins.let_go(superseded);
+        let grace = shared.config().shutdown.grace;
         let expire = async {
-            tokio::time::sleep(self.grace).await;
-            deadline.cancel();
+            tokio::time::sleep(grace).await;
+            for service in &requests {
+                service.cut_off();
+            }
+            shared.lifecycle.over();
             std::future::pending().await
         };
         // A panic goes on here: no task of the gateway itself may end before it is told to.
@@ -185,6 +273,8 @@ impl Gateway {
         match (told, left.iter().sum()) {
             (false, _) => Err(GatewayError::PartEnded),
             (true, 0) => Ok(()),
+            // What was left after `upgrade.keep` is what an upgrade is said to cost.
+            (true, _) if superseded => Ok(()),
             (true, left) => Err(GatewayError::GraceExpired(left)),
         }
     }

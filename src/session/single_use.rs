@@ -61,6 +61,12 @@ impl SingleUseSessions {
         Some(mem::take(&mut *session))
     }
 
+    /// Forgets every session.
+    pub fn clear(&mut self) {
+        self.sessions.clear();
+        self.ends.clear();
+    }
+
     fn forget_oldest(&mut self) -> Room {
         let oldest = self.ends.pop_front();
         match oldest.and_then(|(_, id)| self.sessions.remove(&id)) {

@@ -2,7 +2,8 @@ use std::num::NonZeroU16;
 
 use super::*;
 use crate::cid::{Cid, CidConfig, ConfigId, FirstOctet, Key, Nonce, WorkerHash};
-use crate::fleet::{Identity, PeerState, PeerView, server_id};
+use crate::fleet::{Identity, Keyring, PeerState, PeerView, server_id};
+use crate::session::SessionKeys;
 
 const OWN: u32 = 1;
 const PEER: u32 = 2;
@@ -408,4 +409,99 @@ proptest::proptest! {
         proptest::prop_assert!(!matches!(tunnelled, Verdict::Forward(_) | Verdict::Negotiate));
         proptest::prop_assert!(!matches!(direct, Verdict::Drop(DropReason::HopLimit)));
     }
+}
+
+fn tokens(epoch: u8) -> TokenKeys {
+    SessionKeys::new(&Keyring::testing(epoch)).tokens
+}
+
+/// An Initial whose token was made in an epoch and names a process.
+fn returning(epoch: u8, owner: u32) -> Vec<u8> {
+    let owner = server_id(node(owner), InstanceId(INSTANCE));
+    let random = [4; TokenKeys::RANDOM_LEN];
+    let mut token = tokens(epoch).seal(b"content", Some(&owner), &random);
+    token.extend_from_slice(&random);
+    let mut bytes = vec![0xc0, 0, 0, 0, 1, 8];
+    bytes.extend_from_slice(&CHOSEN);
+    bytes.push(0);
+    bytes.push(u8::try_from(token.len()).unwrap());
+    bytes.extend_from_slice(&token);
+    bytes.resize(LONG, 0);
+    bytes
+}
+
+fn early(state: PeerState) -> Steer {
+    steer_beside(state, Intake::Open).with_owners(tokens(5))
+}
+
+#[test]
+fn a_returning_client_reaches_the_owner_that_its_token_names_with_all_that_follows() {
+    let (steer, mut tables) = (early(PeerState::Live), tables());
+    let zero_rtt = long(ZERO_RTT, 1, &CHOSEN, LONG);
+    let mut decide = |datagram: &[u8]| decide(&steer, &mut tables, datagram, Arrival::Direct);
+    assert_eq!(decide(&zero_rtt), Verdict::Wait);
+    for datagram in [returning(6, PEER), zero_rtt] {
+        assert_eq!(decide(&datagram), Verdict::Forward(node(PEER)));
+    }
+}
+
+#[test]
+fn a_token_of_this_process_of_nobody_or_of_another_epoch_leads_here() {
+    for initial in [
+        returning(5, OWN),
+        returning(5, STRANGER),
+        returning(7, PEER),
+        long(INITIAL, 1, &CHOSEN, LONG),
+    ] {
+        let (steer, mut tables) = (early(PeerState::Live), tables());
+        let zero_rtt = long(ZERO_RTT, 1, &CHOSEN, LONG);
+        for datagram in [initial, zero_rtt] {
+            let verdict = decide(&steer, &mut tables, &datagram, Arrival::Direct);
+            assert_eq!(verdict, accept(&CHOSEN));
+        }
+    }
+}
+
+#[test]
+fn a_returning_client_whose_owner_is_gone_or_drains_begins_anew_here() {
+    for state in [PeerState::Silent, PeerState::Dead] {
+        let verdict = decide(
+            &early(state),
+            &mut tables(),
+            &returning(5, PEER),
+            Arrival::Direct,
+        );
+        assert_eq!(verdict, accept(&CHOSEN));
+    }
+    let mut peer = PeerView::live(node(PEER));
+    peer.welcomes = false;
+    let steer = steer_with(View::new(own(), [peer])).with_owners(tokens(5));
+    let initial = returning(5, PEER);
+    let verdict = decide(&steer, &mut tables(), &initial, Arrival::Direct);
+    assert_eq!(verdict, accept(&CHOSEN));
+}
+
+#[test]
+fn early_data_that_a_peer_passed_on_is_accepted_and_never_passed_on() {
+    let (steer, mut tables) = (early(PeerState::Live), tables());
+    for datagram in [long(ZERO_RTT, 1, &CHOSEN, LONG), returning(5, PEER)] {
+        let verdict = decide(&steer, &mut tables, &datagram, Arrival::Tunnel);
+        assert_eq!(verdict, accept(&CHOSEN));
+    }
+}
+
+#[test]
+fn a_flood_with_one_token_reaches_its_owner_within_the_allowance() {
+    let (steer, mut tables, now) = (early(PeerState::Live), tables(), start());
+    let initial = returning(5, PEER);
+    let mut forwarded = 0;
+    for number in 0..20_000_u32 {
+        let mut inbound = inbound(&initial, Arrival::Direct);
+        inbound.source = (number.to_be_bytes(), 5000).into();
+        match steer.handle(now, &inbound, || &mut tables) {
+            Verdict::Forward(_) => forwarded += 1,
+            verdict => assert_eq!(verdict, accept(&CHOSEN)),
+        }
+    }
+    assert_eq!(forwarded, HAND_OVERS.in_all);
 }

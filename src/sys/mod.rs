@@ -1,6 +1,9 @@
 //! What is asked of the kernel beyond the standard library: socket options, limits of the process,
-//! namespaces. The only module with unsafe code.
+//! sockets between processes, namespaces. The only module with unsafe code.
 
+pub mod activation;
 pub mod namespace;
+pub mod packets;
 pub mod process;
 pub mod socket;
+pub mod worker_program;

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::num::NonZeroU16;
 use std::os::fd::{AsFd, AsRawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -23,6 +24,29 @@ pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     )?;
     bind(&socket, address)?;
     Ok(socket.into())
+}
+
+/// Binds a group of UDP sockets to one address, among which the kernel spreads what arrives
+/// (`SO_REUSEPORT`); of one socket it is [`bind_udp`].
+///
+/// The first socket is bound as [`bind_udp`] does it, before it lets the others in, so an address that
+/// another process has is an error here too.
+pub fn bind_udp_group(address: SocketAddr, sockets: NonZeroU16) -> io::Result<Vec<UdpSocket>> {
+    let first = bind_udp(address)?;
+    if sockets == NonZeroU16::MIN {
+        return Ok(vec![first]);
+    }
+    let address = first.local_addr()?;
+    socket2::SockRef::from(&first).set_reuse_port(true)?;
+    let mut group = vec![first];
+    for _ in 1..sockets.get() {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_reuse_port(true)?;
+        bind(&socket, address)?;
+        group.push(socket.into());
+    }
+    Ok(group)
 }
 
 /// Binds a TCP listener that does not block; `[::]` also takes IPv4.

@@ -49,6 +49,12 @@ pub struct FleetFinding {
     finding: &'static str,
 }
 
+/// The label of a reload, by what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReloadOutcome {
+    outcome: &'static str,
+}
+
 /// Every metric of one gateway. Cheap to clone; counters are atomics.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -61,6 +67,8 @@ pub struct Metrics {
     pub datagrams_forwarded: Counter,
     /// Datagrams that came out of the tunnel and were accepted.
     pub datagrams_tunnelled: Counter,
+    /// Datagrams handed to another process of this node.
+    pub datagrams_passed: Counter,
     /// Datagrams dropped, by reason.
     pub datagrams_dropped: Family<Reason, Counter>,
     /// Tunnel datagrams refused before their content was looked at, by reason.
@@ -69,6 +77,8 @@ pub struct Metrics {
     pub socket_drops: Family<UdpSocket, Counter>,
     /// Version negotiation packets sent.
     pub version_negotiations: Counter,
+    /// Datagrams that one endpoint of this process received for another, by cause.
+    pub handed_over: Family<HandedOver, Counter>,
     /// Stateless resets sent for connections whose owner is gone.
     pub resets: Counter,
     /// The other members of the fleet, by whether they live.
@@ -97,6 +107,10 @@ pub struct Metrics {
     pub requests_failed: Family<Reason, Counter>,
     /// Connection tasks that panicked.
     pub panics: Counter,
+    /// Reloads, by what came of them.
+    pub reloads: Family<ReloadOutcome, Counter>,
+    /// The operator's commands that failed, by reason.
+    pub hook_failures: Family<Reason, Counter>,
 }
 
 /// The labels of a finished request.
@@ -106,6 +120,21 @@ pub struct Answered {
     pub protocol: &'static str,
     /// `2xx` and so on.
     pub status: &'static str,
+}
+
+/// The label of a datagram that an endpoint received for another one of the process, by why it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandedOver {
+    cause: &'static str,
+}
+
+impl HandedOver {
+    /// It came by itself: the kernel does not choose the worker.
+    pub const DIRECT: Self = Self { cause: "direct" };
+    /// The kernel merged it with datagrams before it, the first of which chose the worker.
+    pub const MERGED: Self = Self { cause: "merged" };
+    /// It is early data, and another endpoint's turn came first to look at what waits.
+    pub const WAITED: Self = Self { cause: "waited" };
 }
 
 impl Transport {
@@ -160,6 +189,13 @@ impl UdpSocket {
     pub const TUNNEL: Self = Self { socket: "tunnel" };
 }
 
+impl ReloadOutcome {
+    /// The new configuration is in force.
+    pub const APPLIED: Self = Self { outcome: "applied" };
+    /// Nothing has changed.
+    pub const REFUSED: Self = Self { outcome: "refused" };
+}
+
 impl Metrics {
     /// Creates the metrics and registers each under its name, with the prefix `wayhold`.
     pub fn register(registry: &mut Registry) -> Self {
@@ -193,6 +229,11 @@ impl Metrics {
             self.datagrams_tunnelled.clone(),
         );
         registry.register(
+            "datagrams_passed",
+            "Datagrams handed to another process of this node",
+            self.datagrams_passed.clone(),
+        );
+        registry.register(
             "datagrams_dropped",
             "Datagrams dropped, by reason",
             self.datagrams_dropped.clone(),
@@ -211,6 +252,11 @@ impl Metrics {
             "version_negotiations",
             "Version negotiation packets sent",
             self.version_negotiations.clone(),
+        );
+        registry.register(
+            "handed_over",
+            "Datagrams that one endpoint of this process received for another, by cause",
+            self.handed_over.clone(),
         );
         registry.register(
             "resets",
@@ -278,6 +324,12 @@ impl Metrics {
             "requests_failed",
             "Requests without their handler's response, by reason",
             self.requests_failed.clone(),
+        );
+        registry.register("reloads", "Reloads, by outcome", self.reloads.clone());
+        registry.register(
+            "hook_failures",
+            "The operator's commands that failed, by reason",
+            self.hook_failures.clone(),
         );
         registry.register(
             "panics",

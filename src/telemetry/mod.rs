@@ -5,5 +5,6 @@ mod metrics;
 
 pub use access::{AccessLog, AccessRecord};
 pub use metrics::{
-    Answered, Early, FleetFinding, Metrics, PathChange, PeerLife, Reason, Transport, UdpSocket,
+    Answered, Early, FleetFinding, HandedOver, Metrics, PathChange, PeerLife, Reason,
+    ReloadOutcome, Transport, UdpSocket,
 };

@@ -141,19 +141,7 @@ impl Envelope {
         out.push(Kind::Datagram.first_octet(TUNNEL_VERSION));
         self.sender.write(out);
         out.extend_from_slice(&self.counter.to_be_bytes());
-        let Path {
-            source,
-            destination,
-        } = self.path;
-        let flag = |address: SocketAddr, bit: u8| if address.is_ipv6() { bit } else { 0 };
-        out.push(self.ecn.bits() | flag(source, SOURCE_V6) | flag(destination, DESTINATION_V6));
-        for address in [source, destination] {
-            out.extend_from_slice(&address.port().to_be_bytes());
-            match address.ip() {
-                IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
-                IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
-            }
-        }
+        self.path.write(self.ecn, out);
         out.extend_from_slice(&len.to_be_bytes());
     }
 
@@ -172,9 +160,7 @@ impl Envelope {
         let mut reader = Reader::new(bytes.get(1..)?);
         let sender = Sender::read(&mut reader)?;
         let counter = reader.u64()?;
-        let flags = reader.u8()?;
-        let source = read_address(&mut reader, flags & SOURCE_V6 != 0)?;
-        let destination = read_address(&mut reader, flags & DESTINATION_V6 != 0)?;
+        let (path, ecn) = Path::read(&mut reader)?;
         let len = reader.u16()?;
         let header = &bytes[..bytes.len() - reader.rest().len()];
         let tag = reader.array()?;
@@ -182,11 +168,8 @@ impl Envelope {
         let envelope = Self {
             sender,
             counter,
-            path: Path {
-                source,
-                destination,
-            },
-            ecn: Ecn::from_bits(flags),
+            path,
+            ecn,
         };
         (payload.len() == usize::from(len)).then_some(Sealed {
             envelope,
@@ -194,6 +177,31 @@ impl Envelope {
             tag,
             payload,
         })
+    }
+}
+
+impl Path {
+    /// Appends the ECN mark, the families and both addresses.
+    pub(super) fn write(&self, ecn: Ecn, out: &mut Vec<u8>) {
+        let flag = |address: SocketAddr, bit: u8| if address.is_ipv6() { bit } else { 0 };
+        let families = flag(self.source, SOURCE_V6) | flag(self.destination, DESTINATION_V6);
+        out.push(ecn.bits() | families);
+        for address in [self.source, self.destination] {
+            out.extend_from_slice(&address.port().to_be_bytes());
+            match address.ip() {
+                IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
+                IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+            }
+        }
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<(Self, Ecn)> {
+        let flags = reader.u8()?;
+        let path = Self {
+            source: read_address(reader, flags & SOURCE_V6 != 0)?,
+            destination: read_address(reader, flags & DESTINATION_V6 != 0)?,
+        };
+        Some((path, Ecn::from_bits(flags)))
     }
 }
 

@@ -10,6 +10,7 @@ mod negotiation;
 mod reader;
 mod replay;
 mod reset;
+mod sibling;
 
 pub use datagram::{Datagram, LongHeader, LongKind, MAX_CID_LEN, NotQuic};
 pub use envelope::{
@@ -20,6 +21,7 @@ pub use heartbeat::{BootId, Challenge, Hearing, Heartbeat, Reachable, Report, Se
 pub use negotiation::{SUPPORTED_VERSIONS, version_negotiation};
 pub use replay::{ReplayWindow, WINDOW};
 pub use reset::{MIN_RESET_TRIGGER, RESET_RANDOM, stateless_reset};
+pub use sibling::{MAX_SIBLING_HEADER, SiblingMessage};
 
 #[cfg(test)]
 mod tests;

@@ -49,6 +49,21 @@ pub(crate) fn wayhold(directory: &Directory, arguments: &[&str]) -> Command {
     command
 }
 
+/// Runs a command that ends by itself, and gives its code and both outputs.
+pub(crate) async fn outcome(
+    directory: &Directory,
+    arguments: &[&str],
+) -> (Option<i32>, String, String) {
+    let output = timeout(PATIENCE, wayhold(directory, arguments).output()).await;
+    let output = output.unwrap().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
 /// Runs a command that ends by itself.
 pub(crate) async fn fails(directory: &Directory, arguments: &[&str]) -> Ended {
     let output = timeout(PATIENCE, wayhold(directory, arguments).output()).await;
@@ -63,10 +78,25 @@ pub(crate) async fn fails(directory: &Directory, arguments: &[&str]) -> Ended {
     }
 }
 
+/// Sends a signal to a process.
+pub(crate) async fn signal(signal: &str, id: u32) {
+    let id = id.to_string();
+    let killed = Command::new("kill").args([signal, &id]).status().await;
+    assert!(killed.unwrap().success());
+}
+
 impl Process {
     /// Runs with these arguments on a free port of loopback and waits until it has said where.
     pub(crate) async fn start(directory: &Directory, arguments: &[&str]) -> Self {
-        let mut child = wayhold(directory, &[&["run"], arguments].concat())
+        let development = !arguments.contains(&"--cert") && !arguments.contains(&"-c");
+        let command = wayhold(directory, &[&["run"], arguments].concat());
+        Self::launch(command, development).await
+    }
+
+    /// Runs this command and waits until it has said where, and of a development certificate if it
+    /// uses one.
+    pub(crate) async fn launch(mut command: Command, development: bool) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -82,7 +112,6 @@ impl Process {
         });
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut said = Vec::new();
-        let development = !arguments.contains(&"--cert") && !arguments.contains(&"-c");
         for prefix in [
             "listening on ",
             "admin on unix:",
@@ -162,9 +191,38 @@ impl Process {
     }
 
     pub(crate) async fn terminate(&self) {
-        let id = self.child.id().unwrap().to_string();
-        let killed = Command::new("kill").args(["-TERM", &id]).status().await;
-        assert!(killed.unwrap().success());
+        self.signal("-TERM").await;
+    }
+
+    pub(crate) async fn signal(&self, name: &str) {
+        signal(name, self.id()).await;
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Waits for so many lines on standard error that contain this, its successors' too, and gives
+    /// the last of them.
+    pub(crate) async fn said(&self, text: &str, times: usize) -> String {
+        let found = || {
+            let lines = self.errors.lock().unwrap();
+            let mut found = lines.iter().filter(|line| line.contains(text));
+            found.nth(times - 1).cloned()
+        };
+        let asking = async {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(2));
+            loop {
+                if let Some(line) = found() {
+                    return line;
+                }
+                ticks.tick().await;
+            }
+        };
+        match timeout(PATIENCE, asking).await {
+            Ok(line) => line,
+            Err(_) => panic!("{text:?} was not said: {:#?}", self.errors.lock().unwrap()),
+        }
     }
 
     /// Waits for the end, and for everything that was written until then.

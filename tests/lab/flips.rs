@@ -1,15 +1,18 @@
 //! The route to the service moves.
 
+use std::process::Stdio;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use wayhold::bridge::pattern;
 
 use crate::aioquic::Aioquic;
 use crate::network::{Network, OTHER_PUBLIC};
-use crate::node::{Fleet, finish, wayhold};
-use crate::stage::{Directory, play, target};
+use crate::node::{Fleet, wayhold};
+use crate::stage::{Directory, PATIENCE, play, target};
 use crate::transfer::{Download, Upload, connect, digest};
 
 pub(crate) fn a_route_flip_in_the_middle_of_transfers_loses_nothing() {
@@ -74,36 +77,26 @@ pub(crate) fn the_get_command_follows_the_address_through_flips() {
     let (network, directory) = (Network::new(1500).unwrap(), Directory::new());
     play(&network.client, async || {
         let fleet = Fleet::start(&network, &directory, "").await;
-        let arguments = [
-            "get",
-            "https://192.0.2.1/bytes/2000000?seed=9",
-            "--ca",
-            "tls.pem",
-            "--repeat",
-            "8",
-            "-o",
-            "body",
-        ];
-        let mut get = std::pin::pin!(finish(wayhold(&directory, &arguments)));
-        let mut ticks = tokio::time::interval(Duration::from_millis(20));
-        let mut node = 1;
-        let got = loop {
-            tokio::select! {
-                got = &mut get => break got,
-                _ = ticks.tick() => {
-                    node = node % 3 + 1;
-                    network.lead_to(&[node]).unwrap();
-                }
-            }
-        };
-        assert!(got.status.success(), "{got:?}");
-        let body = std::fs::read(directory.file("body")).unwrap();
-        let mut whole = vec![0; 2_000_000];
-        pattern(9, 0, &mut whole);
-        assert!(body == whole.repeat(8), "{} bytes", body.len());
-        let served = fleet.sum("wayhold_requests_total").await;
-        assert_eq!(served, 8);
-        assert!(fleet.sum("wayhold_datagrams_forwarded_total").await > 0);
+        let url = format!("https://192.0.2.1/bytes/{}?seed=9", 3 * PART);
+        let mut get = wayhold(&directory, &["get", &url, "--ca", "tls.pem"]);
+        let mut get = get.stdout(Stdio::piped()).spawn().unwrap();
+        // What is not read here holds the rest back, so the route moves in the middle.
+        let mut body = get.stdout.take().unwrap();
+        for (part, node) in (0..3).zip([2, 3, 1]) {
+            let (mut got, mut sent) = (vec![0; PART], vec![0; PART]);
+            let read = body.read_exact(&mut got);
+            timeout(PATIENCE, read).await.unwrap().unwrap();
+            pattern(9, part * PART as u64, &mut sent);
+            assert!(got == sent, "in part {part}");
+            network.lead_to(&[node]).unwrap();
+        }
+        let ended = timeout(PATIENCE, get.wait()).await;
+        assert!(ended.unwrap().unwrap().success());
+        assert_eq!(fleet.sum("wayhold_requests_total").await, 1);
+        for node in [2, 3] {
+            let forwarded = "wayhold_datagrams_forwarded_total";
+            assert!(fleet.node(node).metric(forwarded).await > 0);
+        }
     });
 }
 
@@ -118,17 +111,19 @@ pub(crate) fn a_client_of_other_make_survives_flips_and_rebindings() {
         };
         client.ask("start /bytes/5000000?seed=6").await;
         network.lead_to(&[2]).unwrap();
-        network.nat.forget_flows().unwrap();
         let uploaded = client.ask("upload /upload 1000000").await;
         assert_eq!(uploaded["status"], 200);
         network.lead_to(&[3]).unwrap();
-        network.nat.translate(OTHER_PUBLIC).unwrap();
-        client.ask("rebind").await;
-        let small = client.ask("get /bytes/100000?seed=5").await;
-        assert_eq!(small["sha256"], digest(5, 100_000));
         let large = client.ask("finish").await;
         assert_eq!(large["status"], 200);
         assert_eq!(large["sha256"], digest(6, 5_000_000));
+        // It sends no pings, so it is silent before each move and found by its next request.
+        network.nat.forget_flows().unwrap();
+        fetch(&mut client).await;
+        network.nat.translate(OTHER_PUBLIC).unwrap();
+        fetch(&mut client).await;
+        client.ask("rebind").await;
+        fetch(&mut client).await;
         fleet.assert_nothing_lost(1).await;
         for node in [2, 3] {
             let forwarded = "wayhold_datagrams_forwarded_total";
@@ -138,4 +133,11 @@ pub(crate) fn a_client_of_other_make_survives_flips_and_rebindings() {
     });
 }
 
+async fn fetch(client: &mut Aioquic) {
+    let got = client.ask("get /bytes/100000?seed=5").await;
+    assert_eq!(got["sha256"], digest(5, 100_000));
+}
+
 const CLIENTS: u64 = 8;
+/// More than client and node hold back.
+const PART: usize = 6_000_000;

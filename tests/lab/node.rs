@@ -60,7 +60,7 @@ impl Fleet {
     /// no request failed.
     pub(crate) async fn assert_nothing_lost(&self, clients: u64) {
         let open = self.sum(r#"wayhold_connections{transport="quic"}"#).await;
-        assert_eq!(open, clients, "{}", self.logs());
+        assert_eq!(open, clients);
         for losses in [
             "wayhold_requests_failed_total",
             "wayhold_connections_refused_total",
@@ -68,7 +68,7 @@ impl Fleet {
             "wayhold_tunnel_refused_total",
             "wayhold_datagrams_dropped_total",
         ] {
-            assert_eq!(self.sum(losses).await, 0, "{losses}\n{}", self.logs());
+            assert_eq!(self.sum(losses).await, 0, "{losses}");
         }
         self.until_all_arrived().await;
     }
@@ -81,9 +81,17 @@ impl Fleet {
         })
         .await;
     }
+}
 
-    fn logs(&self) -> String {
-        self.0.iter().map(Node::log).collect()
+/// A claim that failed shows what its nodes have written.
+impl Drop for Fleet {
+    #[expect(clippy::print_stderr, reason = "this belongs into the test's output")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (number, node) in (1..).zip(&self.0) {
+                eprintln!("node {number} has written:\n{}", node.log());
+            }
+        }
     }
 }
 

@@ -149,18 +149,18 @@ const PACKAGE_SOURCES: &[&str] = &[
     "[registries",
 ];
 
-/// The values of the fields `path` in the struct literals of a static named `KEYS`.
+/// The values of the fields `path` in the struct literals of statics and constants named `KEYS` or `..._KEYS`.
 struct Keys(BTreeSet<String>);
 
 impl Visit<'_> for Keys {
     fn visit_item_static(&mut self, item: &syn::ItemStatic) {
-        if item.ident == "KEYS" {
+        if is_table(&item.ident) {
             visit::visit_item_static(self, item);
         }
     }
 
     fn visit_item_const(&mut self, item: &syn::ItemConst) {
-        if item.ident == "KEYS" {
+        if is_table(&item.ident) {
             visit::visit_item_const(self, item);
         }
     }
@@ -178,6 +178,11 @@ impl Visit<'_> for Keys {
             self.0.insert(path);
         }
     }
+}
+
+fn is_table(name: &syn::Ident) -> bool {
+    let name = name.to_string();
+    name == "KEYS" || name.ends_with("_KEYS")
 }
 
 /// The names that are given to a registry, outside tests.

@@ -21,6 +21,7 @@ const BELOW: &[&str] = &[
     "edge",
     "admin",
     "lifecycle",
+    "lifecycle",
     "gateway",
     "client",
     "testbed",

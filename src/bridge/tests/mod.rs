@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
-use crate::request::BodyError;
+use crate::request::{BodyError, Handshake};
 
+mod early;
 mod http1;
 mod http2;
 
@@ -161,9 +162,13 @@ struct Call(JoinSet<Result<Response<Body>, RequestError>>);
 
 impl Call {
     fn start(bridge: &Arc<Bridge>, request: Request<Body>) -> Self {
+        Self::start_as(client(), bridge, request)
+    }
+
+    fn start_as(client: ClientFacts, bridge: &Arc<Bridge>, request: Request<Body>) -> Self {
         let mut tasks = JoinSet::new();
         let bridge = Arc::clone(bridge);
-        tasks.spawn(async move { bridge.handle(request, client()).await });
+        tasks.spawn(async move { bridge.handle(request, client).await });
         Self(tasks)
     }
 

@@ -15,10 +15,10 @@ use bytes::Bytes;
 use h3::error::ConnectionError;
 use h3::server::{Connection, RequestResolver};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use self::adapter::{Adapter, Shared};
 use self::request::Exchange;
+use super::course::{Course, Phase};
 use super::quic::transport;
 use super::service::Service;
 use crate::request::ClientFacts;
@@ -47,14 +47,13 @@ pub(crate) struct Rules {
 }
 
 impl Http3 {
-    /// Serves one connection until it ends or, once `drain` is cancelled, until its last request
-    /// was answered. `facts` is asked once for each request.
-    pub(crate) async fn serve<F>(
-        &self,
-        connection: transport::Connection,
-        facts: F,
-        drain: CancellationToken,
-    ) where
+    /// Serves one connection until it ends or, once it is told to go, until its last request was
+    /// answered. `facts` is asked once for each request.
+    ///
+    /// It is told when the process ends, and while the node drains as soon as it has been of use: a
+    /// client that was accepted meanwhile gets its first answer and then connects elsewhere.
+    pub(crate) async fn serve<F>(&self, connection: transport::Connection, facts: F, course: Course)
+    where
         F: Fn() -> ClientFacts,
     {
         let (adapter, shared) = Adapter::new(connection, self.max_headers());
@@ -68,22 +67,29 @@ impl Http3 {
         };
 
         let mut requests = JoinSet::new();
+        let mut used = false;
+        let mut draining = pin!(course.reached(Phase::Draining));
+        let mut ending = pin!(course.reached(Phase::Ending));
         loop {
             tokio::select! {
                 accepted = connection.accept() => match accepted {
-                    Ok(Some(resolver)) => self.start(&mut requests, resolver, &shared, facts()),
-                    Ok(None) => break,
+                    Ok(Some(resolver)) => {
+                        used = true;
+                        self.start(&mut requests, resolver, &shared, facts());
+                    }
+                    Ok(None) => return self.finish(&shared, requests).await,
                     Err(error) => {
                         tracing::debug!(%error, "the HTTP/3 connection ended");
                         return;
                     }
                 },
                 Some(ended) = requests.join_next() => self.count(ended),
-                () = drain.cancelled() => match announce_end(&mut connection).await {
-                    Ok(()) => break,
-                    Err(_) => return,
-                },
+                () = &mut draining, if used => break,
+                () = &mut ending => break,
             }
+        }
+        if announce_end(&mut connection).await.is_err() {
+            return;
         }
         self.finish(&shared, requests).await;
     }

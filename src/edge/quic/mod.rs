@@ -2,6 +2,7 @@
 //! and the addresses of its clients.
 
 mod address_token;
+mod control;
 mod identity;
 mod minters;
 mod paths;
@@ -9,24 +10,27 @@ mod settings;
 pub(super) mod transport;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use quinn::{Endpoint, Incoming, VarInt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use address_token::AddressTokens;
+pub(crate) use control::{QuicChange, QuicControl};
 pub(crate) use identity::Issuer;
 pub(crate) use minters::{Make, Minters};
 pub(crate) use settings::{EndpointParts, endpoint};
 
 use self::paths::{Paths, SWEEP_INTERVAL, Watched};
+use super::course::{Course, Phase};
 use super::http3::Http3;
+use super::places::{Place, Places};
 use super::socket::SteeredSocket;
-use crate::config::{EarlyData, Limits, Timeouts};
+use crate::config::{EarlyData, Limits};
 use crate::fleet::NodeId;
 use crate::request::{ClientFacts, Handshake, PathFacts, Protocol};
 use crate::telemetry::{Metrics, Reason, Transport};
@@ -36,43 +40,58 @@ use crate::telemetry::{Metrics, Reason, Transport};
 pub(crate) struct QuicEdge {
     endpoint: Endpoint,
     socket: Arc<SteeredSocket>,
-    admission: Admission,
+    issuer: Issuer,
     context: Arc<Context>,
-}
-
-/// Who may connect.
-#[derive(Debug)]
-struct Admission {
-    connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
-    /// The places of `handshakes`.
-    limit: usize,
-    /// From so many handshakes under way on, clients are to prove their address first.
-    retry_from: usize,
-    handshake: Duration,
-    early_data: EarlyData,
 }
 
 /// What every connection of the endpoint shares.
 #[derive(Debug)]
 struct Context {
-    http3: Http3,
+    places: QuicPlaces,
+    terms: ArcSwap<QuicTerms>,
     paths: Paths,
     metrics: Metrics,
     node: NodeId,
     local: SocketAddr,
 }
 
+/// What a connection gets when it is accepted, and keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct QuicTerms {
+    /// Its HTTP/3 layer.
+    pub(crate) http3: Http3,
+    /// From its first packet to a complete handshake.
+    pub(crate) handshake: Duration,
+    /// Whether every address is to be proven first.
+    pub(crate) retry: bool,
+    /// Whether requests are answered before its handshake is complete.
+    pub(crate) early_data: EarlyData,
+}
+
 /// What a [`QuicEdge`] is made of, beside its endpoint.
 #[derive(Debug)]
-pub(crate) struct QuicParts<'a> {
-    pub(crate) http3: Http3,
+pub(crate) struct QuicParts {
+    pub(crate) terms: QuicTerms,
+    pub(crate) issuer: Issuer,
     pub(crate) metrics: Metrics,
     pub(crate) node: NodeId,
-    pub(crate) limits: &'a Limits,
-    pub(crate) timeouts: &'a Timeouts,
-    pub(crate) retry: bool,
-    pub(crate) early_data: EarlyData,
+    pub(crate) places: QuicPlaces,
+}
+
+/// The places of a listener, which its workers share.
+#[derive(Clone, Debug)]
+pub(crate) struct QuicPlaces {
+    connections: Places,
+    handshakes: Places,
+}
+
+impl QuicPlaces {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            connections: Places::new(limits.connections),
+            handshakes: Places::new(limits.handshakes),
+        }
+    }
 }
 
 impl QuicEdge {
@@ -80,48 +99,49 @@ impl QuicEdge {
     pub(crate) fn new(
         endpoint: Endpoint,
         socket: Arc<SteeredSocket>,
-        parts: QuicParts<'_>,
+        parts: QuicParts,
     ) -> std::io::Result<Self> {
-        let limit = |limit: u32| usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS);
-        let handshakes = limit(parts.limits.handshakes);
         let context = Context {
-            http3: parts.http3,
+            places: parts.places,
+            terms: ArcSwap::from_pointee(parts.terms),
             paths: Paths::new(parts.metrics.clone()),
             metrics: parts.metrics,
             node: parts.node,
             local: endpoint.local_addr()?,
         };
-        let admission = Admission {
-            connections: Arc::new(Semaphore::new(limit(parts.limits.connections))),
-            handshakes: Arc::new(Semaphore::new(handshakes)),
-            retry_from: if parts.retry { 0 } else { handshakes / 2 + 1 },
-            limit: handshakes,
-            handshake: parts.timeouts.handshake,
-            early_data: parts.early_data,
-        };
         Ok(Self {
             endpoint,
             socket,
-            admission,
+            issuer: parts.issuer,
             context: Arc::new(context),
         })
     }
 
-    /// Accepts and serves connections. Once `drain` is cancelled, new ones are refused and open ones
-    /// told to finish; returns when the last one did. At `deadline` it closes the connections that
-    /// are left, and gives their number.
-    pub(crate) async fn serve(
-        self,
-        drain: CancellationToken,
-        deadline: CancellationToken,
-    ) -> usize {
+    /// What can be changed of it while it serves.
+    pub(crate) fn control(&self) -> QuicControl {
+        QuicControl {
+            endpoint: self.endpoint.clone(),
+            socket: Arc::clone(&self.socket),
+            issuer: self.issuer.clone(),
+            context: Arc::clone(&self.context),
+        }
+    }
+
+    /// Accepts and serves connections. While the node drains it still takes what reaches it, because
+    /// there is nobody else to take it. From [`Phase::Ending`] on it refuses new ones, and returns
+    /// when the last one has ended; at [`Phase::Over`] it closes those that are left, and gives their
+    /// number.
+    pub(crate) async fn serve(self, course: Course) -> usize {
         let mut connections = JoinSet::new();
+        let mut ending = pin!(course.reached(Phase::Ending));
+        let mut over = pin!(course.reached(Phase::Over));
+        let mut told = false;
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 incoming = self.endpoint.accept() => match incoming {
-                    Some(incoming) => self.admit(incoming, &mut connections, &drain),
+                    Some(incoming) => self.admit(incoming, &mut connections, &course),
                     None => break,
                 },
                 Some(ended) = connections.join_next() => self.context.count(ended),
@@ -129,8 +149,11 @@ impl QuicEdge {
                     self.context.paths.sweep(now());
                     self.socket.count_drops();
                 }
-                () = deadline.cancelled() => break,
-                () = drain.cancelled(), if connections.is_empty() => break,
+                () = &mut over => break,
+                () = &mut ending, if !told => told = true,
+            }
+            if told && connections.is_empty() {
+                break;
             }
         }
         while let Some(ended) = connections.try_join_next() {
@@ -144,38 +167,45 @@ impl QuicEdge {
         left
     }
 
-    fn admit(&self, incoming: Incoming, connections: &mut JoinSet<()>, drain: &CancellationToken) {
-        if drain.is_cancelled() {
-            return self.refuse(incoming, "draining");
+    fn admit(&self, incoming: Incoming, connections: &mut JoinSet<()>, course: &Course) {
+        if course.phase() >= Phase::Ending {
+            return self.refuse(incoming, "ending");
         }
+        let terms = self.context.terms.load_full();
         let unproven = !incoming.remote_address_validated() && incoming.may_retry();
-        if unproven && self.admission.wants_proof() {
+        // Handshakes of forged addresses last until their timeout, and would otherwise take every
+        // place (RFC 9000, section 8.1.2).
+        if unproven && (terms.retry || self.context.places.handshakes.crowded()) {
             self.context.metrics.retries.inc();
             // Fails only where a Retry may not be sent, which was just asked.
             drop(incoming.retry());
             return;
         }
-        let Ok(connection) = Arc::clone(&self.admission.connections).try_acquire_owned() else {
+        let Some(place) = self.context.places.connections.take() else {
             return self.refuse(incoming, "connection_limit");
         };
-        let Ok(handshake) = Arc::clone(&self.admission.handshakes).try_acquire_owned() else {
+        let Some(handshake) = self.context.places.handshakes.take() else {
             return self.refuse(incoming, "handshake_limit");
         };
         // An address that is not proven shows in no log and no field, so its requests wait.
-        let early =
-            self.admission.early_data == EarlyData::Owner && incoming.remote_address_validated();
+        let early = terms.early_data == EarlyData::Owner && incoming.remote_address_validated();
         let context = Arc::clone(&self.context);
-        let limit = self.admission.handshake;
-        let drain = drain.clone();
+        let course = course.clone();
         connections.spawn(async move {
             if early {
-                context.serve_early(incoming, limit, handshake, drain).await;
-            } else if let Some(established) = context.establish(incoming, limit, handshake).await {
                 context
-                    .serve(established, Handshake::default(), drain)
+                    .serve_early(incoming, &terms, handshake, course)
+                    .await;
+                return drop(place);
+            }
+            let established = context.establish(incoming, terms.handshake, handshake);
+            if let Some(established) = established.await {
+                let handshake = Handshake::default();
+                context
+                    .serve(established, &terms.http3, handshake, course)
                     .await;
             }
-            drop(connection);
+            drop(place);
         });
     }
 
@@ -189,21 +219,12 @@ impl QuicEdge {
     }
 }
 
-impl Admission {
-    /// Whether an address must be proven by a Retry (RFC 9000, section 8.1.2) before it takes part
-    /// in a handshake. Those of forged addresses last until their timeout, and would otherwise take
-    /// every place.
-    fn wants_proof(&self) -> bool {
-        self.limit - self.handshakes.available_permits() >= self.retry_from
-    }
-}
-
 impl Context {
     async fn establish(
         &self,
         incoming: Incoming,
         limit: Duration,
-        handshake: OwnedSemaphorePermit,
+        handshake: Place,
     ) -> Option<quinn::Connection> {
         let reason = match incoming.accept() {
             Err(_) => "handshake_failed",
@@ -223,21 +244,21 @@ impl Context {
     async fn serve_early(
         &self,
         incoming: Incoming,
-        limit: Duration,
-        place: OwnedSemaphorePermit,
-        drain: CancellationToken,
+        terms: &QuicTerms,
+        place: Place,
+        course: Course,
     ) {
         let Ok((connection, ended)) = incoming.accept().map(|connecting| {
             connecting
                 .into_0rtt()
-                .unwrap_or_else(|_| unreachable!("a server can always answer early"))
+                .expect("a server can always send before the end of the handshake")
         }) else {
             return self.count_refused("handshake_failed");
         };
         let (end, handshake) = Handshake::under_way();
         let watched = connection.clone();
         let confirm = async move {
-            let ended = tokio::time::timeout(limit, ended).await;
+            let ended = tokio::time::timeout(terms.handshake, ended).await;
             drop(place);
             match (ended, watched.close_reason()) {
                 (Ok(_), None) => end.complete(),
@@ -248,7 +269,10 @@ impl Context {
                 }
             }
         };
-        tokio::join!(confirm, self.serve(connection, handshake, drain));
+        tokio::join!(
+            confirm,
+            self.serve(connection, &terms.http3, handshake, course)
+        );
     }
 
     fn count_refused(&self, reason: &'static str) {
@@ -261,8 +285,9 @@ impl Context {
     async fn serve(
         &self,
         connection: quinn::Connection,
+        http3: &Http3,
         handshake: Handshake,
-        drain: CancellationToken,
+        course: Course,
     ) {
         let gauge = self
             .metrics
@@ -277,11 +302,11 @@ impl Context {
         let watched = self.paths.watch(connection.clone(), facts, now());
         let ip = connection.local_ip().unwrap_or_else(|| self.local.ip());
         let local = SocketAddr::new(ip, self.local.port());
-        self.http3
+        http3
             .serve(
                 connection,
                 || self.facts(&watched, local).after(handshake.clone()),
-                drain,
+                course,
             )
             .await;
     }

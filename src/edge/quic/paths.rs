@@ -64,7 +64,7 @@ impl Paths {
         }
     }
 
-    /// Follows a connection whose handshake is complete, which validates its address.
+    /// Follows a connection whose address is proven, by a complete handshake or by its token.
     pub(crate) fn watch(
         &self,
         connection: quinn::Connection,

@@ -45,6 +45,10 @@ pub(crate) fn endpoint(parts: EndpointParts<'_>) -> io::Result<Endpoint> {
     Endpoint::new_with_abstract_socket(config, Some(server), parts.socket, runtime)
 }
 
+/// What connections are accepted with from here on.
+///
+/// # Errors
+/// As for [`endpoint`].
 pub(super) fn server(parts: &EndpointParts<'_>) -> io::Result<ServerConfig> {
     let crypto = QuicServerConfig::try_from(Arc::clone(&parts.tls)).map_err(io::Error::other)?;
     let mut server = ServerConfig::new(Arc::new(crypto), parts.issuer.token_key());

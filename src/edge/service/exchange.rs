@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -12,15 +13,30 @@ use crate::telemetry::{AccessLog, AccessRecord, Answered, Metrics, Reason};
 #[derive(Debug)]
 pub(super) struct Telemetry {
     pub(super) metrics: Metrics,
-    pub(super) access: AccessLog,
+    cut_off: AtomicBool,
+}
+
+impl Telemetry {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            cut_off: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn cut_off(&self) {
+        self.cut_off.store(true, Ordering::Release);
+    }
 }
 
 /// The measuring of one request; it is counted and logged once, when this is dropped.
 ///
-/// Dropped before [`Exchange::complete`] or [`Exchange::fail`], it was cancelled by the client.
+/// Dropped before [`Exchange::complete`] or [`Exchange::fail`], it was cancelled by the client, or at
+/// the end of the process by that.
 #[derive(Debug)]
 pub(super) struct Exchange {
     telemetry: Arc<Telemetry>,
+    access: AccessLog,
     client: ClientFacts,
     method: Method,
     uri: Uri,
@@ -44,11 +60,13 @@ enum Outcome {
 impl Exchange {
     pub(super) fn begin(
         telemetry: &Arc<Telemetry>,
+        access: AccessLog,
         request: &Request<Body>,
         client: &ClientFacts,
     ) -> Self {
         Self {
             telemetry: Arc::clone(telemetry),
+            access,
             client: client.clone(),
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -107,6 +125,17 @@ impl Exchange {
     }
 
     fn failure(&self) -> Option<RequestError> {
+        match self.cause()? {
+            RequestError::Body(BodyError::ClientGone)
+                if self.telemetry.cut_off.load(Ordering::Acquire) =>
+            {
+                Some(RequestError::Body(BodyError::Shutdown))
+            }
+            cause => Some(cause),
+        }
+    }
+
+    fn cause(&self) -> Option<RequestError> {
         match self.outcome {
             Some(Outcome::Complete) => None,
             Some(Outcome::Failed(error)) => {
@@ -159,8 +188,8 @@ impl Drop for Exchange {
             };
             metrics.requests_failed.get_or_create(&reason).inc();
         }
-        if self.telemetry.access == AccessLog::On {
-            self.telemetry.access.write(&self.record(failure));
+        if self.access == AccessLog::On {
+            self.access.write(&self.record(failure));
         }
     }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{HeaderValue, Request, Response};
 
 use self::exchange::{Exchange, Telemetry};
@@ -29,9 +30,19 @@ use crate::telemetry::{AccessLog, Early, Metrics, Reason};
 /// What stands between every transport and the [`Handler`](crate::request::Handler).
 #[derive(Debug)]
 pub(crate) struct Service {
-    handler: SharedHandler,
-    rules: Rules,
+    policy: ArcSwap<Policy>,
     telemetry: Arc<Telemetry>,
+}
+
+/// How a request is answered; each keeps to the end what it began with.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    /// Answers it.
+    pub(crate) handler: SharedHandler,
+    /// Bounds it.
+    pub(crate) rules: Rules,
+    /// Whether it writes a line.
+    pub(crate) access: AccessLog,
 }
 
 /// The limits and deadlines of one request.
@@ -55,17 +66,22 @@ pub(crate) enum Reply {
 
 impl Service {
     /// Puts the rules before a handler.
-    pub(crate) fn new(
-        handler: SharedHandler,
-        rules: Rules,
-        metrics: Metrics,
-        access: AccessLog,
-    ) -> Self {
+    pub(crate) fn new(policy: Policy, metrics: Metrics) -> Self {
         Self {
-            handler,
-            rules,
-            telemetry: Arc::new(Telemetry { metrics, access }),
+            policy: ArcSwap::from_pointee(policy),
+            telemetry: Arc::new(Telemetry::new(metrics)),
         }
+    }
+
+    /// Answers requests that begin from here on by another policy.
+    pub(crate) fn replace(&self, policy: Policy) {
+        self.policy.store(Arc::new(policy));
+    }
+
+    /// Notes that requests which are cancelled from here on were cut off by the end of the process,
+    /// and not by their clients.
+    pub(crate) fn cut_off(&self) {
+        self.telemetry.cut_off();
     }
 
     /// Answers one request. Dropping the future, or the body of the response before its end, cancels
@@ -74,21 +90,23 @@ impl Service {
     /// It never fails: every error is a response with a short body, or a reset where the client has
     /// gone.
     pub(crate) async fn respond(&self, mut request: Request<Body>, client: ClientFacts) -> Reply {
-        let mut exchange = Exchange::begin(&self.telemetry, &request, &client);
+        let policy = self.policy.load_full();
+        let rules = &policy.rules;
+        let mut exchange = Exchange::begin(&self.telemetry, policy.access, &request, &client);
         let protocol = client.protocol;
-        let answer = match rules::check(&mut request, protocol, &self.rules) {
+        let answer = match rules::check(&mut request, protocol, rules) {
             Ok(declared) => {
                 let tally = Arc::clone(exchange.upload());
                 let request =
-                    request.map(|body| Body::new(Inbound::new(body, declared, &self.rules, tally)));
-                self.call(request, client, &exchange).await
+                    request.map(|body| Body::new(Inbound::new(body, declared, rules, tally)));
+                call(&policy.handler, request, client, &exchange).await
             }
             Err(error) => Err(error),
         };
         let answer =
             answer.and_then(|response| response::Checked::new(response, exchange.method()));
         match answer {
-            Ok(checked) => Reply::Response(checked.dress(protocol, &self.rules, exchange)),
+            Ok(checked) => Reply::Response(checked.dress(protocol, rules, exchange)),
             Err(error) => {
                 let error = exchange
                     .upload()
@@ -99,7 +117,7 @@ impl Service {
                     return Reply::Reset(error.reset());
                 }
                 let checked = response::Checked::error(error, exchange.method());
-                Reply::Response(checked.dress(protocol, &self.rules, exchange))
+                Reply::Response(checked.dress(protocol, rules, exchange))
             }
         }
     }
@@ -116,26 +134,6 @@ impl Service {
         let counter = &self.telemetry.metrics.early_requests;
         counter.get_or_create(&early).inc();
     }
-
-    /// Calls the handler; a panic in it fails this request and nothing else.
-    async fn call(
-        &self,
-        request: Request<Body>,
-        client: ClientFacts,
-        exchange: &Exchange,
-    ) -> Result<Response<Body>, RequestError> {
-        let panicked = |_panic| {
-            exchange.count_panic();
-            RequestError::Internal
-        };
-        let mut future = catch_unwind(AssertUnwindSafe(|| self.handler.handle(request, client)))
-            .map_err(panicked)?;
-        std::future::poll_fn(|cx| {
-            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
-                .unwrap_or_else(|panic| Poll::Ready(Err(panicked(panic))))
-        })
-        .await
-    }
 }
 
 impl Rules {
@@ -149,4 +147,24 @@ impl Rules {
             alt_svc,
         }
     }
+}
+
+/// Calls the handler; a panic in it fails this request and nothing else.
+async fn call(
+    handler: &SharedHandler,
+    request: Request<Body>,
+    client: ClientFacts,
+    exchange: &Exchange,
+) -> Result<Response<Body>, RequestError> {
+    let panicked = |_panic| {
+        exchange.count_panic();
+        RequestError::Internal
+    };
+    let mut future =
+        catch_unwind(AssertUnwindSafe(|| handler.handle(request, client))).map_err(panicked)?;
+    std::future::poll_fn(|cx| {
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
+            .unwrap_or_else(|panic| Poll::Ready(Err(panicked(panic))))
+    })
+    .await
 }

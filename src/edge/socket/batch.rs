@@ -5,13 +5,14 @@ use crate::steer::Verdict;
 /// Sorts the segments of one received batch, all of `stride` bytes but the last; a batch of no bytes
 /// is one empty datagram.
 ///
-/// Segments whose verdict is [`Verdict::Local`] or [`Verdict::Accept`] are moved to the front of `buf` in their order, and
-/// their total length is returned. `act` gets everything else in order: consecutive segments
-/// with the same [`Verdict::Forward`] in one piece, all others one by one.
+/// Segments whose verdict `keeps` are moved to the front of `buf` in their order, and their total length
+/// is returned. `act` gets everything else in order: consecutive segments with the same
+/// [`Verdict::Forward`] or [`Verdict::Sibling`] in one piece, all others one by one.
 pub(super) fn sort(
     buf: &mut [u8],
     stride: usize,
     mut decide: impl FnMut(&[u8]) -> Verdict,
+    keeps: impl Fn(Verdict) -> bool,
     mut act: impl FnMut(Verdict, &[u8]),
 ) -> usize {
     let mut kept = 0;
@@ -31,11 +32,11 @@ pub(super) fn sort(
             }
         }
         match verdict {
-            Verdict::Local(_) | Verdict::Accept(_) => {
+            _ if keeps(verdict) => {
                 buf.copy_within(segment.clone(), kept);
                 kept += segment.len();
             }
-            Verdict::Forward(_) => run = Some((verdict, segment)),
+            Verdict::Forward(_) | Verdict::Sibling(_) => run = Some((verdict, segment)),
             _ => act(verdict, &buf[segment]),
         }
     }
@@ -63,7 +64,8 @@ mod tests {
     fn sorted(batch: &[u8], stride: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
         let mut buf = batch.to_vec();
         let mut acted = Vec::new();
-        let kept = sort(&mut buf, stride, decide, |_, bytes| {
+        let keeps = |verdict| matches!(verdict, Verdict::Accept(_));
+        let kept = sort(&mut buf, stride, decide, keeps, |_, bytes| {
             acted.push(bytes.to_vec());
         });
         buf.truncate(kept);

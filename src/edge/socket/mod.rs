@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use quinn::udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::io::Interest;
@@ -22,8 +21,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::steering::Steering;
-use crate::steer::{Arrival, Verdict};
-use crate::telemetry::{self, Metrics};
+use crate::steer::{Arrival, Slot, Verdict};
+use crate::telemetry::{self, HandedOver, Metrics};
 use crate::wire::{Ecn, Path};
 
 /// The batching socket calls under the tunnel as well.
@@ -35,11 +34,14 @@ pub(super) mod udp {
 
 mod batch;
 mod drops;
+mod injected;
 mod poller;
+mod waiting;
 
 use poller::WritablePoller;
 
 pub(super) use drops::Drops;
+pub(crate) use injected::{Injected, Injector};
 
 /// A UDP socket whose datagrams are steered.
 pub(crate) struct SteeredSocket {
@@ -47,26 +49,14 @@ pub(crate) struct SteeredSocket {
     state: UdpSocketState,
     local: SocketAddr,
     steering: Arc<Steering>,
+    slot: Slot,
+    worker: u16,
     injected: Mutex<mpsc::Receiver<Injected>>,
     injector: Injector,
     injected_first: AtomicBool,
     last_local: Mutex<LastLocal>,
     drops: Drops,
 }
-
-/// A datagram that a peer received for one of this node's connections.
-#[derive(Clone, Debug)]
-pub(crate) struct Injected {
-    /// The datagram.
-    pub(crate) datagram: Bytes,
-    /// Between which addresses it travelled.
-    pub(crate) path: Path,
-    /// Its ECN mark.
-    pub(crate) ecn: Ecn,
-}
-
-/// The way to put datagrams into a [`SteeredSocket`]; bounded.
-pub(crate) type Injector = mpsc::Sender<Injected>;
 
 /// The address that clients of each family reached last, for replies after a change of family.
 #[derive(Debug, Default)]
@@ -76,10 +66,11 @@ struct LastLocal {
 }
 
 impl SteeredSocket {
-    /// Wraps a bound socket. At most `queue` datagrams from peers wait; needs a tokio runtime.
+    /// Wraps a bound socket, whose endpoint issues the connection IDs of `slot`. At most `queue` datagrams from peers wait; needs a tokio runtime.
     pub(crate) fn new(
         socket: std::net::UdpSocket,
         steering: Arc<Steering>,
+        slot: Slot,
         queue: usize,
         metrics: Metrics,
     ) -> io::Result<(Self, Injector)> {
@@ -87,6 +78,8 @@ impl SteeredSocket {
         let io = UdpSocket::from_std(socket)?;
         let (injector, injected) = mpsc::channel(queue);
         let socket = Self {
+            worker: slot.0 % steering.workers(),
+            slot,
             local: io.local_addr()?,
             io,
             state,
@@ -150,6 +143,7 @@ impl SteeredSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.steering.reading().poll_on(cx));
         for _ in 0..BATCHES_PER_POLL {
             // An error here would end the endpoint, and none of them ends the socket.
             let ready = ready!(self.io.poll_recv_ready(cx));
@@ -192,10 +186,16 @@ impl SteeredSocket {
             .ecn
             .map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8));
         let stride = meta.stride.max(1);
+        let cause = if meta.len > stride {
+            HandedOver::MERGED
+        } else {
+            HandedOver::DIRECT
+        };
         meta.len = batch::sort(
             &mut buf[..meta.len],
             stride,
             |segment| self.steering.decide(segment, path.source, Arrival::Direct),
+            |verdict| self.is_own(verdict),
             |verdict, bytes| match verdict {
                 Verdict::Forward(node) => {
                     let datagrams = bytes.chunks(stride);
@@ -206,29 +206,41 @@ impl SteeredSocket {
                 }
                 Verdict::Negotiate => self.answer(Steering::negotiation(bytes), path),
                 Verdict::Reset => self.answer(self.steering.reset(bytes), path),
-                Verdict::Sibling(_) => self.steering.count_drop(NO_SIBLING),
-                Verdict::Local(_) | Verdict::Accept(_) | Verdict::Drop(_) => {}
+                Verdict::Sibling(instance) => {
+                    self.steering.pass(instance, (bytes, stride), path, ecn);
+                }
+                Verdict::Wait => self.steering.hold(Injected::new(bytes, path, ecn)),
+                Verdict::Local(_) | Verdict::Accept(_) => {
+                    let injected = Injected::new(bytes, path, ecn);
+                    self.steering.hand_over(verdict, injected, cause);
+                }
+                Verdict::Drop(_) => {}
             },
         );
         if meta.len > 0 {
             self.note_local(meta);
+        }
+        self.steer_waiting();
+    }
+
+    /// Whether a datagram with this verdict is for this socket's endpoint.
+    fn is_own(&self, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::Local(slot) => slot == self.slot,
+            Verdict::Accept(worker) => worker == self.worker,
+            _ => false,
         }
     }
 
     /// Carries out the planted fault that lets foreign datagrams through.
     fn copy_to_self(&self, datagrams: Chunks<'_, u8>, path: Path, ecn: Ecn) {
         for datagram in datagrams {
-            let datagram = Bytes::copy_from_slice(datagram);
-            drop(self.injector.try_send(Injected {
-                datagram,
-                path,
-                ecn,
-            }));
+            drop(self.injector.try_send(Injected::new(datagram, path, ecn)));
         }
     }
 
     /// Sends a packet of no connection back to where a datagram came from.
-    fn answer(&self, answer: Option<Vec<u8>>, path: Path) {
+    pub(super) fn answer(&self, answer: Option<Vec<u8>>, path: Path) {
         let Some(answer) = answer else {
             return;
         };
@@ -337,6 +349,11 @@ impl SteeredSocket {
         self.drops.count(&self.io);
     }
 
+    /// The port that clients send to.
+    pub(super) fn port(&self) -> u16 {
+        self.local.port()
+    }
+
     pub(super) fn io(&self) -> &UdpSocket {
         &self.io
     }
@@ -382,12 +399,12 @@ pub(super) fn codepoint(ecn: Ecn) -> Option<EcnCodepoint> {
     EcnCodepoint::from_bits(ecn.bits())
 }
 
-/// Every reason for which the socket drops a datagram that a peer passed on.
-pub(super) const DROP_REASONS: [&str; 3] = [WRONG_FAMILY, OVERSIZED, NO_SIBLING];
+/// Every reason for which the socket drops a datagram that a peer passed on or that waited.
+pub(super) const DROP_REASONS: [&str; 3] = [WRONG_FAMILY, OVERSIZED, QUEUE_FULL];
 
 const WRONG_FAMILY: &str = "wrong_family";
 const OVERSIZED: &str = "oversized";
-const NO_SIBLING: &str = "no_sibling";
+const QUEUE_FULL: &str = "queue_full";
 /// How many batches without a local datagram are handled before other tasks get a turn; a node that
 /// only forwards would otherwise never yield.
 const BATCHES_PER_POLL: usize = 8;

@@ -6,7 +6,7 @@ use quinn::udp::BATCH_SIZE;
 use super::*;
 use crate::cid::{ConfigSet, ServerId};
 use crate::fleet::{Identity, View};
-use crate::steer::{Slots, Steer};
+use crate::steer::{Slot, Slots, Steer};
 use crate::telemetry::Reason;
 
 const ANY: &str = "[::]:0";
@@ -28,7 +28,7 @@ impl Owner {
         let steering = Steering::testing(steer, &metrics);
         let socket = crate::sys::socket::bind_udp(address.parse().unwrap()).unwrap();
         let (socket, injector) =
-            SteeredSocket::new(socket, steering, queue, metrics.clone()).unwrap();
+            SteeredSocket::new(socket, steering, Slot(0), queue, metrics.clone()).unwrap();
         Self {
             socket: Arc::new(socket),
             injector,

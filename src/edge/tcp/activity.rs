@@ -60,6 +60,13 @@ impl Activity {
         }
     }
 
+    /// Resolves when the first request has begun.
+    pub(super) async fn used(&self) {
+        let begun = || self.0.begun.load(Ordering::Relaxed) > 0;
+        // The sender lives as long as this, so the wait ends by what it waits for.
+        drop(self.0.phase.subscribe().wait_for(|_| begun()).await);
+    }
+
     fn received(&self) {
         self.0.phase.send_if_modified(|phase| {
             let first = *phase == Phase::Idle;

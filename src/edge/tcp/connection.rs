@@ -4,14 +4,14 @@ use std::sync::Arc;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
 
 use super::activity::Activity;
 use super::closing::close;
 use super::exchange::Exchanges;
 use super::opening::{self, Refusal};
 use super::{TcpParts, http1, http2};
+use crate::edge::course::{Course, Phase};
+use crate::edge::places::Place;
 use crate::edge::tls::TlsStream;
 use crate::request::{ClientFacts, PathFacts, Protocol, RequestError};
 use crate::telemetry::{Reason, Transport};
@@ -20,29 +20,25 @@ use crate::telemetry::{Reason, Transport};
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) parts: Arc<TcpParts>,
-    pub(super) shutdown: CancellationToken,
+    pub(super) course: Course,
     client: SocketAddr,
 }
 
 impl Connection {
-    pub(super) fn new(
-        parts: Arc<TcpParts>,
-        client: SocketAddr,
-        shutdown: CancellationToken,
-    ) -> Self {
+    pub(super) fn new(parts: Arc<TcpParts>, client: SocketAddr, course: Course) -> Self {
         Self {
             parts,
-            shutdown,
+            course,
             client: canonical(client),
         }
     }
 
     /// Serves the connection to its end. Its handshake counts as half open until it is complete.
-    pub(super) async fn run(self, stream: TcpStream, handshake: OwnedSemaphorePermit) {
+    pub(super) async fn run(self, stream: TcpStream, handshake: Place) {
         let _panics = PanicCount(self.parts.metrics.panics.clone());
         let local = stream.local_addr().map(canonical);
         let opened = tokio::select! {
-            () = self.shutdown.cancelled() => return,
+            () = self.course.reached(Phase::Ending) => return,
             opened = self.open(stream) => opened,
         };
         drop(handshake);
@@ -72,6 +68,7 @@ impl Connection {
             service: Arc::clone(&self.parts.service),
             client,
             activity: Activity::new(),
+            course: self.course.clone(),
         };
         let ended = if protocol == Protocol::Http2 {
             http2::serve(self, &mut stream, exchanges).await

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::activity::{Activity, Busy, Progress};
+use crate::edge::course::{Course, Phase};
 use crate::edge::service::{Reply, Service};
-use crate::request::{Body, BodyError, ClientFacts, RequestError, ResetCode};
+use crate::request::{Body, BodyError, ClientFacts, Protocol, RequestError, ResetCode};
 
 tokio::task_local! {
     /// The response that a task sends; one at a time in HTTP/1.1, one at all in a stream's task.
@@ -25,6 +26,7 @@ pub(super) struct Exchanges {
     pub(super) service: Arc<Service>,
     pub(super) client: ClientFacts,
     pub(super) activity: Activity,
+    pub(super) course: Course,
 }
 
 impl Exchanges {
@@ -39,19 +41,29 @@ impl Exchanges {
     ) -> impl Future<Output = Result<Response<ResponseBody>, h2::Error>> + use<> {
         let mut busy = self.activity.begin();
         let Self {
-            service, client, ..
+            service,
+            client,
+            course,
+            ..
         } = self.clone();
         async move {
             let request = request.map(|body| Body::new(body.map_err(|error| body_error(&error))));
+            let protocol = client.protocol;
             let reply = service.respond(request, client).await;
             busy.answered();
             match reply {
-                Reply::Response(response) => Ok(response.map(|body| ResponseBody {
-                    body,
-                    rest: Bytes::new(),
-                    progress: PROGRESS.get(),
-                    _busy: busy,
-                })),
+                Reply::Response(mut response) => {
+                    if protocol == Protocol::Http1 && course.phase() >= Phase::Draining {
+                        let close = HeaderValue::from_static("close");
+                        response.headers_mut().insert(header::CONNECTION, close);
+                    }
+                    Ok(response.map(|body| ResponseBody {
+                        body,
+                        rest: Bytes::new(),
+                        progress: PROGRESS.get(),
+                        _busy: busy,
+                    }))
+                }
                 Reply::Reset(code) => Err(reset(code)),
             }
         }

@@ -12,6 +12,7 @@ use super::closing::say_goodbye;
 use super::connection::{Connection, End, in_order};
 use super::exchange::{Exchanges, PROGRESS};
 use crate::config::Limits;
+use crate::edge::course;
 use crate::edge::tls::TlsStream;
 use crate::request::RequestError;
 
@@ -44,7 +45,7 @@ async fn drive(
         ended = &mut http => {
             return in_order(ended).inspect_err(|error| count(connection, error));
         }
-        () = connection.shutdown.cancelled() => None,
+        () = connection.course.reached(course::Phase::Ending) => None,
         phase = activity.overdue(timeouts) => Some(phase),
     };
     match overdue {

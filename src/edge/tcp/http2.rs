@@ -11,10 +11,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::activity::{Phase, Progress};
+use super::activity::{Activity, Phase, Progress};
 use super::connection::{Connection, End, PanicCount, in_order};
 use super::exchange::{Exchanges, PROGRESS};
 use crate::config::Limits;
+use crate::edge::course::{self, Course};
 use crate::edge::tls::TlsStream;
 use crate::request::RequestError;
 
@@ -37,11 +38,12 @@ pub(super) async fn serve(
     let http =
         builder(&connection.parts.limits, streams).serve_connection(TokioIo::new(stream), answer);
     let mut http = pin!(http);
+    let told = told_to_go(&connection.course, &activity);
     let overdue = tokio::select! {
         ended = http.as_mut() => {
             return in_order(ended).inspect_err(|error| count(connection, error));
         }
-        () = connection.shutdown.cancelled() => None,
+        () = told => None,
         phase = activity.overdue(timeouts) => Some(phase),
     };
     match overdue {
@@ -59,6 +61,19 @@ pub(super) async fn serve(
                 .await
                 .map_or(Ok(End::Cut), in_order)
         }
+    }
+}
+
+/// Resolves when the process ends, and while the node drains as soon as the connection has been of
+/// use: a client that was accepted meanwhile gets its first answer and then connects elsewhere.
+async fn told_to_go(course: &Course, activity: &Activity) {
+    let draining = async {
+        course.reached(course::Phase::Draining).await;
+        activity.used().await;
+    };
+    tokio::select! {
+        () = draining => {}
+        () = course.reached(course::Phase::Ending) => {}
     }
 }
 

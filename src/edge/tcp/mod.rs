@@ -13,17 +13,20 @@ mod opening;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use self::connection::Connection;
+use super::course::{Course, Phase};
+use super::places::Places;
+use super::reading::Reading;
 use super::service::Service;
 use super::tls::ServerTls;
 use crate::config::{Limits, Timeouts};
@@ -50,39 +53,46 @@ pub(crate) struct TcpParts {
 /// Serves TCP listeners, which share its limits.
 #[derive(Clone, Debug)]
 pub(crate) struct TcpEdge {
-    parts: Arc<TcpParts>,
-    connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
+    parts: Arc<ArcSwap<TcpParts>>,
+    connections: Places,
+    handshakes: Places,
 }
 
 impl TcpEdge {
     /// Sets the limits that all its listeners share.
     pub(crate) fn new(parts: TcpParts) -> Self {
-        let semaphore = |permits| Arc::new(Semaphore::new(usize::try_from(permits).unwrap_or(0)));
         Self {
-            connections: semaphore(parts.limits.connections),
-            handshakes: semaphore(parts.limits.handshakes),
-            parts: Arc::new(parts),
+            connections: Places::new(parts.limits.connections),
+            handshakes: Places::new(parts.limits.handshakes),
+            parts: Arc::new(ArcSwap::from_pointee(parts)),
         }
     }
 
-    /// Serves a listener until `shutdown`, then closes it and finishes the requests under way. At
-    /// `deadline` it closes the connections that are left, and gives their number.
+    /// Uses other parts for connections that are accepted from here on; open ones keep theirs.
+    pub(crate) fn replace(&self, parts: TcpParts) {
+        self.connections.resize(parts.limits.connections);
+        self.handshakes.resize(parts.limits.handshakes);
+        self.parts.store(Arc::new(parts));
+    }
+
+    /// Serves a listener, while this process reads, until [`Phase::Ending`]. Then it closes it and finishes the requests under way.
+    /// At [`Phase::Over`] it closes the connections that are left, and gives their number.
     ///
     /// Dropping the future closes everything at once.
     pub(crate) async fn serve(
         &self,
         listener: TcpListener,
-        shutdown: CancellationToken,
-        deadline: CancellationToken,
+        reading: Reading,
+        course: Course,
     ) -> usize {
         let mut tasks = JoinSet::new();
+        let mut ending = pin!(course.reached(Phase::Ending));
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => break,
+                () = &mut ending => break,
                 Some(_) = tasks.join_next() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, client)) => self.admit(stream, client, &shutdown, &mut tasks),
+                accepted = reading.next(|| listener.accept()) => match accepted {
+                    Ok((stream, client)) => self.admit(stream, client, &course, &mut tasks),
                     Err(error) => self.accept_failed(&error).await,
                 },
             }
@@ -91,7 +101,7 @@ impl TcpEdge {
         tokio::select! {
             biased;
             () = async { while tasks.join_next().await.is_some() {} } => {}
-            () = deadline.cancelled() => {}
+            () = course.reached(Phase::Over) => {}
         }
         let left = tasks.len();
         tasks.shutdown().await;
@@ -102,16 +112,16 @@ impl TcpEdge {
         &self,
         stream: TcpStream,
         client: SocketAddr,
-        shutdown: &CancellationToken,
+        course: &Course,
         tasks: &mut JoinSet<()>,
     ) {
-        let Ok(place) = Arc::clone(&self.connections).try_acquire_owned() else {
+        let Some(place) = self.connections.take() else {
             return self.refuse("connection_limit");
         };
-        let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+        let Some(handshake) = self.handshakes.take() else {
             return self.refuse("handshake_limit");
         };
-        let connection = Connection::new(Arc::clone(&self.parts), client, shutdown.clone());
+        let connection = Connection::new(self.parts.load_full(), client, course.clone());
         tasks.spawn(async move {
             connection.run(stream, handshake).await;
             drop(place);
@@ -119,7 +129,8 @@ impl TcpEdge {
     }
 
     fn refuse(&self, reason: &'static str) {
-        let refused = &self.parts.metrics.connections_refused;
+        let parts = self.parts.load();
+        let refused = &parts.metrics.connections_refused;
         refused.get_or_create(&Reason { reason }).inc();
     }
 

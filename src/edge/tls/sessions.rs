@@ -21,6 +21,12 @@ impl EarlySessions {
             metrics,
         }
     }
+
+    /// Forgets all of them, because early data keeps to the limits that its session began with (RFC
+    /// 9000, section 7.4.1) and those may have been lowered.
+    pub(crate) fn clear(&self) {
+        self.sessions.lock().expect("no holder panics").clear();
+    }
 }
 
 impl StoresServerSessions for EarlySessions {
@@ -67,5 +73,30 @@ impl ProducesTickets for NoTickets {
 
     fn decrypt(&self, _ticket: &[u8]) -> Option<Vec<u8>> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_beyond_the_limit_displace_the_oldest_and_are_counted() {
+        let metrics = Metrics::default();
+        let sessions = EarlySessions::new(2, metrics.clone());
+        for id in 1..=3 {
+            assert!(sessions.put(vec![id], vec![id]));
+        }
+        assert_eq!(metrics.early_sessions_displaced.get(), 1);
+        assert_eq!(sessions.take(&[1]), None);
+        assert_eq!(sessions.take(&[3]), Some(vec![3]));
+        assert_eq!(sessions.take(&[3]), None);
+    }
+
+    #[test]
+    fn a_session_is_never_lent() {
+        let sessions = EarlySessions::new(2, Metrics::default());
+        sessions.put(vec![1], vec![1]);
+        assert_eq!(sessions.get(&[1]), None);
     }
 }

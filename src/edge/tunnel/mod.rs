@@ -7,25 +7,25 @@ mod receiver;
 
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::net::UdpSocket;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use driver::SnapshotRefused;
 pub(crate) use driver::{FleetDriver, Followers};
 pub(crate) use forwarder::Forwarder;
+pub(super) use receiver::QUEUE_FULL;
 
+use super::endpoints::Endpoints;
+use super::socket::Drops;
 use super::socket::udp::UdpSocketState;
-use super::socket::{Drops, Injector};
 use super::steering::Steering;
-use crate::cid::WorkerHash;
 use crate::control::Snapshot;
 use crate::fleet::Membership;
 use crate::telemetry::{self, Metrics};
-use crate::wire::Datagram;
 
 /// This node's end of the tunnels to all its peers.
 #[derive(Debug)]
@@ -36,49 +36,13 @@ pub(crate) struct Tunnel {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     metrics: Metrics,
     drops: Drops,
-}
-
-/// Where datagrams from peers go: to the listener's endpoint that issued their connection ID.
-#[derive(Clone, Debug)]
-pub(crate) struct Endpoints {
-    hash: WorkerHash,
-    cid_len: usize,
-    lanes: NonZeroU16,
-    injectors: Vec<Injector>,
+    handed: (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>),
 }
 
 #[derive(Debug)]
 struct TunnelSocket {
     io: UdpSocket,
     state: UdpSocketState,
-}
-
-impl Endpoints {
-    /// Takes the endpoints in the order of their lanes, at least one. Their connection IDs have
-    /// `cid_len` bytes and are shared out by `hash`.
-    pub(crate) fn new(hash: WorkerHash, cid_len: usize, injectors: Vec<Injector>) -> Self {
-        let lanes = u16::try_from(injectors.len())
-            .ok()
-            .and_then(NonZeroU16::new);
-        let lanes = lanes.expect("a gateway has 1 to 65535 listeners");
-        Self {
-            hash,
-            cid_len,
-            lanes,
-            injectors,
-        }
-    }
-
-    /// Finds the endpoint that issued the destination connection ID of a datagram.
-    fn of(&self, datagram: &[u8]) -> &Injector {
-        let cid = match Datagram::parse(datagram) {
-            Ok(Datagram::Short(rest)) => rest.get(..self.cid_len).unwrap_or(rest),
-            Ok(Datagram::Long(header)) => header.destination,
-            Err(_) => &[],
-        };
-        let lane = self.hash.worker_of(cid, self.cid_len, self.lanes);
-        &self.injectors[usize::from(lane)]
-    }
 }
 
 impl Tunnel {
@@ -111,7 +75,13 @@ impl Tunnel {
             snapshots,
             drops: Drops::new(telemetry::UdpSocket::TUNNEL, metrics.clone()),
             metrics,
+            handed: mpsc::channel(HANDED_QUEUE),
         })
+    }
+
+    /// Where siblings put tunnel datagrams that they cannot open.
+    pub(crate) fn envelopes(&self) -> mpsc::Sender<Bytes> {
+        self.handed.0.clone()
     }
 
     /// The way to the peers.
@@ -126,13 +96,16 @@ impl Tunnel {
 
     /// Sends heartbeats, takes what peers send, and follows the fleet's snapshots, until told to stop.
     pub(crate) async fn serve(
-        self,
+        mut self,
         endpoints: Endpoints,
         steering: Arc<Steering>,
         stop: CancellationToken,
     ) {
+        let (never, nothing) = mpsc::channel(1);
+        let (_kept, mut handed) = std::mem::replace(&mut self.handed, (never, nothing));
         let mut receiver = receiver::Receiver::new(&self, &endpoints, &steering);
         let mut snapshots = self.snapshots.clone();
+        let reading = steering.reading();
         let tick = tokio::time::sleep(std::time::Duration::ZERO);
         tokio::pin!(tick);
         loop {
@@ -146,13 +119,19 @@ impl Tunnel {
                     self.drops.count(&self.io.io);
                     tick.as_mut().reset(next.into());
                 }
-                () = receiver.receive() => {}
+                () = reading.next(|| self.readable()) => receiver.receive(),
+                Some(envelope) = handed.recv() => receiver.take(&envelope, None),
                 snapshot = changed(&mut snapshots) => match self.driver.apply(&snapshot) {
                     Ok(()) => tracing::info!("following a new snapshot of the fleet"),
                     Err(error) => tracing::error!("the snapshot of the fleet is refused: {error}"),
                 },
             }
         }
+    }
+
+    /// An error is about a datagram sent earlier (ICMP), never about this socket.
+    async fn readable(&self) {
+        drop(self.io.io.readable().await);
     }
 
     /// Sends a heartbeat; one that the socket has no room for is lost, as on any network.
@@ -176,8 +155,11 @@ pub(crate) const DROP_REASONS: [&str; 6] = [
     forwarder::COUNTERS_EXHAUSTED,
     forwarder::TUNNEL_FULL,
     forwarder::TUNNEL_ERROR,
-    receiver::QUEUE_FULL,
+    QUEUE_FULL,
 ];
+
+/// Envelopes that come from a sibling for as long as peers have not confirmed it.
+const HANDED_QUEUE: usize = 1024;
 
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,10 @@ use std::io::IoSliceMut;
 use std::net::SocketAddr;
 
 use crate::edge::socket::udp::{BATCH_SIZE, RecvMeta};
-use bytes::Bytes;
 use tokio::io::Interest;
 
-use super::{Endpoints, Tunnel};
+use super::Tunnel;
+use crate::edge::endpoints::Endpoints;
 use crate::edge::socket::Injected;
 use crate::edge::steering::Steering;
 use crate::fleet::Refusal;
@@ -35,15 +35,11 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    /// Waits for the next batch and handles it. Cancel safe: nothing is taken off the socket before
-    /// the last await.
-    pub(super) async fn receive(&mut self) {
+    /// Takes the next batch off the socket, if there is one, and handles it.
+    pub(super) fn receive(&mut self) {
         let io = &self.tunnel.io;
         // A socket error is about a datagram sent earlier (ICMP), never about this socket.
         let mut meta = [RecvMeta::default(); BATCH_SIZE];
-        let Ok(()) = io.io.readable().await else {
-            return;
-        };
         let mut chunks = self
             .buffer
             .chunks_exact_mut(MAX_MESSAGE)
@@ -56,10 +52,30 @@ impl<'a> Receiver<'a> {
         };
         for (chunk, meta) in self.buffer.chunks_exact(MAX_MESSAGE).zip(&meta[..received]) {
             for message in chunk[..meta.len].chunks(meta.stride.max(1)) {
-                if let Err(refusal) = self.handle(message) {
-                    self.refuse(meta.addr, refusal);
-                }
+                self.take(message, Some(meta.addr));
             }
+        }
+    }
+
+    /// Handles what a peer sent, from this address if it came off the socket. A datagram that was
+    /// sealed for the process before this one is handed to that, if it lives; everything else that is
+    /// refused is counted.
+    pub(super) fn take(&self, message: &[u8], from: Option<SocketAddr>) {
+        let Err(refusal) = self.handle(message) else {
+            return;
+        };
+        let of_another_boot = matches!(refusal, Refusal::Unconfirmed | Refusal::Tag)
+            && Kind::of(message) == Ok(Kind::Datagram);
+        if of_another_boot && self.steering.pass_envelope(message) {
+            return;
+        }
+        let reason = Reason {
+            reason: refusal.reason(),
+        };
+        let refused = &self.tunnel.metrics.tunnel_refused;
+        refused.get_or_create(&reason).inc();
+        if let Some(from) = from {
+            self.tunnel.driver.refused(from, refusal);
         }
     }
 
@@ -68,15 +84,6 @@ impl<'a> Receiver<'a> {
             Kind::Datagram => self.on_datagram(message),
             Kind::Heartbeat => self.on_heartbeat(message),
         }
-    }
-
-    fn refuse(&self, from: SocketAddr, refusal: Refusal) {
-        let reason = Reason {
-            reason: refusal.reason(),
-        };
-        let refused = &self.tunnel.metrics.tunnel_refused;
-        refused.get_or_create(&reason).inc();
-        self.tunnel.driver.refused(from, refusal);
     }
 
     fn on_heartbeat(&self, message: &[u8]) -> Result<(), Refusal> {
@@ -94,18 +101,20 @@ impl<'a> Receiver<'a> {
         let verdict = self
             .steering
             .decide(sealed.payload, source, Arrival::Tunnel);
+        if verdict == Verdict::Reset {
+            let reset = self.steering.reset(sealed.payload);
+            self.endpoints.answer(reset, sealed.envelope.path);
+        }
+        if let Verdict::Sibling(instance) = verdict {
+            let one = (sealed.payload, sealed.payload.len().max(1));
+            let envelope = &sealed.envelope;
+            self.steering
+                .pass(instance, one, envelope.path, envelope.ecn);
+        }
         if matches!(verdict, Verdict::Local(_) | Verdict::Accept(_)) {
-            let injected = Injected {
-                datagram: Bytes::copy_from_slice(sealed.payload),
-                path: sealed.envelope.path,
-                ecn: sealed.envelope.ecn,
-            };
-            if self
-                .endpoints
-                .of(sealed.payload)
-                .try_send(injected)
-                .is_err()
-            {
+            let Envelope { path, ecn, .. } = sealed.envelope;
+            let injected = Injected::new(sealed.payload, path, ecn);
+            if !self.endpoints.put(verdict, injected) {
                 self.steering.count_drop(QUEUE_FULL);
             }
         }
@@ -115,4 +124,4 @@ impl<'a> Receiver<'a> {
 
 /// The largest message that generic receive offload makes of several datagrams.
 const MAX_MESSAGE: usize = 65_535;
-pub(super) const QUEUE_FULL: &str = "queue_full";
+pub(in crate::edge) const QUEUE_FULL: &str = "queue_full";

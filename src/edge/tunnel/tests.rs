@@ -7,9 +7,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::cid::{self, Nonce, WorkerHash};
+use crate::cid::{self, Nonce};
 use crate::config::Cid;
-use crate::control::{Source, StaticFiles};
 use crate::edge::cid_keys::SharedCidKeys;
 use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::socket::udp::{AsyncUdpSocket, RecvMeta};
@@ -18,7 +17,7 @@ use crate::fleet::{
     ConfigDigest, Epoch, Finding, Identity, InstanceId, Keyring, Member, NodeId, Own, PeerState,
     Roster, Timing, View, server_id,
 };
-use crate::steer::{Slots, Steer};
+use crate::steer::{Slot, Slots, Steer};
 use crate::telemetry::{PeerLife, Reason};
 use crate::wire::{BootId, Ecn, Path};
 
@@ -30,7 +29,7 @@ struct Node {
     metrics: Metrics,
     relay: SocketAddr,
     arrived: mpsc::Receiver<Injected>,
-    files: StaticFiles,
+    files: watch::Sender<Arc<Snapshot>>,
     cids: SharedCidKeys,
     driver: Arc<FleetDriver>,
 }
@@ -128,15 +127,15 @@ impl Fleet {
         };
         let cids = followers.cids.clone();
         let relay = socket.local_addr().unwrap();
-        let files = StaticFiles::new(snapshot.clone());
-        let snapshots = (snapshot, files.watch());
+        let files = watch::Sender::new(Arc::new(snapshot.clone()));
+        let snapshots = (snapshot, files.subscribe());
         let membership = membership.unwrap();
         let tunnel =
             Tunnel::new(socket, membership, snapshots, followers, metrics.clone()).unwrap();
         steering.connect(tunnel.forwarder());
         let driver = tunnel.driver();
         let (injector, arrived) = mpsc::channel(queue);
-        let endpoints = Endpoints::new(WorkerHash::new([0; 8]), 17, vec![injector]);
+        let endpoints = Endpoints::testing(injector);
         let serve = tunnel.serve(endpoints, Arc::clone(&steering), self.stop.clone());
         self.tasks.spawn(serve);
         self.nodes.push(Node {
@@ -245,7 +244,7 @@ async fn an_ipv4_client_of_a_dual_stack_socket_keeps_its_address_through_the_tun
     let service = SocketAddr::new([127, 0, 0, 1].into(), ingress.local_addr().unwrap().port());
     let steering = Arc::clone(&node.steering);
     let (ingress, _injector) =
-        SteeredSocket::new(ingress, steering, 1, node.metrics.clone()).unwrap();
+        SteeredSocket::new(ingress, steering, Slot(0), 1, node.metrics.clone()).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(&short(1, 1, 100), service).unwrap();
     let mut buffer = [0; 2048];
@@ -375,11 +374,11 @@ async fn members_leave_and_keys_rotate_while_datagrams_go_on() {
             node: id(index),
             relay,
         });
-        fleet.nodes[at].files.publish(Snapshot {
+        fleet.nodes[at].files.send_replace(Arc::new(Snapshot {
             roster: Roster::new(members).unwrap(),
             keyring: keyring(epoch),
             link_mtu: 1500,
-        });
+        }));
     };
     let minting = |epoch| {
         move |fleet: &Fleet| {
@@ -415,11 +414,11 @@ async fn members_leave_and_keys_rotate_while_datagrams_go_on() {
     fleet
         .until(|fleet| refused("unknown_node")(&fleet.nodes[0].metrics) > 0)
         .await;
-    fleet.nodes[0].files.publish(Snapshot {
+    fleet.nodes[0].files.send_replace(Arc::new(Snapshot {
         roster: Roster::new([]).unwrap(),
         keyring: keyring(2),
         link_mtu: 1500,
-    });
+    }));
     tokio::task::yield_now().await;
     assert_eq!(fleet.nodes[0].driver.status().minting, Epoch(1));
 }
@@ -433,11 +432,11 @@ async fn a_peer_with_another_key_is_named_and_silent() {
         relay: node.relay,
     });
     let forged = crate::fleet::FleetKey::new(Epoch(0), [0x77; 32]);
-    fleet.nodes[1].files.publish(Snapshot {
+    fleet.nodes[1].files.send_replace(Arc::new(Snapshot {
         roster: Roster::new(members).unwrap(),
         keyring: Keyring::new(forged),
         link_mtu: 1500,
-    });
+    }));
     let named = |fleet: &Fleet| {
         let status = fleet.nodes[0].driver.status();
         status.peers[0].findings == [Finding::OtherKey]

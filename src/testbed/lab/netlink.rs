@@ -213,8 +213,9 @@ pub(super) const IPV4: u8 = libc::AF_INET as u8;
 const UP: u32 = libc::IFF_UP as u32;
 /// `ETHTOOL_MSG_FEATURES_SET` (`linux/ethtool_netlink.h`).
 const FEATURES_SET: u8 = 12;
-const OFFLOADS: [&CStr; 6] = [
+const OFFLOADS: [&CStr; 7] = [
     c"tx-checksum-ip-generic",
+    c"tx-checksum-sctp",
     c"tx-generic-segmentation",
     c"tx-tcp-segmentation",
     c"tx-tcp6-segmentation",

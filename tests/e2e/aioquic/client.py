@@ -6,6 +6,8 @@ Each line is a command, each answer one JSON object on a line:
   finish              waits for that fetch; answers as get does
   upload PATH BYTES   posts that many bytes; {"status":N,"body":"...","sha256":"HEX"} of what was sent
   rebind              goes on from a new UDP socket, as after a NAT rebinding; {"port":N}
+  return PATH         ends the connection, and fetches in the first flight of another one: as get does,
+                      and {"early":BOOL}, whether the early data was accepted
   quit
 """
 
@@ -21,7 +23,7 @@ from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import ConnectionTerminated, StreamReset
+from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamReset
 
 TIMEOUT = 60
 
@@ -60,6 +62,7 @@ class Client(QuicConnectionProtocol):
         super().__init__(*args, **kwargs)
         self.http = H3Connection(self._quic)
         self.responses = {}
+        self.early = None
 
     def quic_event_received(self, event):
         if isinstance(event, ConnectionTerminated):
@@ -67,6 +70,8 @@ class Client(QuicConnectionProtocol):
                 response.fail(f"connection terminated: {event.error_code:#x} {event.reason_phrase}")
         elif isinstance(event, StreamReset) and event.stream_id in self.responses:
             self.responses[event.stream_id].fail(f"stream reset: {event.error_code:#x}")
+        elif isinstance(event, HandshakeCompleted):
+            self.early = event.early_data_accepted
         for http_event in self.http.handle_event(event):
             response = self.responses.get(getattr(http_event, "stream_id", None))
             if response is None:
@@ -119,38 +124,58 @@ async def rebind(client):
 
 
 async def run(host, port, ca):
-    authority = f"localhost:{port}"
     configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, server_name="localhost")
     configuration.load_verify_locations(cafile=ca)
+    early = None
+    while True:
+        async with connect(
+            host,
+            port,
+            configuration=configuration,
+            create_protocol=Client,
+            session_ticket_handler=lambda ticket: setattr(configuration, "session_ticket", ticket),
+            token_handler=lambda token: setattr(configuration, "token", token),
+            wait_connected=early is None,
+            local_port=0,
+        ) as client:
+            early = await serve(client, f"localhost:{port}", early)
+        if early is None:
+            return
+
+
+async def serve(client, authority, early):
+    """Carries out commands until the end, or until the client is to return with a path."""
+    if early is not None:
+        answer = await summary(client.request(authority, "GET", early))
+        print(json.dumps(answer | {"early": client.early}), flush=True)
     started = deque()
-    async with connect(
-        host, port, configuration=configuration, create_protocol=Client, local_port=0
-    ) as client:
-        while True:
-            line = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-            words = line.split()
-            if not words or words[0] == "quit":
-                return
-            if words[0] == "get":
-                answer = await summary(client.request(authority, "GET", words[1]))
-            elif words[0] == "start":
-                response = client.request(authority, "GET", words[1])
-                await asyncio.wait_for(response.first_byte, TIMEOUT)
-                started.append(response)
-                answer = {"started": True}
-            elif words[0] == "finish":
-                answer = await summary(started.popleft())
-            elif words[0] == "upload":
-                body = bytes(index * 31 % 251 for index in range(int(words[2])))
-                response = client.request(authority, "POST", words[1], body)
-                answer = await summary(response)
-                answer["body"] = response.body.decode()
-                answer["sha256"] = hashlib.sha256(body).hexdigest()
-            elif words[0] == "rebind":
-                answer = await rebind(client)
-            else:
-                answer = {"error": f"unknown command {words[0]}"}
-            print(json.dumps(answer), flush=True)
+    while True:
+        line = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        words = line.split()
+        if not words or words[0] == "quit":
+            return None
+        if words[0] == "return":
+            return words[1]
+        if words[0] == "get":
+            answer = await summary(client.request(authority, "GET", words[1]))
+        elif words[0] == "start":
+            response = client.request(authority, "GET", words[1])
+            await asyncio.wait_for(response.first_byte, TIMEOUT)
+            started.append(response)
+            answer = {"started": True}
+        elif words[0] == "finish":
+            answer = await summary(started.popleft())
+        elif words[0] == "upload":
+            body = bytes(index * 31 % 251 for index in range(int(words[2])))
+            response = client.request(authority, "POST", words[1], body)
+            answer = await summary(response)
+            answer["body"] = response.body.decode()
+            answer["sha256"] = hashlib.sha256(body).hexdigest()
+        elif words[0] == "rebind":
+            answer = await rebind(client)
+        else:
+            answer = {"error": f"unknown command {words[0]}"}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,14 @@
 
 mod process;
 
+use std::net::Ipv4Addr;
+
 use serde_json::Value;
+use wayhold::bridge::Origin;
 use wayhold::testbed::Move;
 
 use crate::stage::Stage;
+use crate::tap::Tap;
 use crate::transfer::digest;
 use process::Aioquic;
 
@@ -40,5 +44,26 @@ async fn an_independent_client_fetches_uploads_and_survives_a_rebinding_and_a_fl
         "the flip was forwarded"
     );
     stage.until_moved().await;
+    client.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_independent_client_returns_with_early_data_through_another_node() {
+    let stage = Stage::configured(2, "quic.early_data = \"owner\"", Origin::new()).await;
+    stage.until_welcome().await;
+    let trusted = stage.directory.file("tls.pem");
+    let nodes = stage.nodes.iter().map(|node| node.address);
+    let tap = Tap::start(Ipv4Addr::LOCALHOST.into(), nodes).await;
+    let client = Aioquic::connect(tap.address, &trusted);
+    let Some(mut client) = client.await else {
+        return;
+    };
+    assert_eq!(client.ask("get /bytes/1000?seed=5").await["status"], 200);
+    tap.route(1);
+    let returned = client.ask("return /bytes/100000?seed=7").await;
+    assert_eq!(returned["early"], true);
+    assert_eq!(returned["sha256"], digest(7, 100_000));
+    assert!(stage.nodes[1].metrics.datagrams_forwarded.get() > 0);
+    assert_eq!(stage.nodes[1].metrics.datagrams_local.get(), 0);
     client.quit().await;
 }

@@ -2,21 +2,22 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 use quinn::ClientConfig;
 use quinn::crypto::rustls::QuicClientConfig;
+use tokio::sync::watch;
 
 use super::*;
 use crate::bridge::Origin;
 use crate::cid::{CidConfig, ConfigId, ConfigSet, FirstOctet, Lane, Minter, MinterError, ServerId};
-use crate::config::Quic;
+use crate::config::{Quic, Timeouts};
 use crate::edge::cid_keys::SharedCidKeys;
 use crate::edge::http3::Rules as Http3Rules;
-use crate::edge::service::{Rules, Service};
+use crate::edge::service::{Policy, Rules, Service};
 use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::steering::Steering;
 use crate::edge::tls::testing::identity_and_client;
 use crate::edge::tls::{self, FleetTicketer, ServerTls, Tickets};
 use crate::fleet::{CidKeys, Epoch, Identity, Keyring, View};
 use crate::request::SharedHandler;
-use crate::steer::{Slots, Steer};
+use crate::steer::{Slot, Slots, Steer};
 use crate::telemetry::AccessLog;
 
 mod retry;
@@ -28,7 +29,7 @@ struct Edge {
     address: SocketAddr,
     metrics: Metrics,
     client: ClientConfig,
-    drain: CancellationToken,
+    phase: watch::Sender<Phase>,
     tasks: JoinSet<usize>,
 }
 
@@ -48,10 +49,12 @@ impl Edge {
         let timeouts = Timeouts::default();
         let http3 = Http3 {
             service: Arc::new(Service::new(
-                SharedHandler::new(Origin),
-                Rules::new(limits, &timeouts, None),
+                Policy {
+                    handler: SharedHandler::new(Origin),
+                    rules: Rules::new(limits, &timeouts, None),
+                    access: AccessLog::Off,
+                },
                 metrics.clone(),
-                AccessLog::Off,
             )),
             rules: Http3Rules {
                 header_bytes: limits.header_bytes,
@@ -61,24 +64,27 @@ impl Edge {
             metrics: metrics.clone(),
         };
         let parts = QuicParts {
-            http3,
+            terms: QuicTerms {
+                http3,
+                handshake: timeouts.handshake,
+                retry: quic.retry,
+                early_data: quic.early_data,
+            },
+            issuer: node.issuer.clone(),
             metrics: metrics.clone(),
             node: NodeId::default(),
-            limits,
-            timeouts: &timeouts,
-            retry: quic.retry,
-            early_data: quic.early_data,
+            places: QuicPlaces::new(limits),
         };
         let address = endpoint.local_addr().unwrap();
         let edge = QuicEdge::new(endpoint, socket, parts).unwrap();
-        let drain = CancellationToken::new();
+        let phase = watch::Sender::new(Phase::Ready);
         let mut tasks = JoinSet::new();
-        tasks.spawn(edge.serve(drain.clone(), CancellationToken::new()));
+        tasks.spawn(edge.serve(Course::of(&phase)));
         Self {
             address,
             metrics,
             client,
-            drain,
+            phase,
             tasks,
         }
     }
@@ -163,7 +169,7 @@ fn socket_and_issuer(metrics: &Metrics, keys: SharedSessionKeys) -> (Arc<Steered
     );
     let steering = Steering::testing(steer, metrics);
     let socket = crate::sys::socket::bind_udp(LOCALHOST).unwrap();
-    let socket = SteeredSocket::new(socket, Arc::clone(&steering), 16, metrics.clone());
+    let socket = SteeredSocket::new(socket, Arc::clone(&steering), Slot(0), 16, metrics.clone());
     let keyring = Keyring::testing(1);
     let cids = CidKeys::new(&keyring, own, |_key| Ok::<_, MinterError>(config.clone()));
     let cids = SharedCidKeys::new(cids.unwrap(), Epoch(1));
@@ -213,11 +219,11 @@ async fn a_complete_handshake_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn a_draining_edge_ends_idle_connections_and_returns() {
+async fn an_ending_edge_ends_idle_connections_and_returns() {
     let mut edge = Edge::start(&Limits::default());
     let (_endpoint, connected) = edge.connect().await;
     let connection = connected.unwrap();
-    edge.drain.cancel();
+    edge.phase.send_replace(Phase::Ending);
     let ended = tokio::time::timeout(PATIENCE, edge.tasks.join_next()).await;
     ended.unwrap().unwrap().unwrap();
     tokio::time::timeout(PATIENCE, connection.closed())

@@ -1,6 +1,6 @@
 //! Address tokens that one node makes and another opens.
 
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use quinn_proto::{DatagramEvent, TimeSource};
 
@@ -56,7 +56,7 @@ impl Server {
             panic!("no new connection");
         };
         let mut retry = Vec::new();
-        self.0.retry(incoming, &mut retry).unwrap();
+        drop(self.0.retry(incoming, &mut retry).unwrap());
         retry
     }
 
@@ -80,14 +80,14 @@ impl Server {
 fn carried(config: &ClientConfig, from: &mut Server, to: &mut Server) -> Outcome {
     let endpoint = Arc::new(quinn_proto::EndpointConfig::default());
     let mut endpoint = quinn_proto::Endpoint::new(endpoint, None, false, None);
-    let now: Instant = now();
+    let now = now();
     let service = SocketAddr::from(SERVICE);
     let (_, mut client) = endpoint
         .connect(now, config.clone(), service, "localhost")
         .unwrap();
     let sent = |client: &mut quinn_proto::Connection| {
         let mut packet = Vec::new();
-        client.poll_transmit(now, 1, &mut packet).unwrap();
+        drop(client.poll_transmit(now, 1, &mut packet).unwrap());
         packet
     };
     let retry = from.retry(&sent(&mut client));

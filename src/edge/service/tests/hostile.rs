@@ -278,12 +278,12 @@ async fn hostile_requests_are_refused_before_a_backend_hears_of_them() {
         };
         let (limits, timeouts) = (Limits::default(), Timeouts::default());
         let bridge = Bridge::new(&[route], &limits, &timeouts).unwrap();
-        let service = Service::new(
-            SharedHandler::new(bridge),
-            Rules::new(&limits, &timeouts, None),
-            Metrics::default(),
-            AccessLog::Off,
-        );
+        let policy = Policy {
+            handler: SharedHandler::new(bridge),
+            rules: Rules::new(&limits, &timeouts, None),
+            access: AccessLog::Off,
+        };
+        let service = Service::new(policy, Metrics::default());
         for (name, protocol, status, request) in rows() {
             let respond = respond_over(&service, request, protocol);
             let limit = Duration::from_secs(5);

@@ -82,12 +82,12 @@ where
     R: Future<Output = Result<Response<Body>, RequestError>> + Send,
 {
     let alt_svc = HeaderValue::from_static("h3=\":443\"");
-    Service::new(
-        SharedHandler::new(Answers(answer)),
-        Rules::new(limits, &Timeouts::default(), Some(alt_svc)),
-        Metrics::default(),
-        AccessLog::On,
-    )
+    let policy = Policy {
+        handler: SharedHandler::new(Answers(answer)),
+        rules: Rules::new(limits, &Timeouts::default(), Some(alt_svc)),
+        access: AccessLog::On,
+    };
+    Service::new(policy, Metrics::default())
 }
 
 /// A service whose handler reads the whole request and answers with its length.

@@ -15,13 +15,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use self::origin::{Origin, Script, pattern};
 use super::*;
-use crate::edge::service::Rules;
+use crate::edge::service::{Policy, Rules};
 use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::tls::testing::{Client, ClientStream, identity_and_client, is_resumed};
 use crate::edge::tls::{FleetTicketer, Identity, Tickets};
@@ -33,7 +33,7 @@ use crate::telemetry::{AccessLog, Transport};
 struct Edge {
     address: SocketAddr,
     metrics: Metrics,
-    shutdown: CancellationToken,
+    phase: Arc<watch::Sender<Phase>>,
     tasks: JoinSet<usize>,
     origin: Origin,
 }
@@ -66,8 +66,12 @@ impl Setup {
         let metrics = Metrics::default();
         let origin = Origin::default();
         let rules = Rules::new(&self.limits, &self.timeouts, Some(alt_svc(address.port())));
-        let handler = SharedHandler::new(origin.clone());
-        let service = Service::new(handler, rules, metrics.clone(), AccessLog::Off);
+        let policy = Policy {
+            handler: SharedHandler::new(origin.clone()),
+            rules,
+            access: AccessLog::Off,
+        };
+        let service = Service::new(policy, metrics.clone());
         let edge = TcpEdge::new(TcpParts {
             tls: self.tls,
             service: Arc::new(service),
@@ -76,25 +80,25 @@ impl Setup {
             timeouts: self.timeouts,
             metrics: metrics.clone(),
         });
-        let shutdown = CancellationToken::new();
+        let phase = Arc::new(watch::Sender::new(Phase::Ready));
         let mut tasks = JoinSet::new();
-        let (stop, grace, deadline) = (shutdown.clone(), self.grace, CancellationToken::new());
+        let (steering, grace, course) = (Arc::clone(&phase), self.grace, Course::of(&phase));
         tasks.spawn(async move {
             let expire = async {
-                stop.cancelled().await;
+                course.reached(Phase::Ending).await;
                 sleep(grace).await;
-                deadline.cancel();
+                steering.send_replace(Phase::Over);
                 std::future::pending().await
             };
             tokio::select! {
-                left = edge.serve(listener, stop.clone(), deadline.clone()) => left,
+                left = edge.serve(listener, Reading::on(), course.clone()) => left,
                 left = expire => left,
             }
         });
         Edge {
             address,
             metrics,
-            shutdown,
+            phase,
             tasks,
             origin,
         }
@@ -376,10 +380,10 @@ async fn shutdown_finishes_running_requests_and_takes_no_new_ones() {
         let mut idle = Sender::connect(&client, edge.address, &mut tasks).await;
         assert_eq!(idle.get("/facts").await.unwrap().status(), StatusCode::OK);
         let mut sender = Sender::connect(&client, edge.address, &mut tasks).await;
-        let (origin, shutdown) = (edge.origin.clone(), edge.shutdown.clone());
+        let (origin, phase) = (edge.origin.clone(), Arc::clone(&edge.phase));
         let order = async {
             until(|| origin.held() == 1).await;
-            shutdown.cancel();
+            phase.send_replace(Phase::Ending);
             idle.closed().await;
             let refused = async { while TcpStream::connect(edge.address).await.is_ok() {} };
             soon(refused).await;
@@ -400,15 +404,38 @@ async fn shutdown_cuts_what_outlasts_the_grace_period() {
         let edge = setup.start().await;
         let mut tasks = JoinSet::new();
         let mut sender = Sender::connect(&client, edge.address, &mut tasks).await;
-        let (origin, shutdown) = (edge.origin.clone(), edge.shutdown.clone());
+        let (origin, phase) = (edge.origin.clone(), Arc::clone(&edge.phase));
         let order = async {
             until(|| origin.held() == 1).await;
-            shutdown.cancel();
+            phase.send_replace(Phase::Ending);
         };
         let (response, ()) = tokio::join!(sender.get("/hold"), order);
         response.unwrap_err();
         edge.ended().await;
         until(|| origin.held() == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_draining_edge_answers_everybody_once_more_and_tells_them_to_go() {
+    for protocols in BOTH {
+        let (setup, client) = Setup::new(protocols);
+        let edge = setup.start().await;
+        let mut tasks = JoinSet::new();
+        let mut before = Sender::connect(&client, edge.address, &mut tasks).await;
+        edge.phase.send_replace(Phase::Draining);
+        let mut after = Sender::connect(&client, edge.address, &mut tasks).await;
+        for sender in [&mut before, &mut after] {
+            assert_eq!(sender.get("/facts").await.unwrap().status(), StatusCode::OK);
+            sender.closed().await;
+        }
+        edge.phase.send_replace(Phase::Ready);
+        let mut later = Sender::connect(&client, edge.address, &mut tasks).await;
+        for _ in 0..2 {
+            assert_eq!(later.get("/facts").await.unwrap().status(), StatusCode::OK);
+        }
+        edge.phase.send_replace(Phase::Ending);
+        edge.ended().await;
     }
 }
 

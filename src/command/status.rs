@@ -1,0 +1,132 @@
+//! `wayhold status`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use wayhold::config;
+
+use super::{ConfigArgs, Exit, operator};
+
+/// Arguments of `wayhold status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 the gateway answered, 1 it did not, 2 wrong usage")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = match config::load(&args.config.sources()) {
+        Ok(config) => config,
+        Err(errors) => {
+            super::refuse(&errors);
+            return Ok(Exit::Failure.into());
+        }
+    };
+    let answer = operator::ask(&config.admin.listen, "GET", "/status")?;
+    if answer.status != 200 {
+        bail!("{}", answer.body.trim_end());
+    }
+    if args.json {
+        print!("{}", answer.body);
+    } else {
+        let status = serde_json::from_str(&answer.body).context("what answers is no gateway")?;
+        print!("{}", table(&status));
+    }
+    Ok(Exit::Clean.into())
+}
+
+/// One line for each member; those of an object beside each other, a list of objects below.
+fn table(status: &Value) -> String {
+    let mut out = String::new();
+    let Value::Object(members) = status else {
+        return out;
+    };
+    let width = members.keys().map(String::len).max().unwrap_or(0);
+    let place = |name: &str| ORDER.iter().position(|known| *known == name);
+    let mut members: Vec<_> = members.iter().collect();
+    members.sort_by_key(|(name, _)| place(name).unwrap_or(ORDER.len()));
+    for (name, value) in members {
+        let rows = match value {
+            Value::Array(items) if items.iter().any(Value::is_object) => {
+                items.iter().map(line).collect()
+            }
+            value => vec![line(value)],
+        };
+        for (index, row) in rows.iter().enumerate() {
+            let name = if index == 0 {
+                name.replace('_', " ")
+            } else {
+                String::new()
+            };
+            writeln!(out, "{name:width$}  {row}").expect("a string takes everything");
+        }
+    }
+    out
+}
+
+fn line(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Object(members) if members.is_empty() => "none".to_owned(),
+        Value::Object(members) => {
+            let members = members
+                .iter()
+                .map(|(name, value)| format!("{} {}", name.replace('_', " "), line(value)));
+            members.collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => items.iter().map(line).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// What is printed first; anything else follows by name.
+const ORDER: [&str; 8] = [
+    "phase",
+    "version",
+    "node",
+    "instance",
+    "siblings",
+    "uptime_seconds",
+    "workers",
+    "listen",
+];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_member_has_its_line_and_every_peer_too() {
+        let status = json!({
+            "phase": "ready",
+            "uptime_seconds": 7,
+            "dropped": {},
+            "connections": { "quic": 3, "tcp": 1 },
+            "peers": [{ "node": 1, "state": "live" }, { "node": 2, "state": "dead" }],
+        });
+        let table = table(&status);
+        let lines: Vec<_> = table
+            .lines()
+            .map(|line| line.split("  ").collect::<Vec<_>>())
+            .collect();
+        let last = |index: usize| lines[index].last().unwrap().trim();
+        assert_eq!(last(0), "ready");
+        assert_eq!(last(2), "quic 3, tcp 1");
+        assert_eq!(last(3), "none");
+        assert_eq!(last(4), "node 1, state live");
+        assert_eq!(last(5), "node 2, state dead");
+        assert!(table.contains("phase           ready"), "{table}");
+        assert!(table.contains("uptime seconds  7"), "{table}");
+    }
+}

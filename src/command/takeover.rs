@@ -1,0 +1,53 @@
+//! How `wayhold run` takes over from a process before it, and lets another take over.
+
+use tokio::signal::unix::Signal;
+use wayhold::config::{Config, Sources};
+use wayhold::lifecycle::{Inherited, Notifier, Predecessor, Program};
+use wayhold::{Gateway, GatewayBuilder, GatewayError, GatewayHandle};
+
+/// Binds the gateway, on sockets that systemd opened where there are any; if a process started this
+/// one to take over from it, on that one's sockets, which are this one's to read from then on.
+///
+/// # Errors
+/// What went wrong between the two processes, and inside of it what is wrong with the gateway.
+pub(super) async fn bind(
+    config: Config,
+    sources: Sources,
+) -> anyhow::Result<Result<Gateway, GatewayError>> {
+    let Some(predecessor) = Predecessor::of_this_process() else {
+        return Ok(builder(config, sources)
+            .inherited(Inherited::from_systemd()?)
+            .bind());
+    };
+    let sockets = predecessor.sockets().await?;
+    let gateway = match builder(config, sources).inherited(sockets).bind() {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            predecessor.fail(error.to_string()).await;
+            return Ok(Err(error));
+        }
+    };
+    predecessor.prepared(gateway.instance()).await?;
+    gateway.take_over();
+    predecessor.taken().await;
+    Ok(Ok(gateway))
+}
+
+fn builder(config: Config, sources: Sources) -> GatewayBuilder {
+    let builder = Gateway::builder()
+        .config(config)
+        .sources(sources)
+        .notifier(Notifier::from_environment());
+    match Program::of_this_process() {
+        Some(program) => builder.program(program),
+        None => builder,
+    }
+}
+
+/// Lets a new process take over at each SIGUSR2, for as long as signals come.
+pub(super) async fn on_signal(signal: &mut Signal, handle: &GatewayHandle) {
+    while signal.recv().await.is_some() {
+        // What came of it is logged; nobody else waits for an answer.
+        drop(handle.upgrade().await);
+    }
+}

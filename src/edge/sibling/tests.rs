@@ -1,0 +1,264 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::*;
+use crate::cid::{CidConfig, ConfigId, FirstOctet, Key, Nonce};
+use crate::control::Birth;
+use crate::edge::endpoints::Endpoints;
+use crate::edge::socket::Injected;
+use crate::fleet::{Identity, NodeId, View};
+use crate::steer::{Slots, Steer};
+use crate::telemetry::{Metrics, Reason};
+use crate::wire::{Ecn, Path};
+
+/// A directory of its own for each test, removed at the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("wayhold-siblings-{}-{number}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// One process of the node, as far as its siblings see it.
+struct Process {
+    siblings: Arc<Siblings>,
+    steering: Arc<Steering>,
+    metrics: Metrics,
+    injected: mpsc::Receiver<Injected>,
+    envelopes: mpsc::Receiver<Bytes>,
+    tasks: JoinSet<()>,
+}
+
+impl Process {
+    fn start(directory: &Directory, birth: Birth) -> Self {
+        let registration =
+            Registration::new(&directory.0, NodeId::default(), birth, None, 0).unwrap();
+        let instance = registration.own().instance;
+        let metrics = Metrics::default();
+        let config = config();
+        let slots = Slots::single(config.cid_len());
+        let view = View::new(Identity::Node(NodeId::default(), instance), []);
+        let steer = Steer::new([config].into_iter().collect(), view, slots);
+        let steering = Steering::testing(steer, &metrics);
+        let siblings = Arc::new(Siblings::new(registration));
+        steering.join(Arc::clone(&siblings));
+        let (injector, injected) = mpsc::channel(QUEUED);
+        let (envelopes_in, envelopes) = mpsc::channel(1);
+        let endpoints = Endpoints::testing(injector);
+        let receiver = Receiver::new(endpoints, Arc::clone(&steering), Some(envelopes_in));
+        let mut tasks = JoinSet::new();
+        let serving = Arc::clone(&siblings);
+        tasks.spawn(async move { serving.serve(receiver, CancellationToken::new()).await });
+        Self {
+            siblings,
+            steering,
+            metrics,
+            injected,
+            envelopes,
+            tasks,
+        }
+    }
+
+    fn instance(&self) -> InstanceId {
+        self.siblings.own().instance
+    }
+
+    fn dropped(&self, reason: &'static str) -> u64 {
+        let dropped = &self.metrics.datagrams_dropped;
+        dropped.get_or_create(&Reason { reason }).get()
+    }
+
+    /// A short-header packet for a connection of this process.
+    fn packet(&self, len: usize, fill: u8) -> Vec<u8> {
+        let id = Identity::Node(NodeId::default(), self.instance()).server_id();
+        let nonce = Nonce::new(&[9; 12]).unwrap();
+        let cid = config().encode(&id, &nonce, 0).unwrap();
+        let mut packet = vec![0x40];
+        packet.extend_from_slice(&cid);
+        packet.resize(len, fill);
+        packet
+    }
+
+    async fn taken(&mut self) -> Injected {
+        timeout(PATIENCE, self.injected.recv())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+}
+
+fn config() -> CidConfig {
+    let key = Key::from_bytes([5; 16]);
+    CidConfig::new(ConfigId::default(), 4, 12, FirstOctet::Random, Some(&key)).unwrap()
+}
+
+fn birth() -> Birth {
+    Birth::first([3; 8])
+}
+
+fn path() -> Path {
+    Path {
+        source: SocketAddr::from(([192, 0, 2, 7], 4000)),
+        destination: SocketAddr::from(([192, 0, 2, 1], 443)),
+    }
+}
+
+async fn census(process: &Process, so: impl FnMut(&Census) -> bool) {
+    let mut census = process.siblings.census();
+    timeout(PATIENCE, census.wait_for(so))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_reaches_the_process_that_owns_it_with_its_path_and_mark() {
+    let directory = Directory::new();
+    let mut old = Process::start(&directory, birth());
+    let new = Process::start(&directory, birth().next());
+    new.siblings.refresh(&new.steering);
+    let batch = [old.packet(100, 1), old.packet(100, 2), old.packet(60, 3)].concat();
+    new.steering
+        .pass(old.instance(), (&batch, 100), path(), Ecn::Ce);
+    for (len, fill) in [(100, 1), (100, 2), (60, 3)] {
+        let taken = old.taken().await;
+        assert_eq!((taken.path, taken.ecn), (path(), Ecn::Ce));
+        assert_eq!((taken.datagram.len(), taken.datagram[59]), (len, fill));
+    }
+    assert_eq!(new.metrics.datagrams_passed.get(), 3);
+}
+
+#[tokio::test]
+async fn what_a_sibling_wrongly_passes_on_stops_here() {
+    let directory = Directory::new();
+    let old = Process::start(&directory, birth());
+    let new = Process::start(&directory, birth().next());
+    new.siblings.refresh(&new.steering);
+    old.siblings.refresh(&old.steering);
+    let packet = new.packet(100, 1);
+    new.steering
+        .pass(old.instance(), (&packet, 100), path(), Ecn::NotEct);
+    until(|| old.dropped("hop_limit") == 1).await;
+}
+
+#[tokio::test]
+async fn a_process_sees_its_successor_come_and_go() {
+    let directory = Directory::new();
+    let old = Process::start(&directory, birth());
+    census(&old, |census| !census.superseded).await;
+    let new = Process::start(&directory, birth().next());
+    census(&old, |census| census.superseded).await;
+    assert_eq!(old.siblings.live(), [new.siblings.own()]);
+    drop(new);
+    census(&old, |census| !census.superseded).await;
+    assert!(old.siblings.live().is_empty());
+}
+
+#[tokio::test]
+async fn a_process_of_another_lineage_supersedes_nobody_and_ends_nobody() {
+    let directory = Directory::new();
+    let old = Process::start(&directory, birth());
+    let stranger = Process::start(&directory, Birth::first([4; 8]).next());
+    until(|| old.siblings.live().len() == 1).await;
+    assert!(!old.siblings.census().borrow().superseded);
+    stranger.siblings.refresh(&stranger.steering);
+    stranger.siblings.announce_ending();
+    assert!(!old.siblings.census().borrow().ending);
+}
+
+#[tokio::test]
+async fn the_end_of_the_node_is_told_to_all_older_processes() {
+    let directory = Directory::new();
+    let oldest = Process::start(&directory, birth());
+    let old = Process::start(&directory, birth().next());
+    let new = Process::start(&directory, birth().next().next());
+    new.siblings.refresh(&new.steering);
+    new.siblings.announce_ending();
+    census(&oldest, |census| census.ending).await;
+    census(&old, |census| census.ending).await;
+}
+
+#[tokio::test]
+async fn an_envelope_goes_to_the_process_before() {
+    let directory = Directory::new();
+    let mut oldest = Process::start(&directory, birth());
+    let mut old = Process::start(&directory, birth().next());
+    let new = Process::start(&directory, birth().next().next());
+    new.siblings.refresh(&new.steering);
+    old.siblings.refresh(&old.steering);
+    new.siblings.pass_envelope(b"sealed").unwrap();
+    let envelope = timeout(PATIENCE, old.envelopes.recv()).await.unwrap();
+    assert_eq!(envelope.unwrap(), &b"sealed"[..]);
+    old.siblings.pass_envelope(b"older").unwrap();
+    let envelope = timeout(PATIENCE, oldest.envelopes.recv()).await.unwrap();
+    assert_eq!(envelope.unwrap(), &b"older"[..]);
+    oldest.siblings.refresh(&oldest.steering);
+    assert_eq!(oldest.siblings.pass_envelope(b"oldest"), Err(NO_SIBLING));
+}
+
+#[tokio::test]
+async fn what_nobody_takes_in_time_is_dropped_and_counted() {
+    let directory = Directory::new();
+    let mut old = Process::start(&directory, birth());
+    let new = Process::start(&directory, birth().next());
+    new.siblings.refresh(&new.steering);
+    old.tasks.shutdown().await;
+    let packet = old.packet(1200, 1);
+    for _ in 0..100_000 {
+        new.steering
+            .pass(old.instance(), (&packet, 1200), path(), Ecn::NotEct);
+    }
+    let lost = new.dropped(SIBLING_FULL) + new.dropped(SIBLING_ERROR);
+    assert_eq!(lost + new.metrics.datagrams_passed.get(), 100_000);
+    assert!(lost > 0);
+    new.steering
+        .pass(InstanceId(200), (&packet, 1200), path(), Ecn::NotEct);
+    assert_eq!(new.dropped(NO_SIBLING), 1);
+}
+
+#[tokio::test]
+async fn a_message_of_no_form_is_counted() {
+    let directory = Directory::new();
+    let old = Process::start(&directory, birth());
+    let other =
+        Registration::new(&directory.0, NodeId::default(), birth().next(), None, 0).unwrap();
+    let scan = other.scan(|_| false).unwrap();
+    let (_, socket) = scan.joined.first().unwrap();
+    socket.send(&[IoSlice::new(&[0xff; 9])]).unwrap();
+    until(|| old.dropped(SIBLING_MESSAGE) == 1).await;
+}
+
+#[track_caller]
+fn until(mut so: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let waiting = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(2));
+            while !so() {
+                ticks.tick().await;
+            }
+        };
+        assert!(
+            timeout(PATIENCE, waiting).await.is_ok(),
+            "waited in vain at {caller}"
+        );
+    }
+}
+
+const QUEUED: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(20);

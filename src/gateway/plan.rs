@@ -1,0 +1,80 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::identities::Identities;
+use crate::config::Config;
+use crate::edge::{Http3, Http3Rules, Policy, QuicTerms, Rules, Service, TcpParts, alt_svc};
+use crate::fleet::NodeId;
+use crate::request::SharedHandler;
+use crate::telemetry::{AccessLog, Metrics};
+
+/// What listeners give to clients by one configuration: everything that another can replace while
+/// they serve.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) config: &'a Config,
+    pub(super) handler: &'a SharedHandler,
+    pub(super) identities: &'a Identities,
+    pub(super) metrics: &'a Metrics,
+    pub(super) node: NodeId,
+    pub(super) max_udp_payload: u16,
+}
+
+impl Plan<'_> {
+    /// How the listener of this index, bound to this address, answers requests.
+    pub(super) fn policy(&self, index: usize, address: SocketAddr) -> Policy {
+        let Config {
+            listen,
+            limits,
+            timeouts,
+            log,
+            ..
+        } = self.config;
+        let port = listen[index].public_port.unwrap_or_else(|| address.port());
+        Policy {
+            handler: self.handler.clone(),
+            rules: Rules::new(limits, timeouts, Some(alt_svc(port))),
+            access: if log.access {
+                AccessLog::On
+            } else {
+                AccessLog::Off
+            },
+        }
+    }
+
+    /// What QUIC connections get that a listener with this service accepts.
+    pub(super) fn quic_terms(&self, service: &Arc<Service>) -> QuicTerms {
+        let Config {
+            limits,
+            timeouts,
+            quic,
+            ..
+        } = self.config;
+        QuicTerms {
+            http3: Http3 {
+                service: Arc::clone(service),
+                rules: Http3Rules {
+                    header_bytes: limits.header_bytes,
+                    header_timeout: timeouts.header,
+                    body_idle: timeouts.body_idle,
+                },
+                metrics: self.metrics.clone(),
+            },
+            handshake: timeouts.handshake,
+            retry: quic.retry,
+            early_data: quic.early_data,
+        }
+    }
+
+    /// What TCP connections get at the listener of this index.
+    pub(super) fn tcp_parts(&self, index: usize, service: &Arc<Service>) -> TcpParts {
+        TcpParts {
+            tls: self.identities.of(index).clone(),
+            service: Arc::clone(service),
+            node: self.node,
+            limits: self.config.limits.clone(),
+            timeouts: self.config.timeouts.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}

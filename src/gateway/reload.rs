@@ -1,0 +1,188 @@
+use std::sync::{Arc, Mutex};
+
+use super::handle::{Applied, GatewayEnded};
+use super::identities::{Identities, Resumption};
+use super::listener::ListenerControl;
+use super::plan::Plan;
+use super::{GatewayError, builder};
+use crate::config::{self, Config, LoadErrors, Sources};
+use crate::control::Snapshot;
+use crate::edge::{FleetDriver, Identity, Policy, QuicChange, SnapshotRefused, TcpParts};
+use crate::fleet::NodeId;
+use crate::lifecycle::{Watched, changed, fixed};
+use crate::request::SharedHandler;
+use crate::telemetry::Metrics;
+
+/// Why a reload was refused. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// The sources cannot be loaded.
+    #[error("{0}")]
+    Configuration(#[from] LoadErrors),
+    /// These keys differ from what the process was started with, and it cannot change them: restart
+    /// or upgrade it.
+    #[error("only a restart or an upgrade can change {}", .0.join(", "))]
+    Fixed(Vec<String>),
+    /// A file that the configuration names cannot be used, or its routes cannot be built.
+    #[error("{0}")]
+    Build(#[from] GatewayError),
+    /// This process cannot follow these members and keys.
+    #[error("{0}")]
+    Fleet(#[from] SnapshotRefused),
+    /// The gateway ends or has ended.
+    #[error(transparent)]
+    Ended(#[from] GatewayEnded),
+}
+
+/// Builds what a new configuration asks for beside what runs.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    pub(super) listeners: Vec<ListenerControl>,
+    pub(super) sources: Option<Sources>,
+    /// What the embedder gave in place of what a configuration names.
+    pub(super) given_handler: Option<SharedHandler>,
+    pub(super) given_identity: Option<Identity>,
+    /// The handler in use, which keeps its connections to backends while no route changes.
+    pub(super) handler: Mutex<SharedHandler>,
+    pub(super) resumption: Resumption,
+    pub(super) metrics: Metrics,
+    pub(super) node: NodeId,
+    /// What clients are told, which no reload changes.
+    pub(super) max_udp_payload: u16,
+    /// What follows the fleet's files, if they are where members and keys come from.
+    pub(super) peers: Option<Arc<FleetDriver>>,
+}
+
+/// A reload that cannot fail any more and has no effect before [`Change::apply`].
+#[derive(Debug)]
+pub(super) struct Change {
+    reloader: Arc<Reloader>,
+    config: Config,
+    watched: Watched,
+    handler: SharedHandler,
+    listeners: Vec<ListenerChange>,
+    fleet: Option<Snapshot>,
+    /// Whether clients may remember other limits.
+    relimited: bool,
+    applied: Applied,
+}
+
+#[derive(Debug)]
+struct ListenerChange {
+    policy: Policy,
+    quic: Vec<QuicChange>,
+    tcp: TcpParts,
+}
+
+impl Reloader {
+    /// Reads and builds everything; it blocks on files.
+    pub(super) fn prepare(
+        self: Arc<Self>,
+        old: &Config,
+        new: Option<Box<Config>>,
+    ) -> Result<Change, ReloadError> {
+        let config = match (new, &self.sources) {
+            (Some(config), _) => *config,
+            (None, Some(sources)) => config::load(sources)?,
+            (None, None) => old.clone(),
+        };
+        let fixed = fixed(old, &config);
+        if !fixed.is_empty() {
+            return Err(ReloadError::Fixed(fixed));
+        }
+        let fleet = self.fleet(&config)?;
+        let watched = Watched::new(&config);
+        let handler = self.handler(old, &config)?;
+        let given = self.given_identity.as_ref();
+        let identities = Identities::load(&config, &self.resumption, given)?;
+        let plan = Plan {
+            config: &config,
+            handler: &handler,
+            identities: &identities,
+            metrics: &self.metrics,
+            node: self.node,
+            max_udp_payload: self.max_udp_payload,
+        };
+        let listeners = self.listeners.iter().enumerate();
+        let listeners = listeners
+            .map(|(index, listener)| change(&plan, index, listener))
+            .collect::<Result<_, _>>()?;
+        let sections = changed(old, &config);
+        Ok(Change {
+            reloader: self,
+            watched,
+            handler,
+            listeners,
+            fleet,
+            relimited: (&old.quic, &old.limits) != (&config.quic, &config.limits),
+            applied: Applied { sections },
+            config,
+        })
+    }
+
+    /// Reads the fleet's files, and checks that this process can follow them.
+    fn fleet(&self, config: &Config) -> Result<Option<Snapshot>, ReloadError> {
+        let (Some(peers), Some(fleet)) = (&self.peers, &config.fleet) else {
+            return Ok(None);
+        };
+        let snapshot = Snapshot::read(fleet).map_err(GatewayError::from)?;
+        peers.check(&snapshot)?;
+        Ok(Some(snapshot))
+    }
+
+    fn handler(&self, old: &Config, new: &Config) -> Result<SharedHandler, GatewayError> {
+        let same =
+            (&old.route, &old.limits, &old.timeouts) == (&new.route, &new.limits, &new.timeouts);
+        if same || self.given_handler.is_some() {
+            return Ok(self.handler.lock().expect("no holder panics").clone());
+        }
+        builder::default_handler(new)
+    }
+}
+
+fn change(
+    plan: &Plan<'_>,
+    index: usize,
+    listener: &ListenerControl,
+) -> Result<ListenerChange, GatewayError> {
+    let tls = &plan.identities.of(index).quic;
+    let terms = plan.quic_terms(&listener.service);
+    let of = (&plan.config.quic, &plan.config.limits);
+    let workers = listener.quic.iter();
+    let quic = workers
+        .map(|worker| worker.prepare(Arc::clone(tls), terms.clone(), of, plan.max_udp_payload))
+        .collect::<Result<_, _>>();
+    Ok(ListenerChange {
+        policy: plan.policy(index, listener.address),
+        quic: quic.map_err(|source| GatewayError::Bind {
+            address: listener.address.to_string(),
+            source,
+        })?,
+        tcp: plan.tcp_parts(index, &listener.service),
+    })
+}
+
+impl Change {
+    /// Puts everything into effect, without a step that could fail or wait.
+    pub(super) fn apply(self) -> (Config, Watched, Applied) {
+        let listeners = self.reloader.listeners.iter().zip(self.listeners);
+        for (listener, change) in listeners {
+            listener.service.replace(change.policy);
+            change.quic.into_iter().for_each(QuicChange::apply);
+            if let Some(tcp) = &listener.tcp {
+                tcp.replace(change.tcp);
+            }
+        }
+        if let (Some(peers), Some(fleet)) = (&self.reloader.peers, &self.fleet)
+            && let Err(error) = peers.apply(fleet)
+        {
+            tracing::error!("the fleet stays as it was: {error}");
+        }
+        if self.relimited {
+            self.reloader.resumption.forget_early_sessions();
+        }
+        *self.reloader.handler.lock().expect("no holder panics") = self.handler;
+        (self.config, self.watched, self.applied)
+    }
+}

@@ -1,0 +1,53 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::hand_over::Reins;
+use crate::config::{Config, Hooks};
+use crate::edge::{FleetDriver, Steering};
+use crate::fleet::{InstanceId, NodeId};
+use crate::lifecycle::{Lifecycle, Program};
+use crate::telemetry::Metrics;
+
+/// What a running gateway and its handles share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) lifecycle: Lifecycle,
+    /// What it runs with now.
+    pub(super) config: watch::Sender<Arc<Config>>,
+    pub(super) steering: Arc<Steering>,
+    /// What knows the other nodes, in a fleet.
+    pub(super) peers: Option<Arc<FleetDriver>>,
+    pub(super) metrics: Metrics,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) node: NodeId,
+    pub(super) instance: InstanceId,
+    pub(super) started: Instant,
+    pub(super) reins: Arc<Reins>,
+    /// What is started to take over.
+    pub(super) program: Option<Program>,
+}
+
+impl Shared {
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    pub(super) fn hooks(&self) -> Hooks {
+        self.config.borrow().hooks.clone()
+    }
+
+    pub(super) fn uptime(&self) -> Duration {
+        now().duration_since(self.started)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a process has run is asked by operators, and decides nothing"
+)]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}

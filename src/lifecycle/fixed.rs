@@ -1,0 +1,218 @@
+#![expect(
+    clippy::unneeded_field_pattern,
+    reason = "each section is taken apart without a rest, so that a new key is judged before it compiles"
+)]
+
+use crate::config::{Config, Fleet, Limits, Listen, Log, Node, Quic};
+
+/// The keys that differ and that a running process cannot change, because its sockets, its
+/// connection IDs or its endpoints were made from them.
+pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
+    let Config {
+        listen,
+        workers,
+        route: _,
+        node,
+        fleet,
+        cid,
+        quic,
+        limits,
+        timeouts: _,
+        admin,
+        log,
+        shutdown: _,
+        hooks: _,
+        upgrade: _,
+        state_dir,
+        runtime_dir,
+    } = old;
+    let whole = [
+        ("workers", *workers != new.workers),
+        ("state_dir", *state_dir != new.state_dir),
+        ("runtime_dir", *runtime_dir != new.runtime_dir),
+        ("cid", *cid != new.cid),
+        ("admin.listen", admin.listen != new.admin.listen),
+        ("fleet", fleet.is_some() != new.fleet.is_some()),
+    ];
+    let mut keys = named(whole);
+    keys.extend(listeners(listen, &new.listen));
+    keys.extend(of_node(node, &new.node));
+    keys.extend(of_quic(quic, &new.quic));
+    keys.extend(of_limits(limits, &new.limits));
+    keys.extend(of_log(log, &new.log));
+    if let (Some(fleet), Some(new_fleet)) = (fleet, &new.fleet) {
+        keys.extend(of_fleet(old, fleet, new_fleet));
+    }
+    keys
+}
+
+/// The sections that differ, by name.
+pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let sections = [
+        ("listen", old.listen != new.listen),
+        ("route", old.route != new.route),
+        ("fleet", old.fleet != new.fleet),
+        ("quic", old.quic != new.quic),
+        ("limits", old.limits != new.limits),
+        ("timeouts", old.timeouts != new.timeouts),
+        ("log", old.log != new.log),
+        ("shutdown", old.shutdown != new.shutdown),
+        ("hooks", old.hooks != new.hooks),
+        ("upgrade", old.upgrade != new.upgrade),
+    ];
+    let differ = sections.into_iter().filter(|(_, differs)| *differs);
+    differ.map(|(section, _)| section).collect()
+}
+
+fn named<const N: usize>(keys: [(&str, bool); N]) -> Vec<String> {
+    let differ = keys.into_iter().filter(|(_, differs)| *differs);
+    differ.map(|(key, _)| key.to_owned()).collect()
+}
+
+fn listeners(old: &[Listen], new: &[Listen]) -> Vec<String> {
+    if old.len() != new.len() {
+        return vec!["listen".to_owned()];
+    }
+    let mut keys = Vec::new();
+    for (index, (old, new)) in old.iter().zip(new).enumerate() {
+        let Listen {
+            addr,
+            cert: _,
+            key: _,
+            tcp,
+            public_port: _,
+        } = old;
+        let differ = named([("addr", *addr != new.addr), ("tcp", *tcp != new.tcp)]);
+        keys.extend(differ.iter().map(|key| format!("listen.{index}.{key}")));
+    }
+    keys
+}
+
+fn of_node(old: &Node, new: &Node) -> Vec<String> {
+    let Node { id, instance } = old;
+    named([
+        ("node.id", *id != new.id),
+        ("node.instance", *instance != new.instance),
+    ])
+}
+
+fn of_quic(old: &Quic, new: &Quic) -> Vec<String> {
+    let Quic {
+        idle_timeout: _,
+        keep_alive: _,
+        stream_receive_window: _,
+        receive_window: _,
+        send_window: _,
+        max_udp_payload,
+        retry: _,
+        retry_token_lifetime: _,
+        early_data,
+        cid_lifetime,
+    } = old;
+    named([
+        (
+            "quic.max_udp_payload",
+            *max_udp_payload != new.max_udp_payload,
+        ),
+        ("quic.early_data", *early_data != new.early_data),
+        ("quic.cid_lifetime", *cid_lifetime != new.cid_lifetime),
+    ])
+}
+
+fn of_limits(old: &Limits, new: &Limits) -> Vec<String> {
+    let Limits {
+        connections: _,
+        handshakes: _,
+        streams: _,
+        header_bytes: _,
+        header_fields: _,
+        body_bytes: _,
+        upstream_idle: _,
+        upstream_requests: _,
+        tunnel_queue,
+        early_sessions,
+    } = old;
+    named([
+        ("limits.tunnel_queue", *tunnel_queue != new.tunnel_queue),
+        (
+            "limits.early_sessions",
+            *early_sessions != new.early_sessions,
+        ),
+    ])
+}
+
+fn of_log(old: &Log, new: &Log) -> Vec<String> {
+    let Log {
+        format,
+        level: _,
+        access: _,
+    } = old;
+    named([("log.format", *format != new.format)])
+}
+
+fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
+    let Fleet {
+        key_file: _,
+        member: _,
+        link_mtu,
+        heartbeat,
+        silent_after,
+        dead_after,
+    } = old;
+    let relay = |fleet: &Fleet| {
+        let mut members = fleet.member.iter();
+        let own = members.find(|member| member.id == config.node.id);
+        own.map(|member| member.relay)
+    };
+    named([
+        ("fleet.link_mtu", *link_mtu != new.link_mtu),
+        ("fleet.heartbeat", *heartbeat != new.heartbeat),
+        ("fleet.silent_after", *silent_after != new.silent_after),
+        ("fleet.dead_after", *dead_after != new.dead_after),
+        ("fleet.member of this node", relay(old) != relay(new)),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_sockets_and_ids_were_made_from_is_named() {
+        let old = Config::default();
+        let mut new = old.clone();
+        new.listen[0].addr.set_port(1);
+        new.node.instance = Some(3);
+        new.quic.max_udp_payload = 1300;
+        new.limits.tunnel_queue = 16;
+        assert_eq!(
+            fixed(&old, &new),
+            [
+                "listen.0.addr",
+                "node.instance",
+                "quic.max_udp_payload",
+                "limits.tunnel_queue"
+            ]
+        );
+        new.listen.push(Listen::default());
+        assert_eq!(fixed(&old, &new)[0], "listen");
+    }
+
+    #[test]
+    fn what_only_concerns_what_comes_is_free() {
+        let old = Config::default();
+        let mut new = old.clone();
+        new.limits.connections = 1;
+        new.timeouts.header = Duration::from_secs(1);
+        new.quic.idle_timeout = Duration::from_secs(1);
+        new.log.access = false;
+        new.listen[0].public_port = Some(443);
+        assert_eq!(fixed(&old, &new), [""; 0]);
+        assert_eq!(
+            changed(&old, &new),
+            ["listen", "quic", "limits", "timeouts", "log"]
+        );
+    }
+}
