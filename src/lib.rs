@@ -40,8 +40,9 @@ pub mod telemetry;
 pub use edge::{Fault, SnapshotRefused};
 #[cfg(feature = "gateway")]
 pub use gateway::{
-    Applied, DevelopmentCertificate, Gateway, GatewayBuilder, GatewayEnded, GatewayError,
-    GatewayHandle, HandOver, LocateError, ReloadError, Sockets, Upgraded, check,
+    Applied, DevelopmentCertificate, FleetHandle, FleetReloadError, Gateway, GatewayBuilder,
+    GatewayEnded, GatewayError, GatewayHandle, HandOver, LocateError, ReloadError, Sockets,
+    Upgraded, check,
 };
 #[cfg(feature = "cli")]
 pub mod client;

@@ -345,6 +345,28 @@ mod tests {
     }
 
     #[test]
+    fn a_command_is_a_list_of_words_and_no_shell_line() {
+        let directory = TestDirectory::with_files(&[]);
+        let text = "hooks.withdraw = [\"/bin/sh\", \"-c\", \"a b\"]\n";
+        let config = load(&from_file(&directory, text)).unwrap();
+        assert_eq!(config.hooks.withdraw, ["/bin/sh", "-c", "a b"]);
+        let config = load(&environment(&[(
+            "WAYHOLD_HOOKS__WITHDRAW",
+            " ip  addr  show ",
+        )]))
+        .unwrap();
+        assert_eq!(config.hooks.withdraw, ["ip", "addr", "show"]);
+        let config = load(&settings(&["hooks.withdraw=[\"a b\"]"])).unwrap();
+        assert_eq!(config.hooks.withdraw, ["a b"]);
+        let config = load(&settings(&["hooks.withdraw="])).unwrap();
+        assert!(config.hooks.withdraw.is_empty());
+        for wrong in ["\"ip addr\"", "[\"\"]", "[1]"] {
+            let errors = errors_of(&format!("hooks.withdraw = {wrong}\n"));
+            assert!(errors[0].contains("a list of words"), "{errors:?}");
+        }
+    }
+
+    #[test]
     fn the_line_wins_over_the_environment_over_the_file() {
         let directory = TestDirectory::with_files(&[]);
         let mut sources = from_file(

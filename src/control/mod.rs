@@ -8,4 +8,4 @@ pub use instances::{Birth, Entry, InstancesError, Lineage, NotABirth, Registrati
 pub use key_file::{
     KeyFileError, read_key_file, read_key_record, replace_key_file, write_key_file,
 };
-pub use source::{Snapshot, SnapshotError, Source};
+pub use source::{Snapshot, SnapshotError, Source, StaticFiles};

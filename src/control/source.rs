@@ -26,6 +26,10 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>>;
 }
 
+/// The fleet's files, read when somebody says so.
+#[derive(Debug)]
+pub struct StaticFiles(watch::Sender<Arc<Snapshot>>);
+
 /// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -65,10 +69,21 @@ impl Snapshot {
     }
 }
 
-/// Snapshots that are sent by hand.
-impl Source for watch::Sender<Arc<Snapshot>> {
+impl StaticFiles {
+    /// Starts with a snapshot.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self(watch::Sender::new(Arc::new(snapshot)))
+    }
+
+    /// Hands out another snapshot, from [`Snapshot::read`].
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.0.send_replace(Arc::new(snapshot));
+    }
+}
+
+impl Source for StaticFiles {
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.subscribe()
+        self.0.subscribe()
     }
 }
 
@@ -90,10 +105,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_snapshot_that_is_sent_reaches_who_watches() {
-        let source = watch::Sender::new(Arc::new(snapshot(1)));
-        let mut watch = source.watch();
-        source.send_replace(Arc::new(snapshot(2)));
+    async fn a_published_snapshot_reaches_who_watches() {
+        let files = StaticFiles::new(snapshot(1));
+        let mut watch = files.watch();
+        files.publish(snapshot(2));
         watch.changed().await.unwrap();
         let epoch = watch.borrow_and_update().keyring.current().epoch();
         assert_eq!(epoch, Epoch(2));

@@ -96,34 +96,31 @@ impl Steering {
         &self.reading
     }
 
-    /// Steers by these live siblings from now on.
-    pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
-        let set = |now: &Arc<Steer>| Steer::clone(now).with_siblings(siblings.iter().copied());
-        self.steer.rcu(set);
+    /// Waits until no other process needs this one to read for it. Cancel safe.
+    pub(crate) async fn needed_by_none(&self) {
+        if let (Some(siblings), true) = (self.siblings.get(), self.reading.is_on()) {
+            siblings.outlived_predecessors().await;
+        }
     }
 
-    /// Follows other rules from here on; what becomes of new connections and who lives of this node's
-    /// processes stays as it is.
-    pub(crate) fn follow(&self, steer: &Steer) {
-        let keep = |now: &Arc<Steer>| {
-            let siblings = now.view().siblings().iter().copied();
-            steer
-                .clone()
-                .with_siblings(siblings)
-                .with_intake(now.intake())
-        };
-        self.steer.rcu(keep);
+    /// Steers by these live siblings from now on.
+    pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
+        self.follow(|now| now.clone().with_siblings(siblings.iter().copied()));
+    }
+
+    /// Sets what becomes of new connections from here on.
+    pub(crate) fn set_intake(&self, intake: Intake) {
+        self.follow(|now| now.clone().with_intake(intake));
+    }
+
+    /// Steers by these rules from now on.
+    pub(crate) fn follow(&self, change: impl Fn(&Steer) -> Steer) {
+        self.steer.rcu(|steer| change(steer));
     }
 
     /// The rules that are followed now.
     pub(crate) fn current(&self) -> Arc<Steer> {
         self.steer.load_full()
-    }
-
-    /// Sets what becomes of new connections from here on.
-    pub(crate) fn set_intake(&self, intake: Intake) {
-        let set = |now: &Arc<Steer>| Steer::clone(now).with_intake(intake);
-        self.steer.rcu(set);
     }
 
     /// Makes reset tokens with these keys from now on.

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use super::conductor::Conductor;
 use super::console::Operated;
-use super::fleet::{BoundTunnel, Membership, random};
+use super::fleet::{Membership, TunnelParts, random};
+use super::fleet_handle::FleetHandle;
 use super::hand_over::Reins;
 use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
@@ -26,7 +27,7 @@ use crate::edge::{
 };
 use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
 use crate::request::{Handler, SharedHandler};
-use crate::steer::{Steer, Tables};
+use crate::steer::Tables;
 use crate::telemetry::Metrics;
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
@@ -38,10 +39,10 @@ pub struct GatewayBuilder {
     identity: Option<Result<Identity, TlsError>>,
     sockets: Vec<Sockets>,
     relay: Option<UdpSocket>,
-    fleet: Option<Box<dyn Source>>,
     inherited: Inherited,
     program: Option<Program>,
     notifier: Notifier,
+    source: Option<Arc<dyn Source>>,
     fault: Option<Fault>,
     sources: Option<Sources>,
 }
@@ -105,14 +106,6 @@ impl GatewayBuilder {
         self
     }
 
-    /// Takes the fleet's members and keys from here, in place of the configured files; a reload leaves
-    /// them alone then.
-    #[must_use]
-    pub fn fleet_source(mut self, source: impl Source) -> Self {
-        self.fleet = Some(Box::new(source));
-        self
-    }
-
     /// Loads these sources anew at each reload that names no configuration: at
     /// [`GatewayHandle::reload_sources`](super::GatewayHandle::reload_sources) and the command `reload` of the admin listener.
     #[must_use]
@@ -145,6 +138,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// Takes the fleet's members and keys from here, in place of the configured files.
+    #[must_use]
+    pub fn fleet_source(mut self, source: impl Source) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
     /// Plants a defect, to show that something notices.
     #[doc(hidden)]
     #[must_use]
@@ -166,28 +166,19 @@ impl GatewayBuilder {
         let metrics = Metrics::register(&mut registry);
         let mut supply = Supply::new(self.sockets, self.relay, self.inherited);
         let (siblings, instance) = supply::register(&config, &supply)?;
-        let workers = supply.workers(&config)?;
+        let process = (instance, supply.workers(&config)?);
         let keyring = supply.inherited.take_keyring();
-        let membership =
-            Membership::new(&config, instance, workers, keyring, self.fleet.as_deref())?;
+        let membership = Membership::new(&config, process, self.source, keyring)?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
-        let (steer, tokens) = steer(&config, &membership, &session_keys, &metrics);
-        let steering = Arc::new(Steering::new(
-            steer,
-            Tables::new(u64::from_be_bytes(random()?)),
-            membership.reset_keys(),
-            metrics.clone(),
-            self.fault,
-        ));
-        let handler = match &self.handler {
-            Some(handler) => handler.clone(),
-            None => default_handler(&config)?,
-        };
+        let keys = (&membership, &session_keys);
+        let (steering, tokens) = steering(&config, keys, &metrics, self.fault)?;
+        let given = self.handler.clone();
+        let handler = given.map_or_else(|| default_handler(&config), Ok)?;
         let resumption = Resumption::new(&config, session_keys.clone(), &metrics);
+        let max_udp_payload = membership.max_udp_payload(&config)?;
         let given = self.identity.transpose()?;
         let watched = Watched::new(&config);
         let identities = Identities::load(&config, &resumption, given.as_ref())?;
-        let max_udp_payload = membership.max_udp_payload(&config)?;
         let bound = Bound {
             plan: Plan {
                 config: &config,
@@ -204,19 +195,20 @@ impl GatewayBuilder {
         let (listeners, entrances) = bind_listeners(&bound, &mut supply)?;
         let endpoints = Endpoints::new(membership.slots, entrances);
         steering.lead_to(endpoints.clone());
-        let tunnel = bind_tunnel(&bound, &mut supply, &session_keys, &endpoints)?;
-        let peers = tunnel.as_ref().map(|bound| bound.tunnel.driver());
-        let admin = supply.admin(&config.admin.listen, steering.reading())?;
-        let sockets = supply.finish(&config, &membership.keyring)?;
+        let parts = TunnelParts {
+            supply: &mut supply,
+            endpoints: endpoints.clone(),
+            steering: Arc::clone(&steering),
+            session_keys,
+            max_udp_payload,
+            metrics: &metrics,
+        };
+        let (tunnel, fleet) = membership.tunnel(parts)?.unzip();
         let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
         let sibling_receiver = SiblingReceiver::new(endpoints, Arc::clone(&steering), envelopes);
-        let reins = Reins::new(
-            &steering,
-            (siblings, sockets),
-            admin.as_ref(),
-            self.notifier,
-            &config,
-        );
+        let admin = supply.admin(&config.admin.listen, steering.reading())?;
+        let held = (siblings, supply.finish(&config, &membership.keyring)?);
+        let reins = Reins::new(&bound, held, admin.as_ref(), self.notifier);
         let reloader = Reloader {
             listeners: listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
@@ -227,13 +219,18 @@ impl GatewayBuilder {
             metrics: metrics.clone(),
             node: membership.node,
             max_udp_payload,
-            peers: peers.clone().filter(|_| self.fleet.is_none()),
+            fleet: fleet.clone(),
         };
+        let driver = fleet.as_ref().map(FleetHandle::driver);
         let shared = Shared {
-            lifecycle: Lifecycle::new(Arc::clone(&steering), membership.node, metrics.clone()),
+            lifecycle: Lifecycle::new(
+                Arc::clone(&steering),
+                driver,
+                membership.node,
+                metrics.clone(),
+            ),
             config: watch::Sender::new(Arc::new(config)),
             steering,
-            peers,
             metrics,
             addresses: listeners.iter().map(Listener::address).collect(),
             node: membership.node,
@@ -241,13 +238,15 @@ impl GatewayBuilder {
             started: shared::now(),
             reins: Arc::new(reins),
             program: self.program,
+            fleet: fleet.clone(),
         };
         let (conductor, handle) = Conductor::new(Arc::new(shared), reloader, watched);
         let console = Box::new(Operated(handle.clone()));
         Ok(Gateway {
             admin,
             listeners,
-            tunnel,
+            tunnel: tunnel.map(Box::new),
+            fleet,
             admin_state: Arc::new(AdminState { registry, console }),
             development: identities.into_development(),
             shared: conductor.shared(),
@@ -279,49 +278,26 @@ pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayE
 }
 
 /// The steering rules, and the tokens that lead clients with early data back to their owner.
-fn steer(
+fn steering(
     config: &Config,
-    membership: &Membership,
-    keys: &SharedSessionKeys,
+    (membership, keys): (&Membership, &SharedSessionKeys),
     metrics: &Metrics,
-) -> (Steer, AddressTokens) {
+    fault: Option<Fault>,
+) -> Result<(Arc<Steering>, AddressTokens), GatewayError> {
     declare_reasons(metrics);
     let tokens = AddressTokens::new(keys.clone(), metrics.clone());
     let steer = membership.steer();
-    match config.quic.early_data {
+    let (steer, tokens) = match config.quic.early_data {
         EarlyData::Off => (steer, tokens),
         EarlyData::Owner => (
             steer.with_owners(keys.load().tokens.clone()),
             tokens.naming(membership.identity.server_id()),
         ),
-    }
-}
-
-/// The tunnel to the peers, if there is a fleet.
-fn bind_tunnel(
-    bound: &Bound<'_>,
-    supply: &mut Supply,
-    session_keys: &SharedSessionKeys,
-    endpoints: &Endpoints,
-) -> Result<Option<BoundTunnel>, GatewayError> {
-    let Plan {
-        metrics,
-        max_udp_payload,
-        ..
-    } = bound.plan;
-    let followers = (bound.steering, session_keys);
-    let tunnel = bound
-        .membership
-        .tunnel(supply, followers, max_udp_payload, metrics)?;
-    let Some(tunnel) = tunnel else {
-        return Ok(None);
     };
-    bound.steering.connect(tunnel.forwarder());
-    Ok(Some(BoundTunnel {
-        tunnel,
-        endpoints: endpoints.clone(),
-        steering: Arc::clone(bound.steering),
-    }))
+    let tables = Tables::new(u64::from_be_bytes(random()?));
+    let resets = membership.reset_keys();
+    let steering = Steering::new(steer, tables, resets, metrics.clone(), fault);
+    Ok((Arc::new(steering), tokens))
 }
 
 fn bind_listeners(

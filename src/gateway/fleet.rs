@@ -5,14 +5,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::GatewayError;
+use super::fleet_handle::FleetHandle;
 use super::supply::Supply;
 use crate::cid::{ConfigId, FirstOctet, ServerId, WorkerHash};
 use crate::config::{self, Config};
-use crate::control::{Snapshot, Source};
+use crate::control::{Snapshot, Source, StaticFiles};
 use crate::edge::{Endpoints, Followers, SharedCidKeys, SharedSessionKeys, Steering, Tunnel};
 use crate::fleet::{
-    self, ConfigDigest, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, Own, ResetKeys,
-    Timing, View,
+    ConfigDigest, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, Own, ResetKeys, Timing,
+    View,
 };
 use crate::request::clock;
 use crate::steer::{Slots, Steer};
@@ -35,9 +36,10 @@ pub(super) struct Membership {
 /// Where the members and keys of the fleet come from.
 #[derive(Debug)]
 struct FleetSource {
+    watch: watch::Receiver<Arc<Snapshot>>,
+    /// The source, if it is the configured files.
+    files: Option<Arc<StaticFiles>>,
     snapshot: Arc<Snapshot>,
-    /// Further ones, from a source of the embedder's.
-    further: watch::Receiver<Arc<Snapshot>>,
     timing: Timing,
 }
 
@@ -49,6 +51,17 @@ pub(super) struct BoundTunnel {
     pub(super) steering: Arc<Steering>,
 }
 
+/// What a tunnel is made of, besides the membership.
+#[derive(Debug)]
+pub(super) struct TunnelParts<'a> {
+    pub(super) supply: &'a mut Supply,
+    pub(super) endpoints: Endpoints,
+    pub(super) steering: Arc<Steering>,
+    pub(super) session_keys: SharedSessionKeys,
+    pub(super) max_udp_payload: u16,
+    pub(super) metrics: &'a Metrics,
+}
+
 impl BoundTunnel {
     pub(super) async fn serve(self, stop: CancellationToken) {
         self.tunnel.serve(self.endpoints, self.steering, stop).await;
@@ -57,19 +70,26 @@ impl BoundTunnel {
 
 impl FleetSource {
     /// The given source, or else the configured files; none for a node without a fleet.
-    fn new(config: &Config, given: Option<&dyn Source>) -> Result<Option<Self>, GatewayError> {
-        let fleet = config.fleet.as_ref();
-        let mut further = match (given, fleet) {
-            (Some(given), _) => given.watch(),
+    fn new(config: &Config, given: Option<Arc<dyn Source>>) -> Result<Option<Self>, GatewayError> {
+        let timing = config
+            .fleet
+            .as_ref()
+            .map_or(Timing::DEFAULT, config::Fleet::timing);
+        let (source, files): (Arc<dyn Source>, _) = match (given, &config.fleet) {
+            (Some(given), _) => (given, None),
             (None, None) => return Ok(None),
-            // A reload brings further ones.
-            (None, Some(fleet)) => watch::channel(Arc::new(Snapshot::read(fleet)?)).1,
+            (None, Some(fleet)) => {
+                let files = Arc::new(StaticFiles::new(Snapshot::read(fleet)?));
+                (Arc::clone(&files) as Arc<dyn Source>, Some(files))
+            }
         };
-        let snapshot = Arc::clone(&further.borrow_and_update());
+        let mut watch = source.watch();
+        let snapshot = Arc::clone(&watch.borrow_and_update());
         Ok(Some(Self {
+            watch,
+            files,
             snapshot,
-            further,
-            timing: fleet.map_or(Timing::DEFAULT, config::Fleet::timing),
+            timing,
         }))
     }
 }
@@ -79,21 +99,19 @@ impl Membership {
     /// from, or draws one.
     pub(super) fn new(
         config: &Config,
-        instance: InstanceId,
-        workers: NonZeroU16,
+        (instance, workers): (InstanceId, NonZeroU16),
+        source: Option<Arc<dyn Source>>,
         before: Option<Keyring>,
-        source: Option<&dyn Source>,
     ) -> Result<Self, GatewayError> {
         let node = config.node.id;
         let fleet = FleetSource::new(config, source)?;
         let keyring = match (&fleet, before) {
             (None, Some(before)) => before,
             (None, None) => Keyring::new(FleetKey::new(Epoch::default(), random()?)),
-            (Some(FleetSource { snapshot, .. }), _) => {
-                let member = snapshot.roster.get(node);
-                member.ok_or(GatewayError::NotAMember(node))?;
-                snapshot.keyring.clone()
+            (Some(FleetSource { snapshot, .. }), _) if snapshot.roster.get(node).is_none() => {
+                return Err(GatewayError::NotAMember(node));
             }
+            (Some(FleetSource { snapshot, .. }), _) => snapshot.keyring.clone(),
         };
         let identity = match config.cid.aws_server_id {
             None => Identity::Node(node, instance),
@@ -146,11 +164,8 @@ impl Membership {
     /// Opens this node's end of the tunnels on the member's relay address; none without a fleet.
     pub(super) fn tunnel(
         &self,
-        supply: &mut Supply,
-        (steering, sessions): (&Arc<Steering>, &SharedSessionKeys),
-        max_udp_payload: u16,
-        metrics: &Metrics,
-    ) -> Result<Option<Tunnel>, GatewayError> {
+        parts: TunnelParts<'_>,
+    ) -> Result<Option<(BoundTunnel, FleetHandle)>, GatewayError> {
         let Some(fleet) = &self.fleet else {
             return Ok(None);
         };
@@ -163,7 +178,7 @@ impl Membership {
             address: format!("relay {relay}"),
             source,
         };
-        let socket = supply.relay(relay)?;
+        let socket = parts.supply.relay(relay)?;
         socket.set_nonblocking(true).map_err(bind_error)?;
         let own = Own {
             identity: self.identity,
@@ -173,19 +188,28 @@ impl Membership {
             config: config_digest(&self.form),
         };
         let now = clock::now().into_std();
-        let membership = fleet::Membership::new(now, own, roster, keyring, fleet.timing)?;
+        let membership = crate::fleet::Membership::new(now, own, roster, keyring, fleet.timing)?;
         let followers = Followers {
-            steering: Arc::clone(steering),
+            steering: Arc::clone(&parts.steering),
             cids: self.cids.clone(),
-            sessions: sessions.clone(),
+            sessions: parts.session_keys,
             form: self.form.clone(),
             own: self.identity.server_id(),
             node: self.node,
-            max_udp_payload,
+            max_udp_payload: parts.max_udp_payload,
         };
-        let snapshots = (&*fleet.snapshot, fleet.further.clone());
-        let tunnel = Tunnel::new(socket, membership, snapshots, followers, metrics.clone());
-        Ok(Some(tunnel.map_err(bind_error)?))
+        let snapshots = (&*fleet.snapshot, fleet.watch.clone());
+        let metrics = parts.metrics.clone();
+        let tunnel = Tunnel::new(socket, membership, snapshots, followers, metrics);
+        let tunnel = tunnel.map_err(bind_error)?;
+        parts.steering.connect(tunnel.forwarder());
+        let handle = FleetHandle::new(tunnel.driver(), fleet.files.clone());
+        let bound = BoundTunnel {
+            tunnel,
+            endpoints: parts.endpoints,
+            steering: parts.steering,
+        };
+        Ok(Some((bound, handle)))
     }
 }
 

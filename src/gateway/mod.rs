@@ -6,6 +6,7 @@ mod check;
 mod conductor;
 mod console;
 mod fleet;
+mod fleet_handle;
 mod hand_over;
 mod handle;
 mod identities;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use builder::{GatewayBuilder, Sockets};
 pub use check::check;
+pub use fleet_handle::{FleetHandle, FleetReloadError};
 pub use hand_over::{HandOver, Upgraded};
 pub use handle::{Applied, GatewayEnded, GatewayHandle, LocateError};
 pub use identities::DevelopmentCertificate;
@@ -49,7 +51,8 @@ use crate::telemetry::Metrics;
 #[derive(Debug)]
 pub struct Gateway {
     listeners: Vec<Listener>,
-    tunnel: Option<BoundTunnel>,
+    tunnel: Option<Box<BoundTunnel>>,
+    fleet: Option<FleetHandle>,
     admin: Option<Admin>,
     admin_state: Arc<AdminState>,
     development: Option<DevelopmentCertificate>,
@@ -178,6 +181,11 @@ impl Gateway {
     /// The development certificate, if a listener uses it.
     pub fn development_certificate(&self) -> Option<&DevelopmentCertificate> {
         self.development.as_ref()
+    }
+
+    /// The fleet that this node is a member of, if any; it can be used while the gateway serves.
+    pub fn fleet(&self) -> Option<FleetHandle> {
+        self.fleet.clone()
     }
 
     /// The counters of this gateway.

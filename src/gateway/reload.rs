@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex};
 
+use super::fleet_handle::{FleetHandle, FleetReloadError};
 use super::handle::{Applied, GatewayEnded};
 use super::identities::{Identities, Resumption};
 use super::listener::ListenerControl;
@@ -7,7 +8,7 @@ use super::plan::Plan;
 use super::{GatewayError, builder};
 use crate::config::{self, Config, LoadErrors, Sources};
 use crate::control::Snapshot;
-use crate::edge::{FleetDriver, Identity, Policy, QuicChange, SnapshotRefused, TcpParts};
+use crate::edge::{Identity, Policy, QuicChange, TcpParts};
 use crate::fleet::NodeId;
 use crate::lifecycle::{Watched, changed, fixed};
 use crate::request::SharedHandler;
@@ -27,9 +28,9 @@ pub enum ReloadError {
     /// A file that the configuration names cannot be used, or its routes cannot be built.
     #[error("{0}")]
     Build(#[from] GatewayError),
-    /// This process cannot follow these members and keys.
+    /// The members or keys of the fleet cannot be followed.
     #[error("{0}")]
-    Fleet(#[from] SnapshotRefused),
+    Fleet(#[from] FleetReloadError),
     /// The gateway ends or has ended.
     #[error(transparent)]
     Ended(#[from] GatewayEnded),
@@ -48,10 +49,9 @@ pub(super) struct Reloader {
     pub(super) resumption: Resumption,
     pub(super) metrics: Metrics,
     pub(super) node: NodeId,
-    /// What clients are told, which no reload changes.
+    /// What every tunnel of the fleet carries; fixed, like the links.
     pub(super) max_udp_payload: u16,
-    /// What follows the fleet's files, if they are where members and keys come from.
-    pub(super) peers: Option<Arc<FleetDriver>>,
+    pub(super) fleet: Option<FleetHandle>,
 }
 
 /// A reload that cannot fail any more and has no effect before [`Change::apply`].
@@ -61,8 +61,8 @@ pub(super) struct Change {
     config: Config,
     watched: Watched,
     handler: SharedHandler,
-    listeners: Vec<ListenerChange>,
     fleet: Option<Snapshot>,
+    listeners: Vec<ListenerChange>,
     /// Whether clients may remember other limits.
     relimited: bool,
     applied: Applied,
@@ -91,7 +91,6 @@ impl Reloader {
         if !fixed.is_empty() {
             return Err(ReloadError::Fixed(fixed));
         }
-        let fleet = self.fleet(&config)?;
         let watched = Watched::new(&config);
         let handler = self.handler(old, &config)?;
         let given = self.given_identity.as_ref();
@@ -109,26 +108,25 @@ impl Reloader {
             .map(|(index, listener)| change(&plan, index, listener))
             .collect::<Result<_, _>>()?;
         let sections = changed(old, &config);
+        let fleet = self.fleet(&config)?;
         Ok(Change {
+            fleet,
             reloader: self,
             watched,
             handler,
             listeners,
-            fleet,
             relimited: (&old.quic, &old.limits) != (&config.quic, &config.limits),
             applied: Applied { sections },
             config,
         })
     }
 
-    /// Reads the fleet's files, and checks that this process can follow them.
-    fn fleet(&self, config: &Config) -> Result<Option<Snapshot>, ReloadError> {
-        let (Some(peers), Some(fleet)) = (&self.peers, &config.fleet) else {
-            return Ok(None);
-        };
-        let snapshot = Snapshot::read(fleet).map_err(GatewayError::from)?;
-        peers.check(&snapshot)?;
-        Ok(Some(snapshot))
+    /// The members and keys that the configuration's files hold now; none where they come from elsewhere.
+    fn fleet(&self, config: &Config) -> Result<Option<Snapshot>, FleetReloadError> {
+        match (&self.fleet, &config.fleet) {
+            (Some(handle), Some(fleet)) if handle.has_files() => handle.prepare(fleet).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn handler(&self, old: &Config, new: &Config) -> Result<SharedHandler, GatewayError> {
@@ -174,13 +172,11 @@ impl Change {
                 tcp.replace(change.tcp);
             }
         }
-        if let (Some(peers), Some(fleet)) = (&self.reloader.peers, &self.fleet)
-            && let Err(error) = peers.apply(fleet)
-        {
-            tracing::error!("the fleet stays as it was: {error}");
-        }
         if self.relimited {
             self.reloader.resumption.forget_early_sessions();
+        }
+        if let (Some(handle), Some(snapshot)) = (&self.reloader.fleet, self.fleet) {
+            handle.commit(snapshot);
         }
         *self.reloader.handler.lock().expect("no holder panics") = self.handler;
         (self.config, self.watched, self.applied)

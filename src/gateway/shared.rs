@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::fleet_handle::FleetHandle;
 use super::hand_over::Reins;
 use crate::config::{Config, Hooks};
-use crate::edge::{FleetDriver, Steering};
+use crate::edge::Steering;
 use crate::fleet::{InstanceId, NodeId};
 use crate::lifecycle::{Lifecycle, Program};
 use crate::telemetry::Metrics;
@@ -18,8 +19,6 @@ pub(super) struct Shared {
     /// What it runs with now.
     pub(super) config: watch::Sender<Arc<Config>>,
     pub(super) steering: Arc<Steering>,
-    /// What knows the other nodes, in a fleet.
-    pub(super) peers: Option<Arc<FleetDriver>>,
     pub(super) metrics: Metrics,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) node: NodeId,
@@ -28,6 +27,7 @@ pub(super) struct Shared {
     pub(super) reins: Arc<Reins>,
     /// What is started to take over.
     pub(super) program: Option<Program>,
+    pub(super) fleet: Option<FleetHandle>,
 }
 
 impl Shared {

@@ -1,8 +1,9 @@
 use serde_json::{Map, Value, json};
 
+use super::fleet_handle::FleetHandle;
 use super::shared::Shared;
 use crate::edge::drop_reasons;
-use crate::fleet::{PeerState, PeerStatus};
+use crate::fleet::{PeerState, PeerView};
 use crate::telemetry::{Metrics, Reason, ReloadOutcome, Transport};
 
 /// What `/status` shows.
@@ -12,13 +13,7 @@ pub(super) fn status(shared: &Shared) -> Value {
     let reloads = |outcome| metrics.reloads.get_or_create(&outcome).get();
     let steer = shared.steering.current();
     let siblings: Vec<_> = steer.view().siblings().iter().map(|id| id.0).collect();
-    let fleet = shared.peers.as_ref().map(|peers| peers.status());
-    let peers = fleet.iter().flat_map(|fleet| &fleet.peers);
-    let peers: Vec<_> = peers.map(peer).collect();
-    let epochs = fleet.as_ref().map(|fleet| {
-        let in_force: Vec<_> = fleet.epochs.iter().map(|epoch| epoch.0).collect();
-        json!({ "in_force": in_force, "minting": fleet.minting.0 })
-    });
+    let peers: Vec<_> = steer.view().peers().iter().copied().map(peer).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "phase": shared.lifecycle.phase().name(),
@@ -37,8 +32,8 @@ pub(super) fn status(shared: &Shared) -> Value {
             "resets": metrics.resets.get(),
         },
         "dropped": dropped(metrics),
-        "key_epochs": epochs,
         "peers": peers,
+        "fleet": shared.fleet.as_ref().map(FleetHandle::status),
         "reloads": {
             "applied": reloads(ReloadOutcome::APPLIED),
             "refused": reloads(ReloadOutcome::REFUSED),
@@ -57,26 +52,11 @@ fn dropped(metrics: &Metrics) -> Map<String, Value> {
         .collect()
 }
 
-fn peer(peer: &PeerStatus) -> Value {
+fn peer(peer: PeerView) -> Value {
     let state = match peer.state {
         PeerState::Live => "live",
         PeerState::Silent => "silent",
         PeerState::Dead => "dead",
     };
-    let findings = peer.findings.iter();
-    json!({
-        "node": peer.node.get(),
-        "state": state,
-        "relay": peer.relay,
-        "instance": peer.process.map(|process| process.instance.0),
-        "heard_ms_ago": peer.heard.map(|heard| heard.as_millis()),
-        "heard_by": peer.heard_by.iter().map(|node| node.get()).collect::<Vec<_>>(),
-        "unheard_by": peer.unheard_by.iter().map(|node| node.get()).collect::<Vec<_>>(),
-        "welcomes": peer.welcomes,
-        "draining": peer.draining,
-        "tunnel_version": peer.version,
-        "epochs": peer.epochs.map(|epochs| [epochs.lowest.0, epochs.highest.0]),
-        "minting": peer.minting.map(|epoch| epoch.0),
-        "findings": findings.map(|finding| finding.name()).collect::<Vec<_>>(),
-    })
+    json!({ "node": peer.node.get(), "state": state, "welcomes": peer.welcomes })
 }

@@ -51,7 +51,6 @@ pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
     let sections = [
         ("listen", old.listen != new.listen),
         ("route", old.route != new.route),
-        ("fleet", old.fleet != new.fleet),
         ("quic", old.quic != new.quic),
         ("limits", old.limits != new.limits),
         ("timeouts", old.timeouts != new.timeouts),

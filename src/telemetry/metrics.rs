@@ -37,6 +37,12 @@ pub struct UdpSocket {
     socket: &'static str,
 }
 
+/// The label of a reload, by what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReloadOutcome {
+    outcome: &'static str,
+}
+
 /// The label of peers, by whether they live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PeerLife {
@@ -47,12 +53,6 @@ pub struct PeerLife {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FleetFinding {
     finding: &'static str,
-}
-
-/// The label of a reload, by what came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ReloadOutcome {
-    outcome: &'static str,
 }
 
 /// Every metric of one gateway. Cheap to clone; counters are atomics.

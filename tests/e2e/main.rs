@@ -14,6 +14,7 @@ mod early_data;
 mod fleet_command;
 mod garbage;
 mod get;
+mod hand_over;
 mod initial;
 mod issued;
 mod keys_command;

@@ -2,13 +2,12 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use wayhold::bridge::Origin;
 use wayhold::control::{read_key_record, replace_key_file};
-use wayhold::fleet::FleetKey;
+use wayhold::fleet::{Epoch, FleetKey, KeyRecord};
 use wayhold::wire::Datagram;
 
 use crate::proxy::Proxy;
@@ -21,31 +20,32 @@ const UP: usize = 1_500_000;
 impl Stage {
     /// Takes a step of a rotation in the file that all nodes share.
     fn step(&self, secret: u8) {
-        let mut record = read_key_record(&self.key_file()).unwrap();
+        let mut record = self.record();
         let now = Duration::from_secs(1_700_000_000);
         let secret = [secret; FleetKey::LEN];
         record.rotate(now, secret, Duration::ZERO).unwrap();
-        replace_key_file(&self.key_file(), &record).unwrap();
+        replace_key_file(&self.fleet.key_file, &record).unwrap();
     }
 
-    fn key_file(&self) -> PathBuf {
-        self.nodes[0].config().fleet.unwrap().key_file
+    fn record(&self) -> KeyRecord {
+        read_key_record(&self.fleet.key_file).unwrap()
+    }
+
+    /// Lets a node follow the files.
+    fn reload(&self, node: &Node) {
+        let handle = node.fleet.as_ref().unwrap();
+        handle.commit(handle.prepare(&self.fleet).unwrap());
     }
 
     /// Waits until every node issues connection IDs of an epoch.
     async fn until_minting(&self, epoch: u32) {
-        let minting = |node: &Node| epochs(node)["minting"] == epoch;
+        let minting = |node: &Node| status(node)["minting_epoch"] == epoch;
         until(|| self.nodes.iter().all(minting)).await;
     }
 }
 
-/// Lets a node read its files again.
-async fn reload(node: &Node) {
-    node.handle.reload(node.config()).await.unwrap();
-}
-
-fn epochs(node: &Node) -> Value {
-    node.handle.status().unwrap()["key_epochs"].clone()
+fn status(node: &Node) -> Value {
+    node.fleet.as_ref().unwrap().status()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +61,7 @@ async fn a_rotation_in_the_middle_of_transfers_loses_nothing_wherever_packets_go
         // One node after the other, as copying a file takes.
         for (index, node) in stage.nodes.iter().enumerate() {
             stage.relay.route_to((index + 1) % 3).await.unwrap();
-            reload(node).await;
+            stage.reload(node);
             assert!(!text(&client, "/").await.is_empty());
         }
     }
@@ -102,9 +102,7 @@ async fn an_open_connection_outlives_every_key_that_it_began_with() {
     for epoch in [2, 3, 4] {
         for _step in ["announce", "activate"] {
             stage.step(u8::try_from(epoch).unwrap());
-            for node in &stage.nodes {
-                reload(node).await;
-            }
+            stage.nodes.iter().for_each(|node| stage.reload(node));
             assert!(!text(&client, "/").await.is_empty());
         }
         stage.until_minting(epoch).await;
@@ -115,7 +113,7 @@ async fn an_open_connection_outlives_every_key_that_it_began_with() {
         };
         tokio::time::timeout(PATIENCE, renewed).await.unwrap();
     }
-    assert_eq!(epochs(&stage.nodes[1])["in_force"], json!([4, 3]));
+    assert_eq!(stage.record().keyring.previous().unwrap().epoch(), Epoch(3));
     assert_eq!(stage.nodes[1].dropped("undecodable_cid"), 0);
 }
 
@@ -125,13 +123,13 @@ async fn a_node_that_got_the_new_key_early_issues_ids_that_the_others_can_read()
     stage.until_minting(1).await;
     stage.step(2);
     stage.step(2);
-    reload(&stage.nodes[0]).await;
-    let expected = json!({ "in_force": [2, 1], "minting": 1 });
-    assert_eq!(epochs(&stage.nodes[0]), expected);
+    stage.reload(&stage.nodes[0]);
+    until(|| status(&stage.nodes[0])["epochs"] == serde_json::json!([2, 1])).await;
+    assert_eq!(status(&stage.nodes[0])["minting_epoch"], 1);
     let client = connect(&stage.directory, &stage.target()).await;
     stage.relay.route_to(1).await.unwrap();
     assert!(!text(&client, "/").await.is_empty());
-    reload(&stage.nodes[1]).await;
+    stage.reload(&stage.nodes[1]);
     stage.until_minting(2).await;
     assert!(!text(&client, "/").await.is_empty());
 }
@@ -140,25 +138,25 @@ async fn a_node_that_got_the_new_key_early_issues_ids_that_the_others_can_read()
 async fn a_fleet_that_this_node_cannot_follow_changes_nothing_and_says_why() {
     let stage = Stage::start(2).await;
     stage.until_minting(1).await;
-    let node = &stage.nodes[0];
-    let mut others = node.config();
-    others.fleet.as_mut().unwrap().member.remove(0);
-    let mut twice = node.config();
-    let members = &mut twice.fleet.as_mut().unwrap().member;
-    members[1].id = members[0].id;
-    for (config, expected) in [
-        (others, "fleet.member"),
-        (twice, "fleet.member: two members have the ID 0"),
+    let handle = stage.nodes[0].fleet.as_ref().unwrap();
+    let mut others = stage.fleet.clone();
+    others.member.remove(0);
+    let mut smaller = stage.fleet.clone();
+    smaller.link_mtu = 1400;
+    let mut twice = stage.fleet.clone();
+    twice.member[1].id = twice.member[0].id;
+    for (fleet, expected) in [
+        (&others, "fleet.member: node 0 is not a member"),
+        (&smaller, "fleet.link_mtu: it leaves room for 1303 bytes"),
+        (&twice, "fleet.member: two members have the ID 0"),
     ] {
-        let error = node.handle.reload(config).await.unwrap_err().to_string();
+        let error = handle.prepare(fleet).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
-    let open = Permissions::from_mode(0o644);
-    std::fs::set_permissions(stage.key_file(), open).unwrap();
-    let error = node.handle.reload(node.config()).await.unwrap_err();
-    assert!(error.to_string().contains("chmod 600"), "{error}");
-    assert_eq!(epochs(node)["in_force"], json!([1]));
-    assert_eq!(node.peers().len(), 1);
+    std::fs::set_permissions(&stage.fleet.key_file, Permissions::from_mode(0o644)).unwrap();
+    let error = handle.prepare(&stage.fleet).unwrap_err().to_string();
+    assert!(error.contains("chmod 600"), "{error}");
+    assert_eq!(status(&stage.nodes[0])["epochs"], serde_json::json!([1]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -168,35 +166,23 @@ async fn a_member_leaves_and_comes_back_while_a_transfer_of_another_goes_on() {
     let client = connect(&stage.directory, &stage.target()).await;
     let mut download = Download::begin(&client, 31, DOWN).await;
     stage.relay.route_to(1).await.unwrap();
-    let whole = stage.nodes[0].config();
+    let mut without = stage.fleet.clone();
+    without.member.pop();
     for node in &stage.nodes[..2] {
-        let mut without = node.config();
-        without.fleet.as_mut().unwrap().member.pop();
-        node.handle.reload(without).await.unwrap();
-        assert_eq!(node.peers().len(), 1);
+        let handle = node.fleet.as_ref().unwrap();
+        handle.commit(handle.prepare(&without).unwrap());
     }
+    until(|| {
+        stage.nodes[..2]
+            .iter()
+            .all(|node| node.peers().count() == 1)
+    })
+    .await;
     download.read_to(DOWN / 2).await;
     for node in &stage.nodes[..2] {
-        let mut with = node.config();
-        with.fleet.clone_from(&whole.fleet);
-        node.handle.reload(with).await.unwrap();
+        stage.reload(node);
     }
     stage.until_welcome().await;
     stage.relay.route_to(2).await.unwrap();
     download.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn peers_hear_that_a_node_drains() {
-    let stage = Stage::start(3).await;
-    stage.until_welcome().await;
-    stage.nodes[2].handle.drain().await.unwrap();
-    let welcome = |at: usize| {
-        let peers = stage.nodes[at].peers();
-        let drains = peers.iter().find(|peer| peer["node"] == 2).unwrap();
-        (drains["draining"].clone(), drains["welcomes"].clone())
-    };
-    until(|| (0..2).all(|at| welcome(at) == (json!(true), json!(false)))).await;
-    stage.nodes[2].handle.undrain().await.unwrap();
-    stage.until_welcome().await;
 }

@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,9 +14,8 @@ use crate::fleet::{
     Epoch, Finding, Membership, NodeId, PeerState, PeerStatus, Reaction, Refusal, RosterError, View,
 };
 use crate::request::clock;
-use crate::steer::Intake;
 use crate::telemetry::{FleetFinding, Metrics, PeerLife};
-use crate::wire::{BootId, Sealed};
+use crate::wire::Sealed;
 
 /// The one owner of the membership: it passes on what follows from it to everything that steers,
 /// issues and seals.
@@ -28,7 +26,6 @@ pub(crate) struct FleetDriver {
     followers: Followers,
     metrics: Metrics,
     named: Mutex<BTreeSet<(NodeId, Finding)>>,
-    listening: AtomicBool,
 }
 
 /// What follows the fleet.
@@ -97,7 +94,6 @@ impl FleetDriver {
             followers,
             metrics,
             named: Mutex::default(),
-            listening: AtomicBool::new(false),
         };
         driver.reach(snapshot);
         driver.publish(&mut driver.lock());
@@ -147,13 +143,17 @@ impl FleetDriver {
         }
         sessions.replace(&snapshot.keyring);
         let tokens = &sessions.load().tokens;
-        let steer = steering.current();
-        steering.follow(&steer.with_keys(keys.configs().clone(), tokens));
+        steering.follow(|steer| steer.with_keys(keys.configs().clone(), tokens));
         steering.use_resets(keys.resets().clone());
         // After steering, which reads what is minted from here on.
         cids.replace(keys, membership.minting());
         self.publish(&mut membership);
         Ok(())
+    }
+
+    /// Says in heartbeats whether this node drains.
+    pub(crate) fn set_draining(&self, draining: bool) {
+        self.lock().set_draining(draining);
     }
 
     /// What is known of the fleet.
@@ -171,11 +171,6 @@ impl FleetDriver {
     pub(super) fn tick(&self) -> (Vec<(SocketAddr, Vec<u8>)>, Instant) {
         let mut membership = self.lock();
         let (now, wall) = (now(), wall());
-        if !self.listens(&mut membership, now) {
-            return (Vec::new(), now + PAUSE);
-        }
-        let drains = self.followers.steering.current().intake() == Intake::HandOver;
-        membership.set_draining(drains);
         let mut drawn = true;
         let random = |bytes: &mut [u8]| drawn &= aws_lc_rs::rand::fill(bytes).is_ok();
         let messages = membership.tick(now, wall, random);
@@ -219,22 +214,6 @@ impl FleetDriver {
         }
     }
 
-    /// Whether this process has the sockets of its node: peers are to hear of the process that reads,
-    /// and of no other. One that begins to read is another boot to its peers.
-    fn listens(&self, membership: &mut Membership, now: Instant) -> bool {
-        let reads = self.followers.steering.reading().is_on();
-        let before = self.listening.load(Ordering::Relaxed);
-        if reads && !before {
-            let mut boot = [0; 16];
-            if aws_lc_rs::rand::fill(&mut boot).is_err() {
-                return false;
-            }
-            membership.resume(now, BootId(boot));
-        }
-        self.listening.store(reads, Ordering::Relaxed);
-        reads
-    }
-
     fn lock(&self) -> MutexGuard<'_, Membership> {
         self.membership.lock().expect("no holder panics")
     }
@@ -258,10 +237,9 @@ impl FleetDriver {
             return;
         };
         let steering = &self.followers.steering;
-        let steer = steering.current();
-        log_changes(steer.view(), &view);
+        log_changes(steering.current().view(), &view);
         self.count(&view);
-        steering.follow(&steer.with_view(view));
+        steering.follow(|steer| steer.with_peers(view.clone()));
     }
 
     fn count(&self, view: &View) {
@@ -320,6 +298,3 @@ fn wall() -> Duration {
 fn now() -> Instant {
     clock::now().into_std()
 }
-
-/// How soon a process that does not read looks again whether it does.
-const PAUSE: Duration = Duration::from_millis(50);

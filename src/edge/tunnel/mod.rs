@@ -8,10 +8,12 @@ mod receiver;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use driver::SnapshotRefused;
@@ -104,23 +106,27 @@ impl Tunnel {
         let (never, nothing) = mpsc::channel(1);
         let (_kept, mut handed) = std::mem::replace(&mut self.handed, (never, nothing));
         let mut receiver = receiver::Receiver::new(&self, &endpoints, &steering);
-        let mut snapshots = self.snapshots.clone();
         let reading = steering.reading();
-        let tick = tokio::time::sleep(std::time::Duration::ZERO);
+        let mut snapshots = self.snapshots.clone();
+        let tick = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(tick);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = &mut tick => {
                     let (messages, next) = self.driver.tick();
-                    for (relay, message) in messages {
-                        self.send(&message, relay);
+                    // Peers are to hear of the process that reads, and of no other.
+                    if reading.is_on() {
+                        for (relay, message) in messages {
+                            self.send(&message, relay);
+                        }
                     }
                     self.drops.count(&self.io.io);
                     tick.as_mut().reset(next.into());
                 }
                 () = reading.next(|| self.readable()) => receiver.receive(),
-                Some(envelope) = handed.recv() => receiver.take(&envelope, None),
+                // Refused, it is counted; it says nothing of the peer at the other end.
+                Some(envelope) = handed.recv() => drop(receiver.take(&envelope)),
                 snapshot = changed(&mut snapshots) => match self.driver.apply(&snapshot) {
                     Ok(()) => tracing::info!("following a new snapshot of the fleet"),
                     Err(error) => tracing::error!("the snapshot of the fleet is refused: {error}"),

@@ -1,5 +1,4 @@
 use std::io::IoSliceMut;
-use std::net::SocketAddr;
 
 use crate::edge::socket::udp::{BATCH_SIZE, RecvMeta};
 use tokio::io::Interest;
@@ -52,31 +51,30 @@ impl<'a> Receiver<'a> {
         };
         for (chunk, meta) in self.buffer.chunks_exact(MAX_MESSAGE).zip(&meta[..received]) {
             for message in chunk[..meta.len].chunks(meta.stride.max(1)) {
-                self.take(message, Some(meta.addr));
+                if let Err(refusal) = self.take(message) {
+                    self.tunnel.driver.refused(meta.addr, refusal);
+                }
             }
         }
     }
 
-    /// Handles what a peer sent, from this address if it came off the socket. A datagram that was
-    /// sealed for the process before this one is handed to that, if it lives; everything else that is
-    /// refused is counted.
-    pub(super) fn take(&self, message: &[u8], from: Option<SocketAddr>) {
+    /// Handles what a peer sent. A datagram that was sealed for the process before this one is handed
+    /// to that, if it lives; everything else that is refused is counted.
+    pub(super) fn take(&self, message: &[u8]) -> Result<(), Refusal> {
         let Err(refusal) = self.handle(message) else {
-            return;
+            return Ok(());
         };
         let of_another_boot = matches!(refusal, Refusal::Unconfirmed | Refusal::Tag)
             && Kind::of(message) == Ok(Kind::Datagram);
         if of_another_boot && self.steering.pass_envelope(message) {
-            return;
+            return Ok(());
         }
         let reason = Reason {
             reason: refusal.reason(),
         };
         let refused = &self.tunnel.metrics.tunnel_refused;
         refused.get_or_create(&reason).inc();
-        if let Some(from) = from {
-            self.tunnel.driver.refused(from, refusal);
-        }
+        Err(refusal)
     }
 
     fn handle(&self, message: &[u8]) -> Result<(), Refusal> {

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::cid::{self, Nonce};
 use crate::config::Cid;
+use crate::control::{Source, StaticFiles};
 use crate::edge::cid_keys::SharedCidKeys;
 use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::socket::udp::{AsyncUdpSocket, RecvMeta};
@@ -29,7 +30,7 @@ struct Node {
     metrics: Metrics,
     relay: SocketAddr,
     arrived: mpsc::Receiver<Injected>,
-    files: watch::Sender<Arc<Snapshot>>,
+    files: StaticFiles,
     cids: SharedCidKeys,
     driver: Arc<FleetDriver>,
 }
@@ -127,8 +128,8 @@ impl Fleet {
         };
         let cids = followers.cids.clone();
         let relay = socket.local_addr().unwrap();
-        let files = watch::Sender::new(Arc::new(snapshot.clone()));
-        let snapshots = (snapshot, files.subscribe());
+        let files = StaticFiles::new(snapshot.clone());
+        let snapshots = (snapshot, files.watch());
         let membership = membership.unwrap();
         let tunnel =
             Tunnel::new(socket, membership, snapshots, followers, metrics.clone()).unwrap();
@@ -374,11 +375,11 @@ async fn members_leave_and_keys_rotate_while_datagrams_go_on() {
             node: id(index),
             relay,
         });
-        fleet.nodes[at].files.send_replace(Arc::new(Snapshot {
+        fleet.nodes[at].files.publish(Snapshot {
             roster: Roster::new(members).unwrap(),
             keyring: keyring(epoch),
             link_mtu: 1500,
-        }));
+        });
     };
     let minting = |epoch| {
         move |fleet: &Fleet| {
@@ -414,11 +415,11 @@ async fn members_leave_and_keys_rotate_while_datagrams_go_on() {
     fleet
         .until(|fleet| refused("unknown_node")(&fleet.nodes[0].metrics) > 0)
         .await;
-    fleet.nodes[0].files.send_replace(Arc::new(Snapshot {
+    fleet.nodes[0].files.publish(Snapshot {
         roster: Roster::new([]).unwrap(),
         keyring: keyring(2),
         link_mtu: 1500,
-    }));
+    });
     tokio::task::yield_now().await;
     assert_eq!(fleet.nodes[0].driver.status().minting, Epoch(1));
 }
@@ -432,11 +433,11 @@ async fn a_peer_with_another_key_is_named_and_silent() {
         relay: node.relay,
     });
     let forged = crate::fleet::FleetKey::new(Epoch(0), [0x77; 32]);
-    fleet.nodes[1].files.send_replace(Arc::new(Snapshot {
+    fleet.nodes[1].files.publish(Snapshot {
         roster: Roster::new(members).unwrap(),
         keyring: Keyring::new(forged),
         link_mtu: 1500,
-    }));
+    });
     let named = |fleet: &Fleet| {
         let status = fleet.nodes[0].driver.status();
         status.peers[0].findings == [Finding::OtherKey]

@@ -15,8 +15,7 @@ use super::{
     PeerState, Refusal, View,
 };
 use crate::wire::{
-    BootId, Challenge, EnvelopeError, Hearing, Heartbeat, Reachable, Report, Sealed,
-    SealedHeartbeat,
+    Challenge, EnvelopeError, Hearing, Heartbeat, Reachable, Report, Sealed, SealedHeartbeat,
 };
 
 /// Which peers live: heartbeats with all of them, and what follows from them and from what each says
@@ -135,23 +134,6 @@ impl Membership {
         }
         self.evaluate(now);
         Ok(outgoing)
-    }
-
-    /// Listens anew, as another boot, in a process that did not listen for a while because another one
-    /// of its node had the sockets. Peers that confirmed that one would refuse the boot before.
-    ///
-    /// Silence counts from here.
-    pub fn resume(&mut self, now: Instant, boot: BootId) {
-        self.own.boot = boot;
-        for peer in self.peers.values_mut() {
-            peer.association.reboot(boot);
-            peer.listen(now);
-        }
-        for (_, peer) in &mut self.departed {
-            peer.association.reboot(boot);
-        }
-        self.next_beat = now;
-        self.evaluate(now);
     }
 
     /// Sends what is due: heartbeats in each interval, and at once when a peer has fallen silent, so
