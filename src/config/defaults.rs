@@ -10,6 +10,7 @@ use super::{
     LogFormat, Node, Profile, Quic, Shutdown, Timeouts, Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
+use crate::fleet::Timing;
 
 impl Default for Config {
     fn default() -> Self {
@@ -59,6 +60,8 @@ impl Default for Listen {
 impl Fleet {
     /// The default of `fleet.link_mtu`.
     pub(super) const DEFAULT_LINK_MTU: u16 = 1500;
+    /// The defaults of `fleet.heartbeat`, `fleet.silent_after` and `fleet.dead_after`.
+    pub(super) const DEFAULT_TIMING: Timing = Timing::DEFAULT;
 }
 
 impl Cid {

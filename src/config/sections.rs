@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{UpstreamError, names};
 use crate::cid::{self, FirstOctet};
-use crate::fleet::NodeId;
+use crate::fleet::{NodeId, Timing};
 
 /// The whole configuration of one gateway process, checked.
 ///
@@ -121,6 +121,12 @@ pub struct Fleet {
     pub member: Vec<Member>,
     /// The MTU of the links between nodes in bytes. Default 1500.
     pub link_mtu: u16,
+    /// Between two heartbeats to each peer. Default 200 ms.
+    pub heartbeat: Duration,
+    /// A peer that proves nothing for this long is silent. Default 800 ms.
+    pub silent_after: Duration,
+    /// In a fleet of two, a peer that proves nothing for this long is dead. Default 10 s.
+    pub dead_after: Duration,
 }
 
 /// One node of the fleet.
@@ -375,6 +381,18 @@ impl Fleet {
             key_file: key_file.into(),
             member,
             link_mtu: Self::DEFAULT_LINK_MTU,
+            heartbeat: Self::DEFAULT_TIMING.interval,
+            silent_after: Self::DEFAULT_TIMING.silent_after,
+            dead_after: Self::DEFAULT_TIMING.dead_after,
+        }
+    }
+
+    /// How fast it is decided who lives.
+    pub fn timing(&self) -> Timing {
+        Timing {
+            interval: self.heartbeat,
+            silent_after: self.silent_after,
+            dead_after: self.dead_after,
         }
     }
 }

@@ -115,7 +115,8 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
 }
 
 /// Relative paths begin at the file. A process that gave way tells its clients to go after a second,
-/// so that a run sees that too.
+/// so that a run sees that too. A key may be rotated again when nothing can be left of the one before:
+/// after two lives of a connection ID and the idle timeout, which are short for that.
 const CONFIG: &str = r#"
 state_dir = "node-NUMBER"
 [[listen]]
@@ -132,6 +133,10 @@ file = "fleet.toml"
 access = false
 [shutdown]
 grace = "1s"
+[quic]
+cid_lifetime = "2s"
+idle_timeout = "10s"
+keep_alive = "5s"
 [upgrade]
 keep = "1s"
 "#;

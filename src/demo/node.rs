@@ -107,7 +107,7 @@ impl NodeProcess {
             .map(|peer| format!("peer confirmed peer={peer}"))
             .collect();
         let ready = async {
-            while !matches!(self.ask("GET", "/readyz").await, Ok((200, _))) {
+            while !matches!(self.ask("/readyz").await, Ok((200, _))) {
                 tokio::time::sleep(POLL).await;
             }
             loop {
@@ -125,25 +125,26 @@ impl NodeProcess {
     }
 
     /// Has `wayhold` give this order to the node, as an operator does.
-    pub(super) async fn order(&self, order: &str) -> Result<(), DemoError> {
+    ///
+    /// The answer is what that prints.
+    pub(super) async fn order(&self, order: &str) -> Result<String, DemoError> {
         let mut command = wayhold(&self.program);
         command.arg(order).arg("-c").arg(&self.config);
         finish(command)
             .await
-            .map_err(|error| self.failed(format!("did not {order}: {error}")))?;
-        Ok(())
+            .map_err(|error| self.failed(format!("did not {order}: {error}")))
     }
 
     /// Lets another process take over, and gives how many QUIC connections the first one had. What
     /// that one counts from here on is never read.
     pub(super) async fn upgrade(&mut self) -> Result<u64, DemoError> {
         let past = self.books().await?;
-        let (status, line) = self.ask("POST", "/upgrade").await?;
-        let word = line
+        let line = self.order("upgrade").await?;
+        let pid = line
             .split_whitespace()
             .find_map(|word| word.strip_prefix("pid="));
-        let (200, Some(Ok(pid))) = (status, word.map(str::parse)) else {
-            return Err(self.failed(format!("did not upgrade: {}", line.trim_end())));
+        let Some(Ok(pid)) = pid.map(str::parse) else {
+            return Err(self.failed(format!("named no process: {line}")));
         };
         self.successors.push(pid);
         self.past = NodeBooks {
@@ -166,7 +167,7 @@ impl NodeProcess {
         if !self.alive {
             return Ok(self.past);
         }
-        let (_, page) = self.ask("GET", "/metrics").await?;
+        let (_, page) = self.ask("/metrics").await?;
         let mut books = self.past + NodeBooks::read(&page);
         // The sockets pass from process to process, and their drops with them.
         books.kernel_dropped = kernel_drops(self.address)?;
@@ -188,10 +189,10 @@ impl NodeProcess {
         format!("node {} has written:\n{}", self.number, tail(&self.log))
     }
 
-    async fn ask(&self, method: &str, path: &str) -> io::Result<(u16, String)> {
+    async fn ask(&self, path: &str) -> io::Result<(u16, String)> {
         let exchange = async {
             let mut stream = UnixStream::connect(&self.admin).await?;
-            let request = format!("{method} {path} HTTP/1.1\r\nhost: admin\r\n\r\n");
+            let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n");
             stream.write_all(request.as_bytes()).await?;
             let mut answer = String::new();
             stream.take(MAX_ANSWER).read_to_string(&mut answer).await?;
@@ -220,11 +221,15 @@ impl Drop for NodeProcess {
     }
 }
 
-/// Makes the next key of the fleet and takes it into use, as `wayhold keys rotate` does.
-pub(super) async fn rotate(program: &Path, key_file: &Path) -> Result<(), DemoError> {
-    let mut command = wayhold(program);
+/// Takes the next step of a rotation in the key file that this node shares with its peers.
+pub(super) async fn rotate(node: &NodeProcess, key_file: &Path) -> Result<(), DemoError> {
+    let mut command = wayhold(&node.program);
     command.args(["keys", "rotate"]).arg(key_file);
-    Ok(finish(command).await?)
+    command.arg("-c").arg(&node.config);
+    finish(command)
+        .await
+        .map_err(|error| node.failed(format!("has no new key: {error}")))?;
+    Ok(())
 }
 
 /// The program with nothing in its environment that is meant for another one.
@@ -242,11 +247,11 @@ fn wayhold(program: &Path) -> Command {
     command
 }
 
-async fn finish(mut command: Command) -> io::Result<()> {
+async fn finish(mut command: Command) -> io::Result<String> {
     command.kill_on_drop(true);
     let output = timeout(ORDER_LIMIT, command.output()).await??;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let reason = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(reason.trim_end().to_owned()))

@@ -256,7 +256,8 @@ fn cycle(number: usize, length: Duration) -> [(Duration, Act); 5] {
 pub(super) const NODES: usize = 3;
 /// The node that is killed, which is neither drained nor upgraded before.
 pub(super) const VICTIM: usize = 2;
-const CYCLE: Duration = Duration::from_secs(10);
+/// Longer than a key must rest before the next one: see the demo's configuration of nodes.
+const CYCLE: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(125);
 const ADDRESS_EVERY: u32 = 16;
 

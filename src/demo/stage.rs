@@ -16,7 +16,6 @@ use crate::testbed::{Backend, Counts, Honesty, Relay, RelayConfig, now};
 pub(super) struct Stage {
     relay: Relay,
     nodes: Vec<StagedNode>,
-    plan: Plan,
     target: Target,
     tls: Arc<rustls::ClientConfig>,
     _backends: Vec<Backend>,
@@ -58,7 +57,6 @@ impl Stage {
             tls: tls_config(&Trust::Certificates(vec![files.certificate().clone()]))?,
             relay,
             nodes,
-            plan: plan.clone(),
             _backends: backends,
             files,
         })
@@ -79,7 +77,8 @@ impl Stage {
     /// Takes a node out of the route, and drains it.
     pub(super) async fn drain(&self, node: usize) -> Result<(), DemoError> {
         self.relay.withdraw(node).await?;
-        self.nodes[node].process.order("drain").await
+        self.nodes[node].process.order("drain").await?;
+        Ok(())
     }
 
     /// Takes a drain back.
@@ -100,7 +99,7 @@ impl Stage {
 
     /// Makes the fleet's next key, and has every node read it.
     pub(super) async fn rotate(&self) -> Result<(), DemoError> {
-        rotate(&self.plan.program, &self.files.key_file()).await?;
+        rotate(&self.nodes[0].process, &self.files.key_file()).await?;
         for node in &self.nodes {
             node.process.order("reload").await?;
         }

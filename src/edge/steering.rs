@@ -15,7 +15,7 @@ use super::reading::Reading;
 use super::sibling::{NO_SIBLING, Siblings};
 use super::socket::Injected;
 use super::tunnel::{Forwarder, QUEUE_FULL};
-use crate::fleet::{InstanceId, NodeId, ResetKeys};
+use crate::fleet::{InstanceId, NodeId, ResetKey, ResetKeys};
 use crate::steer::{
     Arrival, DropReason, EarlyKey, Inbound, Intake, Steer, Tables, Verdict, Waiting,
 };
@@ -96,23 +96,26 @@ impl Steering {
         &self.reading
     }
 
-    /// Steers by these live siblings from now on.
-    pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
-        let set = |now: &Arc<Steer>| Steer::clone(now).with_siblings(siblings.iter().copied());
-        self.steer.rcu(set);
+    /// Waits until no other process needs this one to read for it. Cancel safe.
+    pub(crate) async fn needed_by_none(&self) {
+        if let (Some(siblings), true) = (self.siblings.get(), self.reading.is_on()) {
+            siblings.outlived_predecessors().await;
+        }
     }
 
-    /// Follows other rules from here on; what becomes of new connections and who lives of this node's
-    /// processes stays as it is.
-    pub(crate) fn follow(&self, steer: &Steer) {
-        let keep = |now: &Arc<Steer>| {
-            let siblings = now.view().siblings().iter().copied();
-            steer
-                .clone()
-                .with_siblings(siblings)
-                .with_intake(now.intake())
-        };
-        self.steer.rcu(keep);
+    /// Steers by these live siblings from now on.
+    pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
+        self.follow(|now| now.clone().with_siblings(siblings.iter().copied()));
+    }
+
+    /// Sets what becomes of new connections from here on.
+    pub(crate) fn set_intake(&self, intake: Intake) {
+        self.follow(|now| now.clone().with_intake(intake));
+    }
+
+    /// Steers by these rules from now on.
+    pub(crate) fn follow(&self, change: impl Fn(&Steer) -> Steer) {
+        self.steer.rcu(|steer| change(steer));
     }
 
     /// The rules that are followed now.
@@ -120,10 +123,14 @@ impl Steering {
         self.steer.load_full()
     }
 
-    /// Sets what becomes of new connections from here on.
-    pub(crate) fn set_intake(&self, intake: Intake) {
-        let set = |now: &Arc<Steer>| Steer::clone(now).with_intake(intake);
-        self.steer.rcu(set);
+    /// Makes reset tokens with these keys from now on.
+    pub(crate) fn use_resets(&self, resets: ResetKeys) {
+        self.resets.store(Arc::new(resets));
+    }
+
+    /// The stateless reset token of a connection ID.
+    pub(crate) fn reset_token(&self, cid: &[u8]) -> [u8; ResetKey::TOKEN_LEN] {
+        self.resets.load().token(cid)
     }
 
     /// Steers with keys that no fleet has.
@@ -292,7 +299,7 @@ impl Steering {
         let mut random = [0; RESET_RANDOM];
         aws_lc_rs::rand::fill(&mut random).ok()?;
         let cid = rest.get(..self.steer.load().slots().cid_len())?;
-        stateless_reset(self.resets.load().token(cid), datagram.len(), random)
+        stateless_reset(self.reset_token(cid), datagram.len(), random)
     }
 
     /// Counts a datagram that was dropped for this reason.

@@ -13,8 +13,8 @@ use super::plan::Plan;
 use crate::cid::Minter;
 use crate::config::Listen;
 use crate::edge::{
-    AddressTokens, Course, EndpointParts, Entrance, Issuer, QuicControl, QuicEdge, QuicParts,
-    QuicPlaces, Reading, Service, SteeredSocket, Steering, TcpEdge, endpoint,
+    AddressTokens, Course, EndpointParts, Entrance, Issuer, Make, Minters, QuicControl, QuicEdge,
+    QuicParts, QuicPlaces, Reading, Service, SteeredSocket, Steering, TcpEdge, endpoint,
 };
 use crate::steer::Slot;
 use crate::sys;
@@ -46,8 +46,6 @@ pub(super) struct Bound<'a> {
     pub(super) membership: &'a Membership,
     pub(super) steering: &'a Arc<Steering>,
     pub(super) tokens: &'a AddressTokens,
-    /// Where the nonces of connection IDs begin.
-    pub(super) start: u128,
 }
 
 impl Listener {
@@ -194,15 +192,14 @@ impl Bound<'_> {
         } else {
             Minter::new
         };
-        let id = membership.identity.server_id();
+        let (id, hash) = (membership.identity.server_id(), membership.slots.hash());
         // So each connection ID belongs to one endpoint, and no other resets it.
-        let minter = mint(membership.cid.clone(), id, lane, self.start)
-            .and_then(|minter| minter.with_worker_hash(membership.slots.hash()))
-            .map_err(io::Error::other)?;
+        let make = Make::new(move |config, start| {
+            mint(config, id, lane, start).and_then(|minter| minter.with_worker_hash(hash))
+        });
         Ok(Issuer::new(
-            minter,
+            Minters::new(membership.cids.clone(), make)?,
             Arc::clone(self.steering),
-            Arc::new(membership.reset_keys()),
             self.tokens.clone(),
             self.plan.config.quic.cid_lifetime,
         ))

@@ -51,7 +51,6 @@ pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
     let sections = [
         ("listen", old.listen != new.listen),
         ("route", old.route != new.route),
-        ("fleet", old.fleet != new.fleet),
         ("quic", old.quic != new.quic),
         ("limits", old.limits != new.limits),
         ("timeouts", old.timeouts != new.timeouts),
@@ -155,6 +154,9 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
         key_file: _,
         member: _,
         link_mtu,
+        heartbeat,
+        silent_after,
+        dead_after,
     } = old;
     let relay = |fleet: &Fleet| {
         let mut members = fleet.member.iter();
@@ -163,6 +165,9 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
     };
     named([
         ("fleet.link_mtu", *link_mtu != new.link_mtu),
+        ("fleet.heartbeat", *heartbeat != new.heartbeat),
+        ("fleet.silent_after", *silent_after != new.silent_after),
+        ("fleet.dead_after", *dead_after != new.dead_after),
         ("fleet.member of this node", relay(old) != relay(new)),
     ])
 }

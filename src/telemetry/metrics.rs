@@ -4,6 +4,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::fleet::{Finding, PeerState};
+
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
@@ -41,6 +43,18 @@ pub struct ReloadOutcome {
     outcome: &'static str,
 }
 
+/// The label of peers, by whether they live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PeerLife {
+    state: &'static str,
+}
+
+/// The label of what is wrong with peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FleetFinding {
+    finding: &'static str,
+}
+
 /// Every metric of one gateway. Cheap to clone; counters are atomics.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -67,6 +81,12 @@ pub struct Metrics {
     pub handed_over: Family<HandedOver, Counter>,
     /// Stateless resets sent for connections whose owner is gone.
     pub resets: Counter,
+    /// The other members of the fleet, by whether they live.
+    pub fleet_peers: Family<PeerLife, Gauge>,
+    /// Peers with which something is wrong, by what it is.
+    pub fleet_findings: Family<FleetFinding, Gauge>,
+    /// The epoch of the fleet key in which connection IDs are issued.
+    pub fleet_epoch: Gauge,
     /// QUIC and TCP connections open now, by transport.
     pub connections: Family<Transport, Gauge>,
     /// Retry packets sent to clients that must prove their address first.
@@ -144,6 +164,24 @@ impl Early {
     pub const WAITED: Self = Self { answered: "waited" };
 }
 
+impl PeerLife {
+    /// The label of each state.
+    pub const ALL: [(PeerState, Self); 3] = [
+        (PeerState::Live, Self { state: "live" }),
+        (PeerState::Silent, Self { state: "silent" }),
+        (PeerState::Dead, Self { state: "dead" }),
+    ];
+}
+
+impl FleetFinding {
+    /// The label of a finding.
+    pub fn of(finding: Finding) -> Self {
+        Self {
+            finding: finding.name(),
+        }
+    }
+}
+
 impl UdpSocket {
     /// A listener's socket, which clients send to.
     pub const SERVICE: Self = Self { socket: "service" };
@@ -164,6 +202,7 @@ impl Metrics {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("wayhold");
         metrics.register_datagrams(registry);
+        metrics.register_fleet(registry);
         metrics.register_requests(registry);
         metrics
     }
@@ -223,6 +262,24 @@ impl Metrics {
             "resets",
             "Stateless resets sent for connections whose owner is gone",
             self.resets.clone(),
+        );
+    }
+
+    fn register_fleet(&self, registry: &mut Registry) {
+        registry.register(
+            "fleet_peers",
+            "Other members of the fleet, by whether they live",
+            self.fleet_peers.clone(),
+        );
+        registry.register(
+            "fleet_findings",
+            "Peers with which something is wrong, by what it is",
+            self.fleet_findings.clone(),
+        );
+        registry.register(
+            "fleet_epoch",
+            "Epoch of the fleet key in which connection IDs are issued",
+            self.fleet_epoch.clone(),
         );
     }
 

@@ -354,6 +354,11 @@ impl SteeredSocket {
         self.local.port()
     }
 
+    /// What steers its datagrams.
+    pub(super) fn steering(&self) -> &Steering {
+        &self.steering
+    }
+
     pub(super) fn io(&self) -> &UdpSocket {
         &self.io
     }

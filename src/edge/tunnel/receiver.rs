@@ -3,14 +3,14 @@ use std::io::IoSliceMut;
 use crate::edge::socket::udp::{BATCH_SIZE, RecvMeta};
 use tokio::io::Interest;
 
-use super::{Peer, Tunnel};
+use super::Tunnel;
 use crate::edge::endpoints::Endpoints;
 use crate::edge::socket::Injected;
 use crate::edge::steering::Steering;
-use crate::fleet::{NodeId, Refusal};
+use crate::fleet::Refusal;
 use crate::steer::{Arrival, Verdict};
 use crate::telemetry::Reason;
-use crate::wire::{Envelope, Heartbeat, Kind, Sender};
+use crate::wire::{Envelope, Kind};
 
 /// Takes what peers send: checks it, and hands client datagrams to this node's endpoints.
 pub(super) struct Receiver<'a> {
@@ -51,27 +51,30 @@ impl<'a> Receiver<'a> {
         };
         for (chunk, meta) in self.buffer.chunks_exact(MAX_MESSAGE).zip(&meta[..received]) {
             for message in chunk[..meta.len].chunks(meta.stride.max(1)) {
-                self.take(message);
+                if let Err(refusal) = self.take(message) {
+                    self.tunnel.driver.refused(meta.addr, refusal);
+                }
             }
         }
     }
 
     /// Handles what a peer sent. A datagram that was sealed for the process before this one is handed
     /// to that, if it lives; everything else that is refused is counted.
-    pub(super) fn take(&self, message: &[u8]) {
+    pub(super) fn take(&self, message: &[u8]) -> Result<(), Refusal> {
         let Err(refusal) = self.handle(message) else {
-            return;
+            return Ok(());
         };
         let of_another_boot = matches!(refusal, Refusal::Unconfirmed | Refusal::Tag)
             && Kind::of(message) == Ok(Kind::Datagram);
         if of_another_boot && self.steering.pass_envelope(message) {
-            return;
+            return Ok(());
         }
         let reason = Reason {
             reason: refusal.reason(),
         };
         let refused = &self.tunnel.metrics.tunnel_refused;
         refused.get_or_create(&reason).inc();
+        Err(refusal)
     }
 
     fn handle(&self, message: &[u8]) -> Result<(), Refusal> {
@@ -82,33 +85,15 @@ impl<'a> Receiver<'a> {
     }
 
     fn on_heartbeat(&self, message: &[u8]) -> Result<(), Refusal> {
-        let sealed = Heartbeat::parse(message)?;
-        let peer = self.peer(sealed.heartbeat.sender)?;
-        let mut association = peer.association.lock().expect("no holder panics");
-        let heard = association.on_heartbeat(&sealed)?;
-        let id = association.peer();
-        let mut answer = Vec::new();
-        if heard.answer_now {
-            association.answer(&sealed, None, &mut answer);
-        }
-        drop(association);
-        if let Some(outgoing) = heard.confirmed {
-            tracing::info!(peer = %id, "peer confirmed");
-            self.tunnel.forwarder.confirm(id, outgoing);
-        }
-        if heard.answer_now {
-            self.tunnel.send(&answer, peer);
+        if let Some((relay, answer)) = self.tunnel.driver.on_heartbeat(message)? {
+            self.tunnel.send(&answer, relay);
         }
         Ok(())
     }
 
     fn on_datagram(&self, message: &[u8]) -> Result<(), Refusal> {
         let sealed = Envelope::parse(message)?;
-        let peer = self.peer(sealed.envelope.sender)?;
-        peer.association
-            .lock()
-            .expect("no holder panics")
-            .open(&sealed)?;
+        self.tunnel.driver.open(&sealed)?;
         self.tunnel.metrics.datagrams_tunnelled.inc();
         let source = sealed.envelope.path.source;
         let verdict = self
@@ -132,14 +117,6 @@ impl<'a> Receiver<'a> {
             }
         }
         Ok(())
-    }
-
-    fn peer(&self, sender: Sender) -> Result<&Peer, Refusal> {
-        let id = NodeId::from_bytes(sender.node);
-        if id == self.tunnel.own {
-            return Err(Refusal::OwnNode);
-        }
-        self.tunnel.peers.get(&id).ok_or(Refusal::UnknownNode)
     }
 }
 
