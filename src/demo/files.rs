@@ -1,8 +1,8 @@
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, UdpSocket};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use rustls::pki_types::CertificateDer;
@@ -32,7 +32,13 @@ impl Files {
             certificate: minted.cert.der().clone(),
         };
         fs::write(files.path("tls.pem"), minted.cert.pem())?;
-        fs::write(files.path("tls.key"), minted.signing_key.serialize_pem())?;
+        let key = minted.signing_key.serialize_pem();
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(files.path("tls.key"));
+        file?.write_all(key.as_bytes())?;
         let key = FleetKey::new(Epoch::default(), random()?);
         write_key_file(&files.key_file(), &Keyring::new(key))?;
         Ok(files)
