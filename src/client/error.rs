@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use h3::error::{Code, StreamError};
+
 use crate::request::BodyError;
 
 /// Why a client failed.
@@ -67,6 +69,21 @@ pub enum ClientError {
         /// Bytes received.
         received: u64,
     },
+}
+
+impl ClientError {
+    /// Whether the other side certainly has not processed the HTTP/3 request, because it was sent, or
+    /// would have been, after the GOAWAY: it can be sent again on another connection (RFC 9114,
+    /// section 5.2).
+    pub fn is_unprocessed(&self) -> bool {
+        match self {
+            Self::Http3(StreamError::RemoteClosing { .. }) => true,
+            Self::Http3(StreamError::RemoteTerminate { code, .. }) => {
+                *code == Code::H3_REQUEST_REJECTED
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The step in which a deadline passed.

@@ -321,6 +321,8 @@ impl Membership {
             .map(|peer| peer.status(now, timing))
             .collect();
         for status in &mut all {
+            // What steering goes by, which follows with the next tick.
+            status.welcomes = self.view.welcomes(status.node);
             for (witness, peer) in &self.peers {
                 match peer.hears(now, status.node, timing) {
                     Some(Hearing::Heard) => status.heard_by.push(*witness),
