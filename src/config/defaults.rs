@@ -30,6 +30,7 @@ impl Default for Config {
             hooks: Hooks::default(),
             upgrade: Upgrade::default(),
             runtime_dir: runtime_dir(&state_dir),
+            workers: None,
             state_dir,
         }
     }
@@ -89,6 +90,7 @@ impl Default for Quic {
             retry: false,
             retry_token_lifetime: Duration::from_secs(90),
             early_data: EarlyData::Off,
+            preferred_address: Vec::new(),
             cid_lifetime: Duration::from_mins(5),
         }
     }

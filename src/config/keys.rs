@@ -39,6 +39,13 @@ const SERVING_KEYS: &[Key] = &[
         meaning: "Where the live processes of this node find each other; of its user alone.",
     },
     Key {
+        path: "workers",
+        kind: Kind::Integer(1, 64),
+        default: "the number of cores",
+        example: "4",
+        meaning: "How many sockets and QUIC endpoints each listener has; fixed while its sockets live.",
+    },
+    Key {
         path: "listen.N.addr",
         kind: Kind::Address,
         default: "[::]:4433",
@@ -136,6 +143,13 @@ const SERVING_KEYS: &[Key] = &[
         example: "9000",
         meaning: "The MTU of the links between nodes in bytes; it also bounds `quic.max_udp_payload`, so \
                   that what a client sends fits through the tunnel.",
+    },
+    Key {
+        path: "fleet.return",
+        kind: Kind::Word(&["direct", "ingress"]),
+        default: "direct",
+        example: "ingress",
+        meaning: "How this node answers clients whose packets reach a peer: from here, or by way of the peer.",
     },
     Key {
         path: "fleet.member.N.id",
@@ -256,6 +270,13 @@ const SERVING_KEYS: &[Key] = &[
         meaning: "Whether QUIC clients resume at the `owner` only, and may send early data there.",
     },
     Key {
+        path: "quic.preferred_address",
+        kind: Kind::Addresses,
+        default: "no address",
+        example: "192.0.2.9:4433,[2001:db8::9]:4433",
+        meaning: "Addresses to which clients are asked to move once they are connected.",
+    },
+    Key {
         path: "quic.cid_lifetime",
         kind: Kind::Duration(Duration::from_secs(1), DAY),
         default: "300s",
@@ -323,7 +344,7 @@ const SERVING_KEYS: &[Key] = &[
         kind: Kind::Integer(16, 1 << 20),
         default: "4096",
         example: "8192",
-        meaning: "Datagrams from peers that wait for the endpoint.",
+        meaning: "Datagrams from peers and other workers that wait for an endpoint.",
     },
     Key {
         path: "limits.early_sessions",
@@ -332,60 +353,10 @@ const SERVING_KEYS: &[Key] = &[
         example: "10000",
         meaning: "Sessions kept for early data, two for each handshake, for at most 24 hours.",
     },
-    Key {
-        path: "timeouts.handshake",
-        kind: TIMEOUT,
-        default: "10s",
-        example: "5s",
-        meaning: "From the first packet to a complete handshake.",
-    },
-    Key {
-        path: "timeouts.header",
-        kind: TIMEOUT,
-        default: "10s",
-        example: "5s",
-        meaning: "From the first byte of a request to its complete header section.",
-    },
-    Key {
-        path: "timeouts.body_idle",
-        kind: TIMEOUT,
-        default: "60s",
-        example: "30s",
-        meaning: "Between two pieces of a request or response body.",
-    },
-    Key {
-        path: "timeouts.connect",
-        kind: TIMEOUT,
-        default: "2s",
-        example: "500ms",
-        meaning: "To connect to a backend.",
-    },
-    Key {
-        path: "timeouts.first_byte",
-        kind: TIMEOUT,
-        default: "60s",
-        example: "5m",
-        meaning: "From the last byte of the request to the response's header section.",
-    },
-    Key {
-        path: "timeouts.tcp_idle",
-        kind: TIMEOUT,
-        default: "120s",
-        example: "75s",
-        meaning: "A TCP connection without a request for this long ends.",
-    },
-    Key {
-        path: "timeouts.upstream_idle",
-        kind: TIMEOUT,
-        default: "30s",
-        example: "15s",
-        meaning: "An idle connection to a backend is closed after this time.",
-    },
 ];
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
-const TIMEOUT: Kind = Kind::Duration(Duration::from_millis(1), DAY);
 
 #[cfg(test)]
 mod tests {

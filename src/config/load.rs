@@ -111,6 +111,7 @@ impl Reader<'_> {
         self.read("state_dir", &mut config.state_dir);
         config.runtime_dir = defaults::runtime_dir(&config.state_dir);
         self.read("runtime_dir", &mut config.runtime_dir);
+        self.read("workers", &mut config.workers);
         config.route = self.each("route", Self::route);
         config.node = self.node();
         config.fleet = self.is_set("fleet").then(|| self.fleet());
@@ -166,6 +167,7 @@ impl Reader<'_> {
         let mut fleet = Fleet::new(PathBuf::new(), self.each("fleet.member", Self::member));
         self.read("fleet.key_file", &mut fleet.key_file);
         self.read("fleet.link_mtu", &mut fleet.link_mtu);
+        self.read("fleet.return", &mut fleet.return_by);
         fleet
     }
 
@@ -204,6 +206,7 @@ impl Reader<'_> {
         self.read("quic.retry", &mut quic.retry);
         self.read("quic.retry_token_lifetime", &mut quic.retry_token_lifetime);
         self.read("quic.early_data", &mut quic.early_data);
+        self.read("quic.preferred_address", &mut quic.preferred_address);
         self.read("quic.cid_lifetime", &mut quic.cid_lifetime);
         quic
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{UpstreamError, names};
+use super::{Return, UpstreamError, names};
 use crate::cid::{self, FirstOctet};
 use crate::fleet::NodeId;
 
@@ -48,6 +48,9 @@ pub struct Config {
     /// Where the live processes of this node find each other; each node has a directory in it, of
     /// mode 0700. Default `run` in `state_dir`.
     pub runtime_dir: PathBuf,
+    /// Sockets and QUIC endpoints of each listener: 1 to 64. Default as many as the sockets that were
+    /// given or handed over, else the number of cores.
+    pub workers: Option<u16>,
 }
 
 /// One address that serves HTTP/3 on UDP and HTTP/2 and HTTP/1.1 on TCP.
@@ -118,6 +121,8 @@ pub struct Fleet {
     pub member: Vec<Member>,
     /// The MTU of the links between nodes in bytes. Default 1500.
     pub link_mtu: u16,
+    /// How answers go to clients whose packets reach a peer; written `return`. Default `direct`.
+    pub return_by: Return,
 }
 
 /// One node of the fleet.
@@ -182,6 +187,9 @@ pub struct Quic {
     pub retry_token_lifetime: Duration,
     /// Who may send requests before the handshake is complete. Default `off`.
     pub early_data: EarlyData,
+    /// Where clients are asked to move once they are connected (RFC 9000, section 9.6): at most one
+    /// address of each family. Default none.
+    pub preferred_address: Vec<SocketAddr>,
     /// Open connection IDs are replaced after this time. Default 300 s.
     pub cid_lifetime: Duration,
 }
@@ -372,6 +380,7 @@ impl Fleet {
             key_file: key_file.into(),
             member,
             link_mtu: Self::DEFAULT_LINK_MTU,
+            return_by: Return::default(),
         }
     }
 }

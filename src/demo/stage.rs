@@ -18,8 +18,8 @@ use crate::Gateway;
 use crate::bridge::Origin;
 use crate::client::{Target, Trust, tls_config};
 use crate::config::{
-    Admin, AdminAddress, Config, Fleet, Listen, Log, Member, Node, Route, Shutdown, Upstream,
-    UpstreamProtocol,
+    Admin, AdminAddress, Config, Fleet, Listen, Log, Member, Node, Return, Route, Shutdown,
+    Upstream, UpstreamProtocol,
 };
 use crate::control::write_key_file;
 use crate::edge::Fault;
@@ -188,6 +188,7 @@ impl Files {
             key_file,
             member: (1..).zip(tunnels).map(member).collect::<io::Result<_>>()?,
             link_mtu: LOOPBACK_LINK_MTU,
+            return_by: Return::default(),
         })
     }
 

@@ -2,6 +2,7 @@
 //! HTTP versions.
 
 mod course;
+mod endpoints;
 mod http3;
 mod places;
 mod quic;
@@ -17,18 +18,19 @@ mod tunnel;
 
 pub(crate) use course::Course;
 pub use course::Phase;
+pub(crate) use endpoints::{Endpoint, Endpoints};
 pub(crate) use http3::{Http3, Rules as Http3Rules};
 pub(crate) use quic::{
-    AddressTokens, EndpointParts, Issuer, QuicChange, QuicControl, QuicEdge, QuicParts, QuicTerms,
-    endpoint,
+    AddressTokens, EndpointParts, Issuer, QuicChange, QuicControl, QuicEdge, QuicParts, QuicPlaces,
+    QuicTerms, endpoint,
 };
 pub(crate) use reading::Reading;
 pub(crate) use service::{Policy, Rules, Service};
 pub(crate) use session_keys::SharedSessionKeys;
 pub(crate) use sibling::{Receiver as SiblingReceiver, Siblings};
-pub(crate) use socket::{Injector, SteeredSocket};
+pub(crate) use socket::{SocketParts, SteeredSocket};
 pub use steering::Fault;
 pub(crate) use steering::{Steering, declare_reasons, drop_reasons};
 pub(crate) use tcp::{TcpEdge, TcpParts, alt_svc};
 pub(crate) use tls::{EarlySessions, FleetTicketer, Identity, ServerTls, Tickets, TlsError};
-pub(crate) use tunnel::{Endpoints, Peer, Tunnel};
+pub(crate) use tunnel::{Peer, Tunnel};

@@ -18,9 +18,9 @@ use super::supply::{self, Supply};
 use super::{Gateway, GatewayError};
 use crate::admin::AdminState;
 use crate::bridge::{Bridge, Origin};
-use crate::config::{Config, EarlyData, Sources};
+use crate::config::{Config, EarlyData, Return, Sources};
 use crate::edge::{
-    AddressTokens, Endpoints, Fault, Identity, Injector, SharedSessionKeys, SiblingReceiver,
+    AddressTokens, Endpoints, Fault, Identity, QuicPlaces, SharedSessionKeys, SiblingReceiver,
     Steering, TlsError, declare_reasons,
 };
 use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
@@ -47,8 +47,9 @@ pub struct GatewayBuilder {
 /// Bound sockets for one listener, in place of those that its address would be bound to.
 #[derive(Debug)]
 pub struct Sockets {
-    /// Takes QUIC.
-    pub udp: UdpSocket,
+    /// Take QUIC: one for each worker, all bound to one address, in the order in which they were bound.
+    /// Several must form a group of the kernel (`SO_REUSEPORT`).
+    pub udp: Vec<UdpSocket>,
     /// Takes TLS over TCP; none serves QUIC alone.
     pub tcp: Option<TcpListener>,
 }
@@ -155,16 +156,19 @@ impl GatewayBuilder {
         let metrics = Metrics::register(&mut registry);
         let mut supply = Supply::new(self.sockets, self.relay, self.inherited);
         let (siblings, instance) = supply::register(&config, &supply)?;
-        let membership = Membership::new(&config, instance, supply.inherited.take_keyring())?;
+        let workers = supply.workers(&config);
+        let keyring = supply.inherited.take_keyring();
+        let membership = Membership::new(&config, instance, keyring, workers)?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let (steer, tokens) = steer(&config, &membership, &session_keys, &metrics);
-        let steering = Arc::new(Steering::new(
+        let steering = Steering::new(
             steer,
             Tables::new(u64::from_be_bytes(random()?)),
             membership.reset_keys(),
             metrics.clone(),
             self.fault,
-        ));
+        );
+        let steering = Arc::new(steering.returning(return_by(&config)));
         let handler = match &self.handler {
             Some(handler) => handler.clone(),
             None => default_handler(&config)?,
@@ -185,16 +189,15 @@ impl GatewayBuilder {
             membership: &membership,
             steering: &steering,
             tokens: &tokens,
+            places: QuicPlaces::new(&config.limits),
             start: u128::from_be_bytes(random()?),
         };
-        let (listeners, injectors) = bind_listeners(&bound, &mut supply)?;
-        let Membership { slots, cid, .. } = &membership;
-        let endpoints = Endpoints::new(slots.hash(), cid.cid_len(), injectors);
-        let tunnel = bind_tunnel(&bound, &mut supply, &endpoints)?;
+        let listeners = bind_listeners(&bound, &mut supply)?;
+        let tunnel = bind_tunnel(&bound, &mut supply)?;
         let admin = supply.admin(&config.admin.listen, steering.reading())?;
         let sockets = supply.finish(&config, &membership.keyring)?;
         let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
-        let sibling_receiver = SiblingReceiver::new(endpoints, Arc::clone(&steering), envelopes);
+        let sibling_receiver = SiblingReceiver::new(Arc::clone(&steering), envelopes);
         let reins = Reins::new(
             &steering,
             (siblings, sockets),
@@ -283,7 +286,6 @@ fn steer(
 fn bind_tunnel(
     bound: &Bound<'_>,
     supply: &mut Supply,
-    endpoints: &Endpoints,
 ) -> Result<Option<BoundTunnel>, GatewayError> {
     let Some(fleet) = &bound.plan.config.fleet else {
         return Ok(None);
@@ -292,17 +294,24 @@ fn bind_tunnel(
     bound.steering.connect(tunnel.forwarder());
     Ok(Some(BoundTunnel {
         tunnel,
-        endpoints: endpoints.clone(),
         steering: Arc::clone(bound.steering),
     }))
 }
 
-fn bind_listeners(
-    bound: &Bound<'_>,
-    supply: &mut Supply,
-) -> Result<(Vec<Listener>, Vec<Injector>), GatewayError> {
-    let listeners = bound.plan.config.listen.iter().enumerate();
-    listeners
-        .map(|(index, listen)| bound.listener(index, supply.listener(index, listen)?))
-        .collect()
+fn bind_listeners(bound: &Bound<'_>, supply: &mut Supply) -> Result<Vec<Listener>, GatewayError> {
+    let slots = bound.membership.slots;
+    let (mut listeners, mut endpoints) = (Vec::new(), Vec::new());
+    for (index, listen) in bound.plan.config.listen.iter().enumerate() {
+        let sockets = supply.listener(index, listen, slots.workers())?;
+        let (listener, more) = bound.listener(index, sockets)?;
+        listeners.push(listener);
+        endpoints.extend(more);
+    }
+    bound.steering.serve(Endpoints::new(slots, endpoints));
+    Ok(listeners)
+}
+
+fn return_by(config: &Config) -> Return {
+    let fleet = config.fleet.as_ref();
+    fleet.map_or(Return::default(), |fleet| fleet.return_by)
 }

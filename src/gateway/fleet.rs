@@ -8,7 +8,7 @@ use super::supply::Supply;
 use crate::cid::{CidConfig, ConfigSet, ServerId, WorkerHash};
 use crate::config::{Config, Fleet};
 use crate::control::read_key_file;
-use crate::edge::{Endpoints, Peer, Steering, Tunnel};
+use crate::edge::{Peer, Steering, Tunnel};
 use crate::fleet::{
     Association, Counters, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, PairKeys, Party,
     PeerView, ResetKeys, View,
@@ -34,13 +34,12 @@ pub(super) struct Membership {
 #[derive(Debug)]
 pub(super) struct BoundTunnel {
     pub(super) tunnel: Tunnel,
-    pub(super) endpoints: Endpoints,
     pub(super) steering: Arc<Steering>,
 }
 
 impl BoundTunnel {
     pub(super) async fn serve(self, stop: CancellationToken) {
-        self.tunnel.serve(self.endpoints, self.steering, stop).await;
+        self.tunnel.serve(self.steering, stop).await;
     }
 }
 
@@ -51,6 +50,7 @@ impl Membership {
         config: &Config,
         instance: InstanceId,
         before: Option<Keyring>,
+        workers: NonZeroU16,
     ) -> Result<Self, GatewayError> {
         let node = config.node.id;
         let (keyring, peers) = match &config.fleet {
@@ -85,7 +85,7 @@ impl Membership {
             .ok()
             .and_then(NonZeroU16::new)
             .ok_or(GatewayError::Listeners(config.listen.len()))?;
-        let slots = Slots::new(hash, cid.cid_len(), listeners, NonZeroU16::MIN)
+        let slots = Slots::new(hash, cid.cid_len(), listeners, workers)
             .map_err(|_too_many| GatewayError::Listeners(config.listen.len()))?;
         Ok(Self {
             keyring,

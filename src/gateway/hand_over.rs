@@ -105,6 +105,8 @@ impl Reins {
         if let Some(admin) = &self.admin {
             admin.set(true);
         }
+        // By another process's rules the kernel would choose wrong workers.
+        self.steering.steer_in_kernel();
         self.steering.reading().resume();
     }
 

@@ -113,16 +113,19 @@ pub enum GatewayError {
         /// Where it is.
         found: SocketAddr,
     },
-    /// A listener would have another number of workers than it has sockets; they are fixed while the
+    /// A listener was given another number of UDP sockets than it has workers; both are fixed while the
     /// sockets live.
     #[error(
-        "{sockets} sockets were handed over for the listener {listener}; restart to change its workers"
+        "the listener {listener} was given {sockets} UDP sockets for {workers} workers; restart to change \
+         the workers"
     )]
     Workers {
         /// The listener's index.
         listener: usize,
         /// How many sockets there are.
         sockets: usize,
+        /// How many it needs.
+        workers: std::num::NonZeroU16,
     },
     /// Two processes of one node would have the same instance.
     #[error(

@@ -63,7 +63,7 @@ pub(super) struct Change {
 #[derive(Debug)]
 struct ListenerChange {
     policy: Policy,
-    quic: QuicChange,
+    quic: Vec<QuicChange>,
     tcp: TcpParts,
 }
 
@@ -129,7 +129,10 @@ fn change(
     let tls = Arc::clone(&plan.identities.of(index).quic);
     let terms = plan.quic_terms(&listener.service);
     let of = (&plan.config.quic, &plan.config.limits);
-    let quic = listener.quic.prepare(tls, terms, of, plan.max_udp_payload);
+    let workers = listener.quic.iter();
+    let quic = workers
+        .map(|quic| quic.prepare(Arc::clone(&tls), terms.clone(), of, plan.max_udp_payload))
+        .collect::<Result<_, _>>();
     Ok(ListenerChange {
         policy: plan.policy(index, listener.address),
         quic: quic.map_err(|source| GatewayError::Bind {
@@ -146,7 +149,7 @@ impl Change {
         let listeners = self.reloader.listeners.iter().zip(self.listeners);
         for (listener, change) in listeners {
             listener.service.replace(change.policy);
-            change.quic.apply();
+            change.quic.into_iter().for_each(QuicChange::apply);
             if let Some(tcp) = &listener.tcp {
                 tcp.replace(change.tcp);
             }

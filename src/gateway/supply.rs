@@ -1,5 +1,6 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::num::{NonZero, NonZeroU16};
 use std::sync::Arc;
 
 use super::builder::Sockets;
@@ -33,11 +34,28 @@ impl Supply {
         }
     }
 
+    /// How many workers each listener has.
+    pub(super) fn workers(&self, config: &Config) -> NonZeroU16 {
+        let given = self.given.as_slice().first().map(|first| first.udp.len());
+        let names = self.inherited.sockets().iter().map(|(name, _)| *name);
+        let inherited = names.filter(|name| *name == SocketName::Udp(0)).count();
+        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        let number = match (config.workers, given) {
+            (Some(workers), _) => usize::from(workers),
+            (None, Some(given)) => given,
+            (None, None) if inherited > 0 => inherited,
+            (None, None) => cores().min(MAX_WORKERS),
+        };
+        let number = u16::try_from(number).unwrap_or(u16::MAX);
+        NonZeroU16::new(number).unwrap_or(NonZeroU16::MIN)
+    }
+
     /// The sockets of the configuration's listener with this index.
     pub(super) fn listener(
         &mut self,
         index: usize,
         listen: &Listen,
+        workers: NonZeroU16,
     ) -> Result<Sockets, GatewayError> {
         let failed = |source| GatewayError::Bind {
             address: listen.addr.to_string(),
@@ -47,11 +65,13 @@ impl Supply {
             Some(given) => given,
             None => match self.inherited(index, listen)? {
                 Some(inherited) => inherited,
-                None => listener::bind(listen).map_err(failed)?,
+                None => listener::bind(listen, workers).map_err(failed)?,
             },
         };
-        let udp = sockets.udp.try_clone().map_err(failed)?;
-        self.held.push(SocketName::Udp(index), udp);
+        for udp in &sockets.udp {
+            let udp = udp.try_clone().map_err(failed)?;
+            self.held.push(SocketName::Udp(index), udp);
+        }
         if let Some(tcp) = &sockets.tcp {
             let tcp = tcp.try_clone().map_err(failed)?;
             self.held.push(SocketName::Tcp(index), tcp);
@@ -64,17 +84,14 @@ impl Supply {
         index: usize,
         listen: &Listen,
     ) -> Result<Option<Sockets>, GatewayError> {
-        let mut udp = self.inherited.take_udp(index)?;
-        let Some(socket) = udp.pop() else {
+        let udp = self.inherited.take_udp(index)?;
+        let Some(first) = udp.first() else {
             return Ok(None);
         };
-        if !udp.is_empty() {
-            return Err(GatewayError::Workers {
-                listener: index,
-                sockets: udp.len() + 1,
-            });
+        let address = expect(SocketName::Udp(index), listen.addr, first.local_addr())?;
+        for other in &udp[1..] {
+            expect(SocketName::Udp(index), address, other.local_addr())?;
         }
-        let address = expect(SocketName::Udp(index), listen.addr, socket.local_addr())?;
         let tcp = match self.inherited.take_tcp(index)? {
             Some(tcp) if listen.tcp => {
                 expect(SocketName::Tcp(index), address, tcp.local_addr())?;
@@ -90,7 +107,7 @@ impl Supply {
             }
             None => None,
         };
-        Ok(Some(Sockets { udp: socket, tcp }))
+        Ok(Some(Sockets { udp, tcp }))
     }
 
     /// The socket of the tunnel, bound to this address if nobody gave one.
@@ -208,3 +225,6 @@ fn expect(
         })
     }
 }
+
+/// The most that `workers` may be.
+const MAX_WORKERS: usize = 64;

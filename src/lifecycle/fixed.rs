@@ -24,10 +24,12 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
         upgrade: _,
         state_dir,
         runtime_dir,
+        workers,
     } = old;
     let whole = [
         ("state_dir", *state_dir != new.state_dir),
         ("runtime_dir", *runtime_dir != new.runtime_dir),
+        ("workers", *workers != new.workers),
         ("cid", *cid != new.cid),
         ("admin.listen", admin.listen != new.admin.listen),
         ("fleet", fleet.is_some() != new.fleet.is_some()),
@@ -105,12 +107,17 @@ fn of_quic(old: &Quic, new: &Quic) -> Vec<String> {
         retry: _,
         retry_token_lifetime: _,
         early_data,
+        preferred_address,
         cid_lifetime,
     } = old;
     named([
         (
             "quic.max_udp_payload",
             *max_udp_payload != new.max_udp_payload,
+        ),
+        (
+            "quic.preferred_address",
+            *preferred_address != new.preferred_address,
         ),
         ("quic.early_data", *early_data != new.early_data),
         ("quic.cid_lifetime", *cid_lifetime != new.cid_lifetime),
@@ -153,6 +160,7 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
         key_file: _,
         member: _,
         link_mtu,
+        return_by,
     } = old;
     let relay = |fleet: &Fleet| {
         let mut members = fleet.member.iter();
@@ -160,6 +168,7 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
         own.map(|member| member.relay)
     };
     named([
+        ("fleet.return", *return_by != new.return_by),
         ("fleet.link_mtu", *link_mtu != new.link_mtu),
         ("fleet.member of this node", relay(old) != relay(new)),
     ])

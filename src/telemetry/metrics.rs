@@ -29,6 +29,12 @@ pub struct Early {
     answered: &'static str,
 }
 
+/// The label of datagrams that went from one worker to another, by why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandOver {
+    cause: &'static str,
+}
+
 /// The label of a UDP socket, by what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct UdpSocket {
@@ -61,6 +67,16 @@ pub struct Metrics {
     pub tunnel_refused: Family<Reason, Counter>,
     /// Datagrams that the kernel dropped because a socket's buffer was full, by socket.
     pub socket_drops: Family<UdpSocket, Counter>,
+    /// Datagrams that reached their endpoint by way of another worker or task, by cause.
+    pub handed_over: Family<HandOver, Counter>,
+    /// Answers sent through the tunnel to the node that their client's packets reach.
+    pub replies_tunnelled: Counter,
+    /// Answers of peers sent on to clients.
+    pub replies_emitted: Counter,
+    /// Clients whose way back is kept, because their packets do not come in where they first did.
+    pub return_paths: Gauge,
+    /// How often such a way back was not kept because there was no room.
+    pub return_paths_refused: Counter,
     /// Version negotiation packets sent.
     pub version_negotiations: Counter,
     /// Stateless resets sent for connections whose owner is gone.
@@ -125,6 +141,19 @@ impl Early {
     };
     /// After the end of the handshake.
     pub const WAITED: Self = Self { answered: "waited" };
+}
+
+impl HandOver {
+    /// The kernel gave it to another worker than its own.
+    pub const DIRECT: Self = Self { cause: "direct" };
+    /// It was merged with one of another worker.
+    pub const BATCH: Self = Self { cause: "batch" };
+    /// It came out of the tunnel.
+    pub const TUNNEL: Self = Self { cause: "tunnel" };
+    /// It came from another process of this node.
+    pub const SIBLING: Self = Self { cause: "sibling" };
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::DIRECT, Self::BATCH, Self::TUNNEL, Self::SIBLING];
 }
 
 impl UdpSocket {
@@ -192,6 +221,7 @@ impl Metrics {
             "Datagrams that the kernel dropped at a full socket, by socket",
             self.socket_drops.clone(),
         );
+        self.register_ways(registry);
         registry.register(
             "version_negotiations",
             "Version negotiation packets sent",
@@ -201,6 +231,34 @@ impl Metrics {
             "resets",
             "Stateless resets sent for connections whose owner is gone",
             self.resets.clone(),
+        );
+    }
+
+    fn register_ways(&self, registry: &mut Registry) {
+        registry.register(
+            "handed_over",
+            "Datagrams that reached their endpoint by way of another worker or task, by cause",
+            self.handed_over.clone(),
+        );
+        registry.register(
+            "replies_tunnelled",
+            "Answers sent through the tunnel to the node that their client's packets reach",
+            self.replies_tunnelled.clone(),
+        );
+        registry.register(
+            "replies_emitted",
+            "Answers of peers sent on to clients",
+            self.replies_emitted.clone(),
+        );
+        registry.register(
+            "return_paths",
+            "Clients whose way back is kept",
+            self.return_paths.clone(),
+        );
+        registry.register(
+            "return_paths_refused",
+            "Ways back that were not kept for lack of room",
+            self.return_paths_refused.clone(),
         );
     }
 

@@ -5,5 +5,5 @@ mod metrics;
 
 pub use access::{AccessLog, AccessRecord};
 pub use metrics::{
-    Answered, Early, Metrics, PathChange, Reason, ReloadOutcome, Transport, UdpSocket,
+    Answered, Early, HandOver, Metrics, PathChange, Reason, ReloadOutcome, Transport, UdpSocket,
 };

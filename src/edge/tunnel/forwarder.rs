@@ -9,8 +9,8 @@ use arc_swap::ArcSwapOption;
 use tokio::io::Interest;
 
 use super::TunnelSocket;
-use crate::fleet::{CountersExhausted, NodeId, Outgoing};
-use crate::wire::{Ecn, Path};
+use crate::fleet::{CountersExhausted, NodeId, Outgoing, OutgoingLane};
+use crate::wire::{Cargo, Ecn, Path};
 
 /// Seals datagrams for their owners and sends them, from within the socket's receive path.
 #[derive(Debug)]
@@ -63,12 +63,11 @@ impl Forwarder {
     ///
     /// Gives how many were sent and, if not all of them were, the reason under which the others
     /// are counted; see [`super::DROP_REASONS`].
-    pub(crate) fn forward(
+    pub(crate) fn send(
         &self,
         to: NodeId,
         datagrams: Chunks<'_, u8>,
-        path: Path,
-        ecn: Ecn,
+        (cargo, path, ecn): (Cargo, Path, Ecn),
     ) -> (u64, Result<(), &'static str>) {
         let Some(route) = self.routes.get(&to) else {
             return (0, Err(UNKNOWN_PEER));
@@ -78,6 +77,7 @@ impl Forwarder {
             return (0, Err(PEER_UNCONFIRMED));
         };
         let mut scratch = self.scratch.lock().expect("no holder panics");
+        let outgoing = outgoing.lane(0).carrying(cargo);
         let mut batch = Batch::new(&mut scratch, self.io.state.max_gso_segments());
         let mut sent = 0;
         for datagram in datagrams {
@@ -85,19 +85,19 @@ impl Forwarder {
                 return (sent, Err(COUNTERS_EXHAUSTED));
             }
             if batch.is_full() {
-                match self.send(route.relay, &batch) {
+                match self.transmit(route.relay, &batch) {
                     Ok(()) => sent += batch.clear(),
                     Err(reason) => return (sent, Err(reason)),
                 }
             }
         }
-        match self.send(route.relay, &batch) {
+        match self.transmit(route.relay, &batch) {
             Ok(()) => (sent + batch.clear(), Ok(())),
             Err(reason) => (sent, Err(reason)),
         }
     }
 
-    fn send(&self, to: SocketAddr, batch: &Batch<'_>) -> Result<(), &'static str> {
+    fn transmit(&self, to: SocketAddr, batch: &Batch<'_>) -> Result<(), &'static str> {
         if batch.datagrams == 0 {
             return Ok(());
         }
@@ -141,7 +141,7 @@ impl<'a> Batch<'a> {
 
     fn push(
         &mut self,
-        outgoing: &Outgoing,
+        outgoing: OutgoingLane<'_>,
         datagram: &[u8],
         (path, ecn): (Path, Ecn),
     ) -> Result<(), CountersExhausted> {

@@ -3,11 +3,11 @@
 
 mod forwarder;
 mod receiver;
+mod run;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,14 +19,12 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use forwarder::Forwarder;
-pub(super) use receiver::QUEUE_FULL;
 
-use super::socket::{Drops, Injector};
+use super::socket::Drops;
 use super::steering::Steering;
-use crate::cid::WorkerHash;
 use crate::fleet::{Association, NodeId};
 use crate::telemetry::{self, Metrics};
-use crate::wire::{Challenge, Datagram};
+use crate::wire::Challenge;
 
 /// This node's end of the tunnels to all its peers.
 #[derive(Debug)]
@@ -47,15 +45,6 @@ pub(crate) struct Peer {
     association: Mutex<Association>,
 }
 
-/// Where datagrams from peers go: to the listener's endpoint that issued their connection ID.
-#[derive(Clone, Debug)]
-pub(crate) struct Endpoints {
-    hash: WorkerHash,
-    cid_len: usize,
-    lanes: NonZeroU16,
-    injectors: Vec<Injector>,
-}
-
 #[derive(Debug)]
 struct TunnelSocket {
     io: UdpSocket,
@@ -69,34 +58,6 @@ impl Peer {
             relay,
             association: Mutex::new(association),
         }
-    }
-}
-
-impl Endpoints {
-    /// Takes the endpoints in the order of their lanes, at least one. Their connection IDs have
-    /// `cid_len` bytes and are shared out by `hash`.
-    pub(crate) fn new(hash: WorkerHash, cid_len: usize, injectors: Vec<Injector>) -> Self {
-        let lanes = u16::try_from(injectors.len())
-            .ok()
-            .and_then(NonZeroU16::new);
-        let lanes = lanes.expect("a gateway has 1 to 65535 listeners");
-        Self {
-            hash,
-            cid_len,
-            lanes,
-            injectors,
-        }
-    }
-
-    /// Finds the endpoint that issued the destination connection ID of a datagram.
-    pub(super) fn of(&self, datagram: &[u8]) -> &Injector {
-        let cid = match Datagram::parse(datagram) {
-            Ok(Datagram::Short(rest)) => rest.get(..self.cid_len).unwrap_or(rest),
-            Ok(Datagram::Long(header)) => header.destination,
-            Err(_) => &[],
-        };
-        let lane = self.hash.worker_of(cid, self.cid_len, self.lanes);
-        &self.injectors[usize::from(lane)]
     }
 }
 
@@ -138,17 +99,12 @@ impl Tunnel {
     }
 
     /// Sends heartbeats and takes what peers send, until told to stop.
-    pub(crate) async fn serve(
-        mut self,
-        endpoints: Endpoints,
-        steering: Arc<Steering>,
-        stop: CancellationToken,
-    ) {
+    pub(crate) async fn serve(mut self, steering: Arc<Steering>, stop: CancellationToken) {
         let mut tick = tokio::time::interval(HEARTBEAT_INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (never, nothing) = mpsc::channel(1);
         let (_kept, mut handed) = std::mem::replace(&mut self.handed, (never, nothing));
-        let mut receiver = receiver::Receiver::new(&self, &endpoints, &steering);
+        let mut receiver = receiver::Receiver::new(&self, &steering);
         let reading = steering.reading();
         loop {
             tokio::select! {
@@ -161,7 +117,7 @@ impl Tunnel {
                     self.drops.count(&self.io.io);
                 }
                 () = reading.next(|| self.readable()) => receiver.receive(),
-                Some(envelope) = handed.recv() => receiver.take(&envelope),
+                Some(envelope) = handed.recv() => receiver.take_one(&envelope),
             }
         }
     }
@@ -203,13 +159,12 @@ impl Peer {
 }
 
 /// Every reason for which the tunnel drops a datagram that it should have carried or delivered.
-pub(crate) const DROP_REASONS: [&str; 6] = [
+pub(crate) const DROP_REASONS: [&str; 5] = [
     forwarder::UNKNOWN_PEER,
     forwarder::PEER_UNCONFIRMED,
     forwarder::COUNTERS_EXHAUSTED,
     forwarder::TUNNEL_FULL,
     forwarder::TUNNEL_ERROR,
-    QUEUE_FULL,
 ];
 
 /// Four heartbeats a second: with four answerable challenges, an answer counts for one second.

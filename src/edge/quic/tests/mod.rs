@@ -11,6 +11,7 @@ use crate::config::{Quic, Timeouts};
 use crate::edge::http3::Rules as Http3Rules;
 use crate::edge::service::{Policy, Rules, Service};
 use crate::edge::session_keys::SharedSessionKeys;
+use crate::edge::socket::SocketParts;
 use crate::edge::steering::Steering;
 use crate::edge::tls::testing::identity_and_client;
 use crate::edge::tls::{self, FleetTicketer, ServerTls, Tickets};
@@ -72,7 +73,7 @@ impl Edge {
             issuer: node.issuer.clone(),
             metrics: metrics.clone(),
             node: NodeId::default(),
-            limits,
+            places: QuicPlaces::new(limits),
         };
         let address = endpoint.local_addr().unwrap();
         let edge = QuicEdge::new(endpoint, socket, parts).unwrap();
@@ -167,8 +168,8 @@ fn socket_and_issuer(metrics: &Metrics, keys: SharedSessionKeys) -> (Arc<Steered
         Slots::single(16),
     );
     let steering = Steering::testing(steer, metrics);
-    let socket = crate::sys::socket::bind_udp(LOCALHOST).unwrap();
-    let socket = SteeredSocket::new(socket, Arc::clone(&steering), 16, metrics.clone());
+    let parts = SocketParts::testing("127.0.0.1:0", 16);
+    let socket = SteeredSocket::new(parts, Arc::clone(&steering), metrics.clone());
     let resets = ResetKeys::new(FleetKey::new(Epoch(1), [2; 32]), configs, own);
     let minter = Minter::new(config, own, Lane::ONLY, 0).unwrap();
     let tokens = AddressTokens::new(keys, metrics.clone());
