@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Drain(args) => command::order::main(&args, Order::Drain),
         Command::Undrain(args) => command::order::main(&args, Order::Undrain),
         Command::Reload(args) => command::order::main(&args, Order::Reload),
+        Command::Upgrade(args) => command::order::main(&args, Order::Upgrade),
         Command::Cid(args) => command::cid::main(&args),
         Command::Keys(args) => command::keys::main(args),
         Command::Get(args) => command::get::main(args),
@@ -55,6 +56,8 @@ enum Command {
     Undrain(command::order::Args),
     /// Let a running gateway read its configuration and all files again
     Reload(command::order::Args),
+    /// Let a new process of the same program take over from a running gateway
+    Upgrade(command::order::Args),
     /// Encode or decode a QUIC-LB connection ID
     Cid(command::cid::Args),
     /// Make the key file of a fleet

@@ -1,4 +1,4 @@
-//! `wayhold drain`, `wayhold undrain` and `wayhold reload`.
+//! `wayhold drain`, `wayhold undrain`, `wayhold reload` and `wayhold upgrade`.
 
 use std::process::ExitCode;
 
@@ -23,6 +23,7 @@ pub(crate) enum Order {
     Drain,
     Undrain,
     Reload,
+    Upgrade,
 }
 
 /// Gives an order and says what came of it.
@@ -39,6 +40,7 @@ pub(crate) fn main(args: &Args, order: Order) -> anyhow::Result<ExitCode> {
         Order::Drain => "/drain",
         Order::Undrain => "/undrain",
         Order::Reload => "/reload",
+        Order::Upgrade => "/upgrade",
     };
     let answer = operator::ask(&config.admin.listen, "POST", target)?;
     let line = answer.body.trim_end();

@@ -102,7 +102,8 @@ fn failed(error: GatewayError) -> Exit {
     let exit = match &error {
         GatewayError::Bind { .. } | GatewayError::Admin(_) => Exit::Bind,
         GatewayError::Tls(_)
-        | GatewayError::KeyFile(_)
+        | GatewayError::Fleet(_)
+        | GatewayError::Roster(_)
         | GatewayError::Cid(_)
         | GatewayError::ServerId
         | GatewayError::NotAMember(_)

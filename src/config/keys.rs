@@ -41,9 +41,9 @@ const SERVING_KEYS: &[Key] = &[
     Key {
         path: "workers",
         kind: Kind::Integer(1, 64),
-        default: "the number of cores",
+        default: "the number of cores, at most 64",
         example: "4",
-        meaning: "How many sockets and QUIC endpoints each listener has; fixed while its sockets live.",
+        meaning: "QUIC endpoints of each listener, each with a UDP socket of its own.",
     },
     Key {
         path: "listen.N.addr",
@@ -143,6 +143,30 @@ const SERVING_KEYS: &[Key] = &[
         example: "9000",
         meaning: "The MTU of the links between nodes in bytes; it also bounds `quic.max_udp_payload`, so \
                   that what a client sends fits through the tunnel.",
+    },
+    Key {
+        path: "fleet.heartbeat",
+        kind: Kind::Duration(Duration::from_millis(50), Duration::from_secs(1)),
+        default: "200ms",
+        example: "250ms",
+        meaning: "Between two heartbeats to each peer; the round trip between two nodes must be shorter \
+                  than three.",
+    },
+    Key {
+        path: "fleet.silent_after",
+        kind: Kind::Duration(Duration::from_millis(150), Duration::from_secs(30)),
+        default: "800ms",
+        example: "2s",
+        meaning: "A peer that proves nothing for this long is silent, and dead once more than half of \
+                  the members say so; at least three heartbeats.",
+    },
+    Key {
+        path: "fleet.dead_after",
+        kind: Kind::Duration(Duration::from_secs(1), Duration::from_mins(10)),
+        default: "10s",
+        example: "30s",
+        meaning: "In a fleet of two nodes, where there is no majority, a peer that proves nothing for \
+                  this long is dead; at least `fleet.silent_after`.",
     },
     Key {
         path: "fleet.return",

@@ -108,10 +108,10 @@ impl Reader<'_> {
         if self.is_set("listen") {
             config.listen = self.each("listen", Self::listen);
         }
+        self.read("workers", &mut config.workers);
         self.read("state_dir", &mut config.state_dir);
         config.runtime_dir = defaults::runtime_dir(&config.state_dir);
         self.read("runtime_dir", &mut config.runtime_dir);
-        self.read("workers", &mut config.workers);
         config.route = self.each("route", Self::route);
         config.node = self.node();
         config.fleet = self.is_set("fleet").then(|| self.fleet());
@@ -168,6 +168,9 @@ impl Reader<'_> {
         self.read("fleet.key_file", &mut fleet.key_file);
         self.read("fleet.link_mtu", &mut fleet.link_mtu);
         self.read("fleet.return", &mut fleet.return_by);
+        self.read("fleet.heartbeat", &mut fleet.heartbeat);
+        self.read("fleet.silent_after", &mut fleet.silent_after);
+        self.read("fleet.dead_after", &mut fleet.dead_after);
         fleet
     }
 
@@ -341,6 +344,28 @@ mod tests {
         );
         assert_eq!(config.route[0].to[0].protocol, UpstreamProtocol::Http1);
         assert_eq!(config.route[0].to[1].authority, "10.0.0.2:8080");
+    }
+
+    #[test]
+    fn a_command_is_a_list_of_words_and_no_shell_line() {
+        let directory = TestDirectory::with_files(&[]);
+        let text = "hooks.withdraw = [\"/bin/sh\", \"-c\", \"a b\"]\n";
+        let config = load(&from_file(&directory, text)).unwrap();
+        assert_eq!(config.hooks.withdraw, ["/bin/sh", "-c", "a b"]);
+        let config = load(&environment(&[(
+            "WAYHOLD_HOOKS__WITHDRAW",
+            " ip  addr  show ",
+        )]))
+        .unwrap();
+        assert_eq!(config.hooks.withdraw, ["ip", "addr", "show"]);
+        let config = load(&settings(&["hooks.withdraw=[\"a b\"]"])).unwrap();
+        assert_eq!(config.hooks.withdraw, ["a b"]);
+        let config = load(&settings(&["hooks.withdraw="])).unwrap();
+        assert!(config.hooks.withdraw.is_empty());
+        for wrong in ["\"ip addr\"", "[\"\"]", "[1]"] {
+            let errors = errors_of(&format!("hooks.withdraw = {wrong}\n"));
+            assert!(errors[0].contains("a list of words"), "{errors:?}");
+        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub(super) const OPERATING_KEYS: &[Key] = &[
     },
     Key {
         path: "upgrade.timeout",
-        kind: Kind::Duration(Duration::from_millis(100), HOUR),
+        kind: Kind::Duration(Duration::from_millis(100), Duration::from_mins(2)),
         default: "30s",
         example: "5s",
         meaning: "How long a new process may take until it is prepared to take over.",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Return, UpstreamError, names};
 use crate::cid::{self, FirstOctet};
-use crate::fleet::NodeId;
+use crate::fleet::{NodeId, Timing};
 
 /// The whole configuration of one gateway process, checked.
 ///
@@ -18,6 +18,9 @@ use crate::fleet::NodeId;
 pub struct Config {
     /// Where clients connect; at least one.
     pub listen: Vec<Listen>,
+    /// QUIC endpoints of each listener, each with a UDP socket of its own: 1 to 64. Fixed while the
+    /// sockets live. Default the number of cores, at most 64.
+    pub workers: u16,
     /// Where requests go; empty means the built-in demo origin.
     pub route: Vec<Route>,
     /// Who this node is.
@@ -48,9 +51,6 @@ pub struct Config {
     /// Where the live processes of this node find each other; each node has a directory in it, of
     /// mode 0700. Default `run` in `state_dir`.
     pub runtime_dir: PathBuf,
-    /// Sockets and QUIC endpoints of each listener: 1 to 64. Default as many as the sockets that were
-    /// given or handed over, else the number of cores.
-    pub workers: Option<u16>,
 }
 
 /// One address that serves HTTP/3 on UDP and HTTP/2 and HTTP/1.1 on TCP.
@@ -123,6 +123,12 @@ pub struct Fleet {
     pub link_mtu: u16,
     /// How answers go to clients whose packets reach a peer; written `return`. Default `direct`.
     pub return_by: Return,
+    /// Between two heartbeats to each peer. Default 200 ms.
+    pub heartbeat: Duration,
+    /// A peer that proves nothing for this long is silent. Default 800 ms.
+    pub silent_after: Duration,
+    /// In a fleet of two, a peer that proves nothing for this long is dead. Default 10 s.
+    pub dead_after: Duration,
 }
 
 /// One node of the fleet.
@@ -381,6 +387,18 @@ impl Fleet {
             member,
             link_mtu: Self::DEFAULT_LINK_MTU,
             return_by: Return::default(),
+            heartbeat: Self::DEFAULT_TIMING.interval,
+            silent_after: Self::DEFAULT_TIMING.silent_after,
+            dead_after: Self::DEFAULT_TIMING.dead_after,
+        }
+    }
+
+    /// How fast it is decided who lives.
+    pub fn timing(&self) -> Timing {
+        Timing {
+            interval: self.heartbeat,
+            silent_after: self.silent_after,
+            dead_after: self.dead_after,
         }
     }
 }

@@ -184,11 +184,11 @@ impl Files {
                 relay: tunnel.local_addr()?,
             })
         };
+        let members = (1..).zip(tunnels).map(member).collect::<io::Result<_>>()?;
         Ok(Fleet {
-            key_file,
-            member: (1..).zip(tunnels).map(member).collect::<io::Result<_>>()?,
             link_mtu: LOOPBACK_LINK_MTU,
             return_by: Return::default(),
+            ..Fleet::new(key_file, members)
         })
     }
 

@@ -61,24 +61,6 @@ impl Endpoints {
         self.of(first).map(|endpoint| &*endpoint.port)
     }
 
-    /// Lets the kernel choose among the sockets of each listener as this process would.
-    pub(super) fn steer_in_kernel(&self) {
-        let workers = self.slots.workers();
-        if workers.get() == 1 {
-            return;
-        }
-        let first_workers = self.members.iter().step_by(workers.get().into());
-        let attached = first_workers
-            .map(|first| first.port.attach(&self.slots))
-            .collect::<Result<(), _>>();
-        if let Err(error) = attached {
-            tracing::warn!(
-                %error,
-                "the kernel does not choose among workers, so they hand datagrams to each other"
-            );
-        }
-    }
-
     /// The first listener whose socket is such.
     fn listener(&self, so: impl Fn(&Port) -> bool) -> Option<u16> {
         let first_workers = self

@@ -1,6 +1,7 @@
 //! Where clients and peers reach the gateway: sockets, QUIC, TLS, the tunnel between nodes, and the
 //! HTTP versions.
 
+mod cid_keys;
 mod course;
 mod endpoints;
 mod http3;
@@ -16,13 +17,14 @@ mod tcp;
 mod tls;
 mod tunnel;
 
+pub(crate) use cid_keys::SharedCidKeys;
 pub(crate) use course::Course;
 pub use course::Phase;
 pub(crate) use endpoints::{Endpoint, Endpoints};
 pub(crate) use http3::{Http3, Rules as Http3Rules};
 pub(crate) use quic::{
-    AddressTokens, EndpointParts, Issuer, QuicChange, QuicControl, QuicEdge, QuicParts, QuicPlaces,
-    QuicTerms, endpoint,
+    AddressTokens, EndpointParts, Issuer, Make, Minters, QuicChange, QuicControl, QuicEdge,
+    QuicParts, QuicPlaces, QuicTerms, endpoint,
 };
 pub(crate) use reading::Reading;
 pub(crate) use service::{Policy, Rules, Service};
@@ -33,4 +35,5 @@ pub use steering::Fault;
 pub(crate) use steering::{Steering, declare_reasons, drop_reasons};
 pub(crate) use tcp::{TcpEdge, TcpParts, alt_svc};
 pub(crate) use tls::{EarlySessions, FleetTicketer, Identity, ServerTls, Tickets, TlsError};
-pub(crate) use tunnel::{Peer, Tunnel};
+pub use tunnel::SnapshotRefused;
+pub(crate) use tunnel::{FleetDriver, Followers, Tunnel};

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use super::conductor::Conductor;
 use super::console::Operated;
-use super::fleet::{BoundTunnel, Membership, max_udp_payload, random};
+use super::fleet::{Membership, TunnelParts, random};
+use super::fleet_handle::FleetHandle;
 use super::hand_over::Reins;
 use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
@@ -19,13 +20,14 @@ use super::{Gateway, GatewayError};
 use crate::admin::AdminState;
 use crate::bridge::{Bridge, Origin};
 use crate::config::{Config, EarlyData, Return, Sources};
+use crate::control::Source;
 use crate::edge::{
     AddressTokens, Endpoints, Fault, Identity, QuicPlaces, SharedSessionKeys, SiblingReceiver,
     Steering, TlsError, declare_reasons,
 };
 use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
 use crate::request::{Handler, SharedHandler};
-use crate::steer::{Steer, Tables};
+use crate::steer::Tables;
 use crate::telemetry::Metrics;
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
@@ -40,6 +42,7 @@ pub struct GatewayBuilder {
     inherited: Inherited,
     program: Option<Program>,
     notifier: Notifier,
+    source: Option<Arc<dyn Source>>,
     fault: Option<Fault>,
     sources: Option<Sources>,
 }
@@ -47,8 +50,8 @@ pub struct GatewayBuilder {
 /// Bound sockets for one listener, in place of those that its address would be bound to.
 #[derive(Debug)]
 pub struct Sockets {
-    /// Take QUIC: one for each worker, all bound to one address, in the order in which they were bound.
-    /// Several must form a group of the kernel (`SO_REUSEPORT`).
+    /// Take QUIC, one for each worker: all bound to one address with `SO_REUSEPORT`, in the order in
+    /// which they joined the kernel's group. Every listener needs as many.
     pub udp: Vec<UdpSocket>,
     /// Takes TLS over TCP; none serves QUIC alone.
     pub tcp: Option<TcpListener>,
@@ -135,6 +138,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// Takes the fleet's members and keys from here, in place of the configured files.
+    #[must_use]
+    pub fn fleet_source(mut self, source: impl Source) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
     /// Plants a defect, to show that something notices.
     #[doc(hidden)]
     #[must_use]
@@ -156,24 +166,16 @@ impl GatewayBuilder {
         let metrics = Metrics::register(&mut registry);
         let mut supply = Supply::new(self.sockets, self.relay, self.inherited);
         let (siblings, instance) = supply::register(&config, &supply)?;
-        let workers = supply.workers(&config);
+        let process = (instance, supply.workers(&config)?);
         let keyring = supply.inherited.take_keyring();
-        let membership = Membership::new(&config, instance, keyring, workers)?;
+        let membership = Membership::new(&config, process, self.source, keyring)?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
-        let (steer, tokens) = steer(&config, &membership, &session_keys, &metrics);
-        let steering = Steering::new(
-            steer,
-            Tables::new(u64::from_be_bytes(random()?)),
-            membership.reset_keys(),
-            metrics.clone(),
-            self.fault,
-        );
-        let steering = Arc::new(steering.returning(return_by(&config)));
-        let handler = match &self.handler {
-            Some(handler) => handler.clone(),
-            None => default_handler(&config)?,
-        };
-        let resumption = Resumption::new(&config, session_keys, &metrics);
+        let keys = (&membership, &session_keys);
+        let (steering, tokens) = steering(&config, keys, &metrics, self.fault)?;
+        let given = self.handler.clone();
+        let handler = given.map_or_else(|| default_handler(&config), Ok)?;
+        let resumption = Resumption::new(&config, session_keys.clone(), &metrics);
+        let max_udp_payload = membership.max_udp_payload(&config)?;
         let given = self.identity.transpose()?;
         let watched = Watched::new(&config);
         let identities = Identities::load(&config, &resumption, given.as_ref())?;
@@ -184,27 +186,27 @@ impl GatewayBuilder {
                 identities: &identities,
                 metrics: &metrics,
                 node: membership.node,
-                max_udp_payload: max_udp_payload(&config)?,
+                max_udp_payload,
             },
             membership: &membership,
             steering: &steering,
             tokens: &tokens,
             places: QuicPlaces::new(&config.limits),
-            start: u128::from_be_bytes(random()?),
         };
         let listeners = bind_listeners(&bound, &mut supply)?;
-        let tunnel = bind_tunnel(&bound, &mut supply)?;
-        let admin = supply.admin(&config.admin.listen, steering.reading())?;
-        let sockets = supply.finish(&config, &membership.keyring)?;
+        let parts = TunnelParts {
+            supply: &mut supply,
+            steering: Arc::clone(&steering),
+            session_keys,
+            max_udp_payload,
+            metrics: &metrics,
+        };
+        let (tunnel, fleet) = membership.tunnel(parts)?.unzip();
         let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
         let sibling_receiver = SiblingReceiver::new(Arc::clone(&steering), envelopes);
-        let reins = Reins::new(
-            &steering,
-            (siblings, sockets),
-            admin.as_ref(),
-            self.notifier,
-            &config,
-        );
+        let admin = supply.admin(&config.admin.listen, steering.reading())?;
+        let held = (siblings, supply.finish(&config, &membership.keyring)?);
+        let reins = Reins::new(&bound, held, admin.as_ref(), self.notifier);
         let reloader = Reloader {
             listeners: listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
@@ -214,9 +216,17 @@ impl GatewayBuilder {
             resumption,
             metrics: metrics.clone(),
             node: membership.node,
+            max_udp_payload,
+            fleet: fleet.clone(),
         };
+        let driver = fleet.as_ref().map(FleetHandle::driver);
         let shared = Shared {
-            lifecycle: Lifecycle::new(Arc::clone(&steering), membership.node, metrics.clone()),
+            lifecycle: Lifecycle::new(
+                Arc::clone(&steering),
+                driver,
+                membership.node,
+                metrics.clone(),
+            ),
             config: watch::Sender::new(Arc::new(config)),
             steering,
             metrics,
@@ -226,13 +236,15 @@ impl GatewayBuilder {
             started: shared::now(),
             reins: Arc::new(reins),
             program: self.program,
+            fleet: fleet.clone(),
         };
         let (conductor, handle) = Conductor::new(Arc::new(shared), reloader, watched);
         let console = Box::new(Operated(handle.clone()));
         Ok(Gateway {
             admin,
             listeners,
-            tunnel,
+            tunnel: tunnel.map(Box::new),
+            fleet,
             admin_state: Arc::new(AdminState { registry, console }),
             development: identities.into_development(),
             shared: conductor.shared(),
@@ -264,54 +276,40 @@ pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayE
 }
 
 /// The steering rules, and the tokens that lead clients with early data back to their owner.
-fn steer(
+fn steering(
     config: &Config,
-    membership: &Membership,
-    keys: &SharedSessionKeys,
+    (membership, keys): (&Membership, &SharedSessionKeys),
     metrics: &Metrics,
-) -> (Steer, AddressTokens) {
+    fault: Option<Fault>,
+) -> Result<(Arc<Steering>, AddressTokens), GatewayError> {
     declare_reasons(metrics);
     let tokens = AddressTokens::new(keys.clone(), metrics.clone());
     let steer = membership.steer();
-    match config.quic.early_data {
+    let (steer, tokens) = match config.quic.early_data {
         EarlyData::Off => (steer, tokens),
         EarlyData::Owner => (
             steer.with_owners(keys.load().tokens.clone()),
             tokens.naming(membership.identity.server_id()),
         ),
-    }
-}
-
-/// The tunnel to the peers, if there is a fleet.
-fn bind_tunnel(
-    bound: &Bound<'_>,
-    supply: &mut Supply,
-) -> Result<Option<BoundTunnel>, GatewayError> {
-    let Some(fleet) = &bound.plan.config.fleet else {
-        return Ok(None);
     };
-    let tunnel = bound.membership.tunnel(fleet, supply, bound.plan.metrics)?;
-    bound.steering.connect(tunnel.forwarder());
-    Ok(Some(BoundTunnel {
-        tunnel,
-        steering: Arc::clone(bound.steering),
-    }))
+    let tables = Tables::new(u64::from_be_bytes(random()?));
+    let resets = membership.reset_keys();
+    let steering = Steering::new(steer, tables, resets, metrics.clone(), fault);
+    let fleet = config.fleet.as_ref();
+    let steering = steering.returning(fleet.map_or(Return::Direct, |fleet| fleet.return_by));
+    Ok((Arc::new(steering), tokens))
 }
 
 fn bind_listeners(bound: &Bound<'_>, supply: &mut Supply) -> Result<Vec<Listener>, GatewayError> {
-    let slots = bound.membership.slots;
+    let workers = bound.membership.slots.workers();
     let (mut listeners, mut endpoints) = (Vec::new(), Vec::new());
     for (index, listen) in bound.plan.config.listen.iter().enumerate() {
-        let sockets = supply.listener(index, listen, slots.workers())?;
-        let (listener, more) = bound.listener(index, sockets)?;
+        let sockets = supply.listener(index, listen, workers)?;
+        let (listener, of_listener) = bound.listener(index, sockets)?;
         listeners.push(listener);
-        endpoints.extend(more);
+        endpoints.extend(of_listener);
     }
-    bound.steering.serve(Endpoints::new(slots, endpoints));
+    let endpoints = Endpoints::new(bound.membership.slots, endpoints);
+    bound.steering.serve(endpoints);
     Ok(listeners)
-}
-
-fn return_by(config: &Config) -> Return {
-    let fleet = config.fleet.as_ref();
-    fleet.map_or(Return::default(), |fleet| fleet.return_by)
 }

@@ -1,17 +1,21 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::listener::Bound;
 use crate::admin::{self, Admin};
-use crate::config::Config;
 use crate::control::Entry;
 use crate::edge::{Siblings, Steering};
 use crate::fleet::InstanceId;
-use crate::lifecycle::{Inherited, Notifier, Program, State, Successor, UpgradeError};
+use crate::lifecycle::{Inherited, Notifier, Program, SocketName, State, Successor, UpgradeError};
+use crate::steer::Slots;
+use crate::sys::worker_program;
 use crate::telemetry::{Metrics, Transport};
 
 /// What a process gives to the one that takes over, and what it needs to go back.
@@ -26,6 +30,7 @@ pub(super) struct Reins {
     pub(super) notifier: Notifier,
     stage: watch::Sender<Stage>,
     fixed_instance: bool,
+    slots: Slots,
 }
 
 /// Who reads the sockets.
@@ -78,12 +83,12 @@ impl fmt::Display for Upgraded {
 
 impl Reins {
     pub(super) fn new(
-        steering: &Arc<Steering>,
+        bound: &Bound<'_>,
         (siblings, sockets): (Option<Arc<Siblings>>, Inherited),
         admin: Option<&Admin>,
         notifier: Notifier,
-        config: &Config,
     ) -> Self {
+        let steering = bound.steering;
         if let Some(siblings) = &siblings {
             steering.join(Arc::clone(siblings));
             siblings.refresh(steering);
@@ -95,7 +100,8 @@ impl Reins {
             admin: admin.map(Admin::owner),
             notifier,
             stage: watch::Sender::default(),
-            fixed_instance: config.node.instance.is_some(),
+            fixed_instance: bound.plan.config.node.instance.is_some(),
+            slots: bound.membership.slots,
         }
     }
 
@@ -105,9 +111,33 @@ impl Reins {
         if let Some(admin) = &self.admin {
             admin.set(true);
         }
-        // By another process's rules the kernel would choose wrong workers.
-        self.steering.steer_in_kernel();
+        self.choose_workers();
         self.steering.reading().resume();
+    }
+
+    /// Lets the kernel choose workers by this process's hash, in place of that of the process that
+    /// read before. Where it cannot, user space hands datagrams from worker to worker.
+    fn choose_workers(&self) {
+        if self.steering.ignores_kernel() {
+            return;
+        }
+        let held = self.sockets.lock().expect("no holder panics");
+        let mut groups = BTreeMap::<usize, Vec<_>>::new();
+        for (name, socket) in held.sockets() {
+            if let SocketName::Udp(listener) = name {
+                groups.entry(*listener).or_default().push(socket);
+            }
+        }
+        for (listener, group) in groups {
+            let workers = u16::try_from(group.len()).ok().and_then(NonZeroU16::new);
+            let Some(workers) = workers.filter(|workers| workers.get() > 1) else {
+                continue;
+            };
+            let (hash, cid_len) = (self.slots.hash(), self.slots.cid_len());
+            if let Err(error) = worker_program::attach(group[0], hash, cid_len, workers) {
+                tracing::warn!(listener, %error, "the kernel does not choose among workers");
+            }
+        }
     }
 
     /// Begins the end: nobody takes over any more. Gives whether another process reads.

@@ -13,8 +13,9 @@ use super::plan::Plan;
 use crate::cid::Minter;
 use crate::config::Listen;
 use crate::edge::{
-    AddressTokens, Course, Endpoint, EndpointParts, Issuer, QuicControl, QuicEdge, QuicParts,
-    QuicPlaces, Reading, Service, SocketParts, SteeredSocket, Steering, TcpEdge, endpoint,
+    AddressTokens, Course, Endpoint, EndpointParts, Issuer, Make, Minters, QuicControl, QuicEdge,
+    QuicParts, QuicPlaces, Reading, Service, SocketParts, SteeredSocket, Steering, TcpEdge,
+    endpoint,
 };
 use crate::steer::Slot;
 use crate::sys;
@@ -25,7 +26,6 @@ use crate::sys::socket::Buffers;
 pub(super) struct Listener {
     address: SocketAddr,
     service: Arc<Service>,
-    /// One for each worker.
     quic: Vec<QuicEdge>,
     tcp: Option<(TcpEdge, TcpListener)>,
 }
@@ -47,8 +47,6 @@ pub(super) struct Bound<'a> {
     pub(super) steering: &'a Arc<Steering>,
     pub(super) tokens: &'a AddressTokens,
     pub(super) places: QuicPlaces,
-    /// Where the nonces of connection IDs begin.
-    pub(super) start: u128,
 }
 
 impl Listener {
@@ -71,8 +69,8 @@ impl Listener {
 
     /// Starts serving in `edges`; each gives how many connections it closed at the end of the course.
     pub(super) fn spawn(self, edges: &mut JoinSet<usize>, course: &Course, reading: &Reading) {
-        for quic in self.quic {
-            edges.spawn(quic.serve(course.clone()));
+        for worker in self.quic {
+            edges.spawn(worker.serve(course.clone()));
         }
         if let Some((tcp, listener)) = self.tcp {
             let (course, reading) = (course.clone(), reading.clone());
@@ -82,8 +80,8 @@ impl Listener {
 }
 
 impl Bound<'_> {
-    /// Builds the configuration's listener of this index on these sockets. Gives also the ways to its
-    /// endpoints.
+    /// Builds the configuration's listener of this index on these sockets. Gives also its
+    /// endpoints, in the order of the workers.
     pub(super) fn listener(
         &self,
         index: usize,
@@ -94,22 +92,17 @@ impl Bound<'_> {
             address: listen.addr.to_string(),
             source,
         };
-        let workers = self.membership.slots.workers();
-        if sockets.udp.len() != usize::from(workers.get()) {
-            return Err(GatewayError::Workers {
-                listener: index,
-                sockets: sockets.udp.len(),
-                workers,
-            });
-        }
-        let address = sockets.udp[0].local_addr().map_err(failed)?;
+        let [first, ..] = sockets.udp.as_slice() else {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        };
+        let address = first.local_addr().map_err(failed)?;
         // Each listener has a service of its own, because responses name the listener's port.
         let policy = self.plan.policy(index, address);
         let service = Arc::new(Service::new(policy, self.plan.metrics.clone()));
         let (mut quic, mut endpoints) = (Vec::new(), Vec::new());
         for (worker, socket) in (0..).zip(sockets.udp) {
-            let worker = self.worker((index, worker), socket, &service);
-            let (edge, endpoint) = worker.map_err(failed)?;
+            let built = self.worker((index, worker), socket, &service);
+            let (edge, endpoint) = built.map_err(failed)?;
             quic.push(edge);
             endpoints.push(endpoint);
         }
@@ -131,6 +124,7 @@ impl Bound<'_> {
         Ok((listener, endpoints))
     }
 
+    /// One worker of the listener of this index.
     fn worker(
         &self,
         (index, worker): (usize, u16),
@@ -176,7 +170,7 @@ impl Bound<'_> {
         Ok((QuicEdge::new(endpoint, socket, parts)?, way))
     }
 
-    /// Each endpoint has a lane of nonces of its own.
+    /// Each worker has a lane of nonces of its own.
     fn issuer(&self, slot: Slot) -> io::Result<Issuer> {
         let membership = self.membership;
         let lane = membership.slots.lane(slot);
@@ -185,15 +179,14 @@ impl Bound<'_> {
         } else {
             Minter::new
         };
-        let id = membership.identity.server_id();
+        let (id, hash) = (membership.identity.server_id(), membership.slots.hash());
         // So each connection ID belongs to one endpoint, and no other resets it.
-        let minter = mint(membership.cid.clone(), id, lane, self.start)
-            .and_then(|minter| minter.with_worker_hash(membership.slots.hash()))
-            .map_err(io::Error::other)?;
+        let make = Make::new(move |config, start| {
+            mint(config, id, lane, start).and_then(|minter| minter.with_worker_hash(hash))
+        });
         Ok(Issuer::new(
-            minter,
+            Minters::new(membership.cids.clone(), make)?,
             Arc::clone(self.steering),
-            Arc::new(membership.reset_keys()),
             self.tokens.clone(),
             self.plan.config.quic.cid_lifetime,
         ))
@@ -210,8 +203,7 @@ pub(super) fn bind(listen: &Listen, workers: NonZeroU16) -> io::Result<Sockets> 
     };
     loop {
         attempts -= 1;
-        let udp = sys::socket::bind_udp_group(listen.addr, workers)?;
-        udp.iter().try_for_each(enlarge_buffers)?;
+        let udp = bind_udp_group(listen.addr, workers)?;
         if !listen.tcp {
             return Ok(Sockets { udp, tcp: None });
         }
@@ -232,11 +224,17 @@ pub(super) fn bind(listen: &Listen, workers: NonZeroU16) -> io::Result<Sockets> 
 /// Binds a UDP socket with large buffers; says how to get them where the kernel grants less.
 pub(super) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = sys::socket::bind_udp(address)?;
-    enlarge_buffers(&socket)?;
+    enlarge(&socket)?;
     Ok(socket)
 }
 
-fn enlarge_buffers(socket: &UdpSocket) -> io::Result<()> {
+fn bind_udp_group(address: SocketAddr, sockets: NonZeroU16) -> io::Result<Vec<UdpSocket>> {
+    let group = sys::socket::bind_udp_group(address, sockets)?;
+    group.iter().try_for_each(enlarge)?;
+    Ok(group)
+}
+
+fn enlarge(socket: &UdpSocket) -> io::Result<()> {
     let wanted = Buffers {
         receive: SOCKET_BUFFER,
         send: SOCKET_BUFFER,

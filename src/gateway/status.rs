@@ -1,5 +1,6 @@
 use serde_json::{Map, Value, json};
 
+use super::fleet_handle::FleetHandle;
 use super::shared::Shared;
 use crate::edge::drop_reasons;
 use crate::fleet::{PeerState, PeerView};
@@ -32,6 +33,7 @@ pub(super) fn status(shared: &Shared) -> Value {
         },
         "dropped": dropped(metrics),
         "peers": peers,
+        "fleet": shared.fleet.as_ref().map(FleetHandle::status),
         "reloads": {
             "applied": reloads(ReloadOutcome::APPLIED),
             "refused": reloads(ReloadOutcome::REFUSED),

@@ -1,6 +1,6 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::num::{NonZero, NonZeroU16};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::builder::Sockets;
@@ -34,20 +34,28 @@ impl Supply {
         }
     }
 
-    /// How many workers each listener has.
-    pub(super) fn workers(&self, config: &Config) -> NonZeroU16 {
-        let given = self.given.as_slice().first().map(|first| first.udp.len());
-        let names = self.inherited.sockets().iter().map(|(name, _)| *name);
-        let inherited = names.filter(|name| *name == SocketName::Udp(0)).count();
-        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
-        let number = match (config.workers, given) {
-            (Some(workers), _) => usize::from(workers),
-            (None, Some(given)) => given,
-            (None, None) if inherited > 0 => inherited,
-            (None, None) => cores().min(MAX_WORKERS),
+    /// How many workers each listener has: as many as sockets came from outside for the first, if any
+    /// did, else as configured.
+    ///
+    /// # Errors
+    /// [`GatewayError::Workers`] in an upgrade under another configuration.
+    pub(super) fn workers(&self, config: &Config) -> Result<NonZeroU16, GatewayError> {
+        let configured = NonZeroU16::new(config.workers).unwrap_or(NonZeroU16::MIN);
+        let outside = match self.given.as_slice().first() {
+            Some(given) => given.udp.len(),
+            None => self.inherited.count(SocketName::Udp(0)),
         };
-        let number = u16::try_from(number).unwrap_or(u16::MAX);
-        NonZeroU16::new(number).unwrap_or(NonZeroU16::MIN)
+        let workers = u16::try_from(outside).ok().and_then(NonZeroU16::new);
+        match workers {
+            Some(workers) if workers != configured && self.inherited.birth().is_some() => {
+                Err(GatewayError::Workers {
+                    listener: 0,
+                    sockets: outside,
+                    workers: configured,
+                })
+            }
+            workers => Ok(workers.unwrap_or(configured)),
+        }
     }
 
     /// The sockets of the configuration's listener with this index.
@@ -68,6 +76,13 @@ impl Supply {
                 None => listener::bind(listen, workers).map_err(failed)?,
             },
         };
+        if sockets.udp.len() != usize::from(workers.get()) {
+            return Err(GatewayError::Workers {
+                listener: index,
+                sockets: sockets.udp.len(),
+                workers,
+            });
+        }
         for udp in &sockets.udp {
             let udp = udp.try_clone().map_err(failed)?;
             self.held.push(SocketName::Udp(index), udp);
@@ -89,9 +104,6 @@ impl Supply {
             return Ok(None);
         };
         let address = expect(SocketName::Udp(index), listen.addr, first.local_addr())?;
-        for other in &udp[1..] {
-            expect(SocketName::Udp(index), address, other.local_addr())?;
-        }
         let tcp = match self.inherited.take_tcp(index)? {
             Some(tcp) if listen.tcp => {
                 expect(SocketName::Tcp(index), address, tcp.local_addr())?;
@@ -225,6 +237,3 @@ fn expect(
         })
     }
 }
-
-/// The most that `workers` may be.
-const MAX_WORKERS: usize = 64;

@@ -10,6 +10,7 @@ use crate::config::{Config, Fleet, Limits, Listen, Log, Node, Quic};
 pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
     let Config {
         listen,
+        workers,
         route: _,
         node,
         fleet,
@@ -24,12 +25,11 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
         upgrade: _,
         state_dir,
         runtime_dir,
-        workers,
     } = old;
     let whole = [
+        ("workers", *workers != new.workers),
         ("state_dir", *state_dir != new.state_dir),
         ("runtime_dir", *runtime_dir != new.runtime_dir),
-        ("workers", *workers != new.workers),
         ("cid", *cid != new.cid),
         ("admin.listen", admin.listen != new.admin.listen),
         ("fleet", fleet.is_some() != new.fleet.is_some()),
@@ -51,7 +51,6 @@ pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
     let sections = [
         ("listen", old.listen != new.listen),
         ("route", old.route != new.route),
-        ("fleet", old.fleet != new.fleet),
         ("quic", old.quic != new.quic),
         ("limits", old.limits != new.limits),
         ("timeouts", old.timeouts != new.timeouts),
@@ -161,6 +160,9 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
         member: _,
         link_mtu,
         return_by,
+        heartbeat,
+        silent_after,
+        dead_after,
     } = old;
     let relay = |fleet: &Fleet| {
         let mut members = fleet.member.iter();
@@ -170,6 +172,9 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
     named([
         ("fleet.return", *return_by != new.return_by),
         ("fleet.link_mtu", *link_mtu != new.link_mtu),
+        ("fleet.heartbeat", *heartbeat != new.heartbeat),
+        ("fleet.silent_after", *silent_after != new.silent_after),
+        ("fleet.dead_after", *dead_after != new.dead_after),
         ("fleet.member of this node", relay(old) != relay(new)),
     ])
 }

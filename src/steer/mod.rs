@@ -7,6 +7,7 @@
 mod allowance;
 mod early;
 mod locate;
+mod siblings;
 mod slots;
 mod waiting;
 
@@ -159,11 +160,24 @@ impl Steer {
         self
     }
 
-    /// Sets the other live processes of this node.
+    /// Follows another view of the peers; the other processes of this node stay those that are known.
     #[must_use]
-    pub fn with_siblings(mut self, siblings: impl IntoIterator<Item = InstanceId>) -> Self {
-        self.view = self.view.with_siblings(siblings);
-        self
+    pub fn with_peers(&self, view: View) -> Self {
+        let siblings = self.view.siblings().iter().copied();
+        Self {
+            view: view.with_siblings(siblings),
+            ..self.clone()
+        }
+    }
+
+    /// Reads other connection IDs, and address tokens under other keys if it follows their owners.
+    #[must_use]
+    pub fn with_keys(&self, configs: ConfigSet, tokens: &TokenKeys) -> Self {
+        Self {
+            configs,
+            owners: self.owners.as_ref().map(|_| tokens.clone()),
+            ..self.clone()
+        }
     }
 
     /// Sets what becomes of new connections.

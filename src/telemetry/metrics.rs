@@ -4,6 +4,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::fleet::{Finding, PeerState};
+
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
@@ -29,12 +31,6 @@ pub struct Early {
     answered: &'static str,
 }
 
-/// The label of datagrams that went from one worker to another, by why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct HandOver {
-    cause: &'static str,
-}
-
 /// The label of a UDP socket, by what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct UdpSocket {
@@ -45,6 +41,18 @@ pub struct UdpSocket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReloadOutcome {
     outcome: &'static str,
+}
+
+/// The label of peers, by whether they live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PeerLife {
+    state: &'static str,
+}
+
+/// The label of what is wrong with peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FleetFinding {
+    finding: &'static str,
 }
 
 /// Every metric of one gateway. Cheap to clone; counters are atomics.
@@ -67,8 +75,10 @@ pub struct Metrics {
     pub tunnel_refused: Family<Reason, Counter>,
     /// Datagrams that the kernel dropped because a socket's buffer was full, by socket.
     pub socket_drops: Family<UdpSocket, Counter>,
-    /// Datagrams that reached their endpoint by way of another worker or task, by cause.
-    pub handed_over: Family<HandOver, Counter>,
+    /// Version negotiation packets sent.
+    pub version_negotiations: Counter,
+    /// Datagrams that one endpoint of this process received for another, by cause.
+    pub handed_over: Family<HandedOver, Counter>,
     /// Answers sent through the tunnel to the node that their client's packets reach.
     pub replies_tunnelled: Counter,
     /// Answers of peers sent on to clients.
@@ -77,10 +87,14 @@ pub struct Metrics {
     pub return_paths: Gauge,
     /// How often such a way back was not kept because there was no room.
     pub return_paths_refused: Counter,
-    /// Version negotiation packets sent.
-    pub version_negotiations: Counter,
     /// Stateless resets sent for connections whose owner is gone.
     pub resets: Counter,
+    /// The other members of the fleet, by whether they live.
+    pub fleet_peers: Family<PeerLife, Gauge>,
+    /// Peers with which something is wrong, by what it is.
+    pub fleet_findings: Family<FleetFinding, Gauge>,
+    /// The epoch of the fleet key in which connection IDs are issued.
+    pub fleet_epoch: Gauge,
     /// QUIC and TCP connections open now, by transport.
     pub connections: Family<Transport, Gauge>,
     /// Retry packets sent to clients that must prove their address first.
@@ -116,6 +130,25 @@ pub struct Answered {
     pub status: &'static str,
 }
 
+/// The label of a datagram that an endpoint received for another one of the process, by why it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandedOver {
+    cause: &'static str,
+}
+
+impl HandedOver {
+    /// It came by itself: the kernel does not choose the worker.
+    pub const DIRECT: Self = Self { cause: "direct" };
+    /// The kernel merged it with datagrams before it, the first of which chose the worker.
+    pub const MERGED: Self = Self { cause: "merged" };
+    /// It is early data, and waited for what told where it belongs.
+    pub const WAITED: Self = Self { cause: "waited" };
+    /// It came out of the tunnel.
+    pub const TUNNEL: Self = Self { cause: "tunnel" };
+    /// It came from another process of this node.
+    pub const SIBLING: Self = Self { cause: "sibling" };
+}
+
 impl Transport {
     /// QUIC over UDP.
     pub const QUIC: Self = Self { transport: "quic" };
@@ -143,17 +176,22 @@ impl Early {
     pub const WAITED: Self = Self { answered: "waited" };
 }
 
-impl HandOver {
-    /// The kernel gave it to another worker than its own.
-    pub const DIRECT: Self = Self { cause: "direct" };
-    /// It was merged with one of another worker.
-    pub const BATCH: Self = Self { cause: "batch" };
-    /// It came out of the tunnel.
-    pub const TUNNEL: Self = Self { cause: "tunnel" };
-    /// It came from another process of this node.
-    pub const SIBLING: Self = Self { cause: "sibling" };
-    /// Every cause.
-    pub const ALL: [Self; 4] = [Self::DIRECT, Self::BATCH, Self::TUNNEL, Self::SIBLING];
+impl PeerLife {
+    /// The label of each state.
+    pub const ALL: [(PeerState, Self); 3] = [
+        (PeerState::Live, Self { state: "live" }),
+        (PeerState::Silent, Self { state: "silent" }),
+        (PeerState::Dead, Self { state: "dead" }),
+    ];
+}
+
+impl FleetFinding {
+    /// The label of a finding.
+    pub fn of(finding: Finding) -> Self {
+        Self {
+            finding: finding.name(),
+        }
+    }
 }
 
 impl UdpSocket {
@@ -176,6 +214,8 @@ impl Metrics {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("wayhold");
         metrics.register_datagrams(registry);
+        metrics.register_returns(registry);
+        metrics.register_fleet(registry);
         metrics.register_requests(registry);
         metrics
     }
@@ -221,11 +261,15 @@ impl Metrics {
             "Datagrams that the kernel dropped at a full socket, by socket",
             self.socket_drops.clone(),
         );
-        self.register_ways(registry);
         registry.register(
             "version_negotiations",
             "Version negotiation packets sent",
             self.version_negotiations.clone(),
+        );
+        registry.register(
+            "handed_over",
+            "Datagrams that one endpoint of this process received for another, by cause",
+            self.handed_over.clone(),
         );
         registry.register(
             "resets",
@@ -234,12 +278,25 @@ impl Metrics {
         );
     }
 
-    fn register_ways(&self, registry: &mut Registry) {
+    fn register_fleet(&self, registry: &mut Registry) {
         registry.register(
-            "handed_over",
-            "Datagrams that reached their endpoint by way of another worker or task, by cause",
-            self.handed_over.clone(),
+            "fleet_peers",
+            "Other members of the fleet, by whether they live",
+            self.fleet_peers.clone(),
         );
+        registry.register(
+            "fleet_findings",
+            "Peers with which something is wrong, by what it is",
+            self.fleet_findings.clone(),
+        );
+        registry.register(
+            "fleet_epoch",
+            "Epoch of the fleet key in which connection IDs are issued",
+            self.fleet_epoch.clone(),
+        );
+    }
+
+    fn register_returns(&self, registry: &mut Registry) {
         registry.register(
             "replies_tunnelled",
             "Answers sent through the tunnel to the node that their client's packets reach",

@@ -221,7 +221,7 @@ impl Process {
         };
         match timeout(PATIENCE, asking).await {
             Ok(line) => line,
-            Err(_) => panic!("{text:?} was not said: {:#?}", self.errors.lock().unwrap()),
+            Err(_elapsed) => panic!("{text:?} was not said: {:#?}", self.errors.lock().unwrap()),
         }
     }
 

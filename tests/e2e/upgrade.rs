@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use wayhold::client::{Http3Client, Patience, TcpClient, Trust, tls_config};
 
-use crate::process::{Process, signal, wayhold};
+use crate::process::{Process, outcome, signal, wayhold};
 use crate::stage::{Directory, PATIENCE, target, turn};
 use crate::transfer::{Download, Upload, connect, get, text};
 
@@ -353,6 +353,40 @@ async fn a_new_configuration_that_is_refused_is_named_by_the_old_process() {
         assert!(line.contains(said), "{line}");
         assert!(family.process.ask("/livez").await.is_ok());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_waits_for_the_result_and_says_it() {
+    let _turn = turn().await;
+    let mut family = Family::start("").await;
+    let command = ["upgrade", "-c", "wayhold.toml"];
+    let (code, said, _) = outcome(&family.directory, &command).await;
+    assert_eq!(code, Some(0), "{said}");
+    let id = said
+        .split("pid=")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    family.successors.push(id.parse().unwrap());
+    assert!(
+        said.contains(&format!("instance={}", family.instance().await)),
+        "{said}"
+    );
+    assert!(
+        said.contains(concat!("version=", env!("CARGO_PKG_VERSION"))),
+        "{said}"
+    );
+    family.replace("exit 9");
+    let (code, _, complaint) = outcome(&family.directory, &command).await;
+    assert_eq!(code, Some(1));
+    assert!(complaint.contains("exit status: 9"), "{complaint}");
+    let (code, ..) = outcome(&family.directory, &["drain", "-c", "wayhold.toml"]).await;
+    assert_eq!(code, Some(0));
+    let (code, _, complaint) = outcome(&family.directory, &command).await;
+    assert_eq!(code, Some(1));
+    assert!(complaint.contains("undrain it first"), "{complaint}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

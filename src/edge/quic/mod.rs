@@ -4,6 +4,7 @@
 mod address_token;
 mod control;
 mod identity;
+mod minters;
 mod paths;
 mod settings;
 pub(super) mod transport;
@@ -21,6 +22,7 @@ use tokio::time::MissedTickBehavior;
 pub(crate) use address_token::AddressTokens;
 pub(crate) use control::{QuicChange, QuicControl};
 pub(crate) use identity::Issuer;
+pub(crate) use minters::{Make, Minters};
 pub(crate) use settings::{EndpointParts, endpoint};
 
 use self::paths::{Paths, SWEEP_INTERVAL, Watched};
@@ -128,13 +130,14 @@ impl QuicEdge {
 
     /// Accepts and serves connections. While the node drains it still takes what reaches it, because
     /// there is nobody else to take it. From [`Phase::Ending`] on it refuses new ones, and returns
-    /// when the last one has ended; at [`Phase::Over`] it closes those that are left, and gives their
-    /// number.
+    /// when the last one has ended and no other process of the node needs this one to read for it; at
+    /// [`Phase::Over`] it closes those that are left, and gives their number.
     pub(crate) async fn serve(self, course: Course) -> usize {
         let mut connections = JoinSet::new();
         let mut ending = pin!(course.reached(Phase::Ending));
         let mut over = pin!(course.reached(Phase::Over));
-        let mut told = false;
+        let mut needed_by_none = pin!(self.socket.steering().needed_by_none());
+        let (mut told, mut needed) = (false, true);
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -151,8 +154,9 @@ impl QuicEdge {
                 }
                 () = &mut over => break,
                 () = &mut ending, if !told => told = true,
+                () = &mut needed_by_none, if told && needed => needed = false,
             }
-            if told && connections.is_empty() {
+            if told && !needed && connections.is_empty() {
                 break;
             }
         }

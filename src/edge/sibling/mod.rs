@@ -39,6 +39,8 @@ pub(crate) struct Siblings {
 pub(crate) struct Census {
     /// Whether one that took over from this process lives, or has registered to do so.
     pub(crate) superseded: bool,
+    /// Whether one lives from which this process took over.
+    pub(crate) preceded: bool,
     /// Whether the one that reads said that the node ends.
     pub(crate) ending: bool,
 }
@@ -120,6 +122,13 @@ impl Siblings {
         }
     }
 
+    /// Waits until no process lives from which this one took over. Cancel safe.
+    pub(crate) async fn outlived_predecessors(&self) {
+        let mut census = self.census.subscribe();
+        // The sender lives as long as `self`.
+        drop(census.wait_for(|census| !census.preceded).await);
+    }
+
     /// Looks who lives now, and tells the steering rules if that has changed.
     pub(crate) fn refresh(&self, steering: &Steering) {
         let before = self.links.load_full();
@@ -144,7 +153,9 @@ impl Siblings {
         let mut links: Vec<_> = known.chain(joined).collect();
         links.sort_by_key(|link| link.entry);
         let own = self.own().birth;
-        let superseded = links.iter().any(|link| link.entry.birth.supersedes(own));
+        let births = || links.iter().map(|link| link.entry.birth);
+        let superseded = births().any(|birth| birth.supersedes(own));
+        let preceded = births().any(|birth| own.supersedes(birth));
         let entries = |links: &[Arc<Link>]| links.iter().map(|link| link.entry).collect::<Vec<_>>();
         if entries(&links) != entries(&before) {
             let instances: Vec<_> = links.iter().map(|link| link.entry.instance).collect();
@@ -152,9 +163,15 @@ impl Siblings {
             self.links.store(Arc::new(links));
         }
         self.census.send_if_modified(|census| {
-            let changed = census.superseded != superseded;
-            census.superseded = superseded;
-            changed
+            let before = std::mem::replace(
+                census,
+                Census {
+                    superseded,
+                    preceded,
+                    ..*census
+                },
+            );
+            before != *census
         });
     }
 

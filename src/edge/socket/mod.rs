@@ -21,7 +21,7 @@ use tokio::net::UdpSocket;
 
 use super::steering::{Steering, now};
 use crate::steer::{Arrival, Slot, Verdict};
-use crate::telemetry::{self, HandOver, Metrics};
+use crate::telemetry::{self, HandedOver, Metrics};
 use crate::wire::{Ecn, Path};
 
 /// The batching socket calls under the tunnel as well.
@@ -264,8 +264,8 @@ impl SteeredSocket {
                     .get_or_create(&cause)
                     .inc_by(number);
             };
-            count(HandOver::DIRECT, misplaced.min(taken));
-            count(HandOver::BATCH, taken.saturating_sub(misplaced));
+            count(HandedOver::DIRECT, misplaced.min(taken));
+            count(HandedOver::MERGED, taken.saturating_sub(misplaced));
             return;
         }
         if matches!(verdict, Verdict::Forward(_)) && self.steering.copies_foreign() {
@@ -303,6 +303,10 @@ impl SteeredSocket {
         let change = gauge(entries) - gauge(*counted);
         self.metrics.return_paths.inc_by(change);
         *counted = entries;
+    }
+
+    pub(super) fn steering(&self) -> &Steering {
+        &self.steering
     }
 
     pub(super) fn io(&self) -> &UdpSocket {

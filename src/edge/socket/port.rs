@@ -6,8 +6,6 @@ use quinn::udp::{EcnCodepoint, Transmit, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use crate::steer::Slots;
-use crate::sys;
 use crate::wire::{Ecn, Path};
 
 /// A bound UDP socket on which this process answers clients.
@@ -38,11 +36,6 @@ impl Port {
     /// Whether datagrams to this address reach it.
     pub(crate) fn covers(&self, address: SocketAddr) -> bool {
         covers(self.local, address)
-    }
-
-    /// Lets the kernel choose among the sockets of this one's group as `slots` would.
-    pub(crate) fn attach(&self, slots: &Slots) -> io::Result<()> {
-        sys::worker_program::attach(&self.io, slots.hash(), slots.cid_len(), slots.workers())
     }
 
     /// Sends without waiting; addresses are in canonical form.

@@ -7,7 +7,7 @@ use crate::edge::sibling::NO_SIBLING;
 use crate::edge::socket::{Batch, Injected, Port, split};
 use crate::fleet::{InstanceId, NodeId};
 use crate::steer::{Arrival, Slot, Verdict};
-use crate::telemetry::HandOver;
+use crate::telemetry::HandedOver;
 use crate::wire::{
     Cargo, Datagram, Ecn, Path, RESET_RANDOM, SiblingMessage, stateless_reset, version_negotiation,
 };
@@ -17,14 +17,6 @@ impl Steering {
     pub(crate) fn serve(&self, endpoints: Endpoints) {
         // A second call would be of a second gateway; the first one's stay in use.
         drop(self.endpoints.set(endpoints));
-    }
-
-    /// Lets the kernel hand each datagram to the worker that this process would choose, as far as the
-    /// first of a batch tells. For the process that reads.
-    pub(crate) fn steer_in_kernel(&self) {
-        if let (Some(endpoints), false) = (self.endpoints.get(), self.ignores_kernel()) {
-            endpoints.steer_in_kernel();
-        }
     }
 
     /// Decides on datagrams and sends them on their way.
@@ -63,8 +55,8 @@ impl Steering {
     fn hand_over(&self, slot: Slot, batch: &Batch<'_>) {
         let taken = self.inject(slot, batch) as u64;
         let cause = match batch.origin.arrival {
-            Arrival::Tunnel => HandOver::TUNNEL,
-            Arrival::Sibling => HandOver::SIBLING,
+            Arrival::Tunnel => HandedOver::TUNNEL,
+            Arrival::Sibling => HandedOver::SIBLING,
             // It waited for what told where it belongs.
             Arrival::Direct => return,
         };
@@ -191,7 +183,7 @@ impl Steering {
         let mut random = [0; RESET_RANDOM];
         aws_lc_rs::rand::fill(&mut random).ok()?;
         let cid = rest.get(..self.slots.cid_len())?;
-        stateless_reset(self.resets.load().token(cid), datagram.len(), random)
+        stateless_reset(self.reset_token(cid), datagram.len(), random)
     }
 }
 

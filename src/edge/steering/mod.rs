@@ -17,7 +17,7 @@ use super::sibling::Siblings;
 use super::socket::Injected;
 use super::tunnel::Forwarder;
 use crate::config::Return;
-use crate::fleet::{InstanceId, ResetKeys};
+use crate::fleet::{InstanceId, ResetKey, ResetKeys};
 use crate::steer::{DropReason, Intake, Slots, Steer, Tables, Waiting};
 use crate::telemetry::{Metrics, Reason};
 
@@ -107,23 +107,26 @@ impl Steering {
         &self.reading
     }
 
-    /// Steers by these live siblings from now on.
-    pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
-        let set = |now: &Arc<Steer>| Steer::clone(now).with_siblings(siblings.iter().copied());
-        self.steer.rcu(set);
+    /// Waits until no other process needs this one to read for it. Cancel safe.
+    pub(crate) async fn needed_by_none(&self) {
+        if let (Some(siblings), true) = (self.siblings.get(), self.reading.is_on()) {
+            siblings.outlived_predecessors().await;
+        }
     }
 
-    /// Follows other rules from here on; what becomes of new connections and who lives of this node's
-    /// processes stays as it is.
-    pub(crate) fn follow(&self, steer: &Steer) {
-        let keep = |now: &Arc<Steer>| {
-            let siblings = now.view().siblings().iter().copied();
-            steer
-                .clone()
-                .with_siblings(siblings)
-                .with_intake(now.intake())
-        };
-        self.steer.rcu(keep);
+    /// Steers by these live siblings from now on.
+    pub(crate) fn set_siblings(&self, siblings: &[InstanceId]) {
+        self.follow(|now| now.clone().with_siblings(siblings.iter().copied()));
+    }
+
+    /// Sets what becomes of new connections from here on.
+    pub(crate) fn set_intake(&self, intake: Intake) {
+        self.follow(|now| now.clone().with_intake(intake));
+    }
+
+    /// Steers by these rules from now on.
+    pub(crate) fn follow(&self, change: impl Fn(&Steer) -> Steer) {
+        self.steer.rcu(|steer| change(steer));
     }
 
     /// The rules that are followed now.
@@ -131,10 +134,14 @@ impl Steering {
         self.steer.load_full()
     }
 
-    /// Sets what becomes of new connections from here on.
-    pub(crate) fn set_intake(&self, intake: Intake) {
-        let set = |now: &Arc<Steer>| Steer::clone(now).with_intake(intake);
-        self.steer.rcu(set);
+    /// Makes reset tokens with these keys from now on.
+    pub(crate) fn use_resets(&self, resets: ResetKeys) {
+        self.resets.store(Arc::new(resets));
+    }
+
+    /// The stateless reset token of a connection ID.
+    pub(crate) fn reset_token(&self, cid: &[u8]) -> [u8; ResetKey::TOKEN_LEN] {
+        self.resets.load().token(cid)
     }
 
     /// Steers with keys that no fleet has.
@@ -181,7 +188,7 @@ impl Steering {
     }
 
     /// Whether the kernel is left to choose among workers as it likes.
-    fn ignores_kernel(&self) -> bool {
+    pub(crate) fn ignores_kernel(&self) -> bool {
         self.fault == Some(Fault::NoKernelSteering)
     }
 

@@ -3,14 +3,14 @@ use std::io::IoSliceMut;
 use crate::edge::socket::udp::{BATCH_SIZE, RecvMeta};
 use tokio::io::Interest;
 
+use super::Tunnel;
 use super::run::Run;
-use super::{Peer, Tunnel};
 use crate::edge::socket::Origin;
 use crate::edge::steering::Steering;
 use crate::fleet::{NodeId, Refusal};
 use crate::steer::Arrival;
 use crate::telemetry::Reason;
-use crate::wire::{Cargo, Envelope, Heartbeat, Kind, Sender};
+use crate::wire::{Cargo, Envelope, Kind};
 
 /// Takes what peers send: checks it, and hands client datagrams to this node's endpoints.
 pub(super) struct Receiver<'a> {
@@ -43,35 +43,39 @@ impl<'a> Receiver<'a> {
         let received = io.io.try_io(Interest::READABLE, receive).unwrap_or(0);
         for (chunk, meta) in buffer.chunks_exact(MAX_MESSAGE).zip(&meta[..received]) {
             for message in chunk[..meta.len].chunks(meta.stride.max(1)) {
-                self.take(message);
+                if let Err(refusal) = self.take(message) {
+                    self.tunnel.driver.refused(meta.addr, refusal);
+                }
             }
         }
         self.run.end(self.steering);
         self.buffer = buffer;
     }
 
-    /// Handles a tunnel datagram that came by way of a sibling.
+    /// Handles a tunnel datagram that came by way of a sibling. Refused, it is counted; it says nothing
+    /// of the peer at the other end.
     pub(super) fn take_one(&mut self, message: &[u8]) {
-        self.take(message);
+        self.take(message).unwrap_or_default();
         self.run.end(self.steering);
     }
 
     /// Handles what a peer sent. A datagram that was sealed for the process before this one is handed
     /// to that, if it lives; everything else that is refused is counted.
-    fn take(&mut self, message: &[u8]) {
+    fn take(&mut self, message: &[u8]) -> Result<(), Refusal> {
         let Err(refusal) = self.handle(message) else {
-            return;
+            return Ok(());
         };
         let of_another_boot = matches!(refusal, Refusal::Unconfirmed | Refusal::Tag)
             && Kind::of(message) != Ok(Kind::Heartbeat);
         if of_another_boot && self.steering.pass_envelope(message) {
-            return;
+            return Ok(());
         }
         let reason = Reason {
             reason: refusal.reason(),
         };
         let refused = &self.tunnel.metrics.tunnel_refused;
         refused.get_or_create(&reason).inc();
+        Err(refusal)
     }
 
     fn handle(&mut self, message: &[u8]) -> Result<(), Refusal> {
@@ -82,28 +86,15 @@ impl<'a> Receiver<'a> {
     }
 
     fn on_heartbeat(&self, message: &[u8]) -> Result<(), Refusal> {
-        let sealed = Heartbeat::parse(message)?;
-        let peer = self.peer(sealed.heartbeat.sender)?;
-        let mut association = peer.association.lock().expect("no holder panics");
-        let heard = association.on_heartbeat(&sealed)?;
-        let id = association.peer();
-        let mut answer = Vec::new();
-        if heard.answer_now {
-            association.answer(&sealed, None, &mut answer);
-        }
-        drop(association);
-        if let Some(outgoing) = heard.confirmed {
-            tracing::info!(peer = %id, "peer confirmed");
-            self.tunnel.forwarder.confirm(id, outgoing);
-        }
-        if heard.answer_now {
-            self.tunnel.send(&answer, peer);
+        if let Some((relay, answer)) = self.tunnel.driver.on_heartbeat(message)? {
+            self.tunnel.send(&answer, relay);
         }
         Ok(())
     }
 
     fn on_datagram(&mut self, message: &[u8]) -> Result<(), Refusal> {
         let sealed = Envelope::parse(message)?;
+        self.tunnel.driver.open(&sealed)?;
         let Envelope {
             sender,
             cargo,
@@ -111,11 +102,6 @@ impl<'a> Receiver<'a> {
             ecn,
             ..
         } = sealed.envelope;
-        let peer = self.peer(sender)?;
-        peer.association
-            .lock()
-            .expect("no holder panics")
-            .open(&sealed)?;
         if cargo == Cargo::Datagram {
             self.tunnel.metrics.datagrams_tunnelled.inc();
         }
@@ -127,14 +113,6 @@ impl<'a> Receiver<'a> {
         };
         self.run.add(self.steering, cargo, origin, sealed.payload);
         Ok(())
-    }
-
-    fn peer(&self, sender: Sender) -> Result<&Peer, Refusal> {
-        let id = NodeId::from_bytes(sender.node);
-        if id == self.tunnel.own {
-            return Err(Refusal::OwnNode);
-        }
-        self.tunnel.peers.get(&id).ok_or(Refusal::UnknownNode)
     }
 }
 

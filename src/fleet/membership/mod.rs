@@ -306,6 +306,15 @@ impl Membership {
         }
     }
 
+    /// What an operator should put right, and at which peer.
+    pub fn findings(&self, now: Instant) -> Vec<(NodeId, Finding)> {
+        let of = |(node, peer): (&NodeId, &Peer)| {
+            let findings = peer.findings(now, &self.timing).into_iter();
+            findings.map(|finding| (*node, finding)).collect::<Vec<_>>()
+        };
+        self.peers.iter().flat_map(of).collect()
+    }
+
     /// What is known of each peer, in ascending order.
     pub fn peers(&self, now: Instant) -> Vec<PeerStatus> {
         let timing = &self.timing;

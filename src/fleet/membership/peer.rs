@@ -181,7 +181,7 @@ impl Peer {
         }
     }
 
-    fn findings(&self, now: Instant, timing: &Timing) -> Vec<Finding> {
+    pub(super) fn findings(&self, now: Instant, timing: &Timing) -> Vec<Finding> {
         let told = self.fresh(now, timing);
         let lasting = |(finding, sign): (&Finding, &Sign)| sign.is_lasting(now).then_some(*finding);
         let mut findings: Vec<_> = Finding::ALL

@@ -91,7 +91,7 @@ impl Setup {
                 std::future::pending().await
             };
             tokio::select! {
-                left = edge.serve(listener, Reading::default(), course.clone()) => left,
+                left = edge.serve(listener, Reading::on(), course.clone()) => left,
                 left = expire => left,
             }
         });
