@@ -5,55 +5,6 @@ use super::schema::{Key, Kind};
 /// What concerns operators, in the order of docs/config.md.
 pub(super) const OPERATING_KEYS: &[Key] = &[
     Key {
-        path: "timeouts.handshake",
-        kind: TIMEOUT,
-        default: "10s",
-        example: "5s",
-        meaning: "From the first packet to a complete handshake.",
-    },
-    Key {
-        path: "timeouts.header",
-        kind: TIMEOUT,
-        default: "10s",
-        example: "5s",
-        meaning: "From the first byte of a request to its complete header section.",
-    },
-    Key {
-        path: "timeouts.body_idle",
-        kind: TIMEOUT,
-        default: "60s",
-        example: "30s",
-        meaning: "Between two pieces of a request or response body.",
-    },
-    Key {
-        path: "timeouts.connect",
-        kind: TIMEOUT,
-        default: "2s",
-        example: "500ms",
-        meaning: "To connect to a backend.",
-    },
-    Key {
-        path: "timeouts.first_byte",
-        kind: TIMEOUT,
-        default: "60s",
-        example: "5m",
-        meaning: "From the last byte of the request to the response's header section.",
-    },
-    Key {
-        path: "timeouts.tcp_idle",
-        kind: TIMEOUT,
-        default: "120s",
-        example: "75s",
-        meaning: "A TCP connection without a request for this long ends.",
-    },
-    Key {
-        path: "timeouts.upstream_idle",
-        kind: TIMEOUT,
-        default: "30s",
-        example: "15s",
-        meaning: "An idle connection to a backend is closed after this time.",
-    },
-    Key {
         path: "admin.listen",
         kind: Kind::AdminAddress,
         default: "unix:admin.sock in state_dir",
@@ -135,4 +86,3 @@ pub(super) const OPERATING_KEYS: &[Key] = &[
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
-const TIMEOUT: Kind = Kind::Duration(Duration::from_millis(1), Duration::from_hours(24));

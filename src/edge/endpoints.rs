@@ -54,6 +54,12 @@ impl Endpoints {
         self.slots.slot(found.unwrap_or(0), worker)
     }
 
+    /// The socket of the listener which a client reached, maybe at a peer.
+    pub(super) fn reached(&self, address: SocketAddr) -> Option<&Port> {
+        let slot = self.accepting(address, 0);
+        self.of(slot).map(|endpoint| &*endpoint.port)
+    }
+
     /// A socket that answers from this address.
     pub(super) fn port(&self, local: SocketAddr) -> Option<&Port> {
         let found = self.listener(|port| port.covers(local))?;

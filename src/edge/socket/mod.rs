@@ -153,7 +153,7 @@ impl SteeredSocket {
                 ecn: codepoint(injected.origin.ecn),
                 dst_ip: specified(destination.ip()),
             };
-            self.note_return(now(), &injected.origin, Proven::ByWhoPassedItOn);
+            self.note_return(now(), &injected.origin, Proven::WhoPassedItOn);
             filled += 1;
         }
         if filled > 0 {
@@ -214,14 +214,14 @@ impl SteeredSocket {
         let stride = meta.stride.max(1);
         let mut judge = self.steering.judge(path.source, Arrival::Direct);
         let now = judge.now();
-        let mut proven = Proven::ByNothing;
+        let mut proven = Proven::Nothing;
         meta.len = batch::sort(
             &mut buf[..meta.len],
             stride,
             |datagram| {
                 let verdict = judge.decide(datagram);
                 if matches!(verdict, Verdict::Local(_)) {
-                    proven = Proven::ByItsConnectionId;
+                    proven = Proven::ItsConnectionId;
                 }
                 verdict
             },
@@ -285,8 +285,8 @@ impl SteeredSocket {
         let client = origin.path.source;
         let mut returns = self.returns.lock().expect("no holder panics");
         match proven {
-            Proven::ByNothing => returns.renew(now, client, entrance),
-            Proven::ByItsConnectionId | Proven::ByWhoPassedItOn => {
+            Proven::Nothing => returns.renew(now, client, entrance),
+            Proven::ItsConnectionId | Proven::WhoPassedItOn => {
                 if returns.note(now, client, entrance).is_err() {
                     self.metrics.return_paths_refused.inc();
                 }
@@ -314,12 +314,12 @@ impl SteeredSocket {
     }
 }
 
-/// What speaks for it that datagrams are of a connection of this endpoint.
+/// What proves that datagrams are of a connection of this endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proven {
-    ByNothing,
-    ByItsConnectionId,
-    ByWhoPassedItOn,
+    Nothing,
+    ItsConnectionId,
+    WhoPassedItOn,
 }
 
 impl AsyncUdpSocket for SteeredSocket {

@@ -124,7 +124,7 @@ impl Returns {
         let of_family = source.filter(|ip| ip.is_ipv4() == client.is_ipv4());
         let from = |ip| SocketAddr::new(ip, self.own.port());
         let Some(Entry { entrance, .. }) = self.entries.get(&client) else {
-            let changed = || source.and(self.usual.of_family(client.ip()));
+            let changed = || source.and_then(|_| self.usual.of_family(client.ip()));
             return Departure {
                 source: of_family.or_else(changed).map(from),
                 ingress: None,

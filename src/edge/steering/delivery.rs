@@ -169,7 +169,8 @@ impl Steering {
         if by.is_some_and(|by| self.reply(by, datagram, path, Ecn::NotEct)) {
             return;
         }
-        match self.port(path.destination) {
+        let endpoints = self.endpoints.get();
+        match endpoints.and_then(|endpoints| endpoints.reached(path.destination)) {
             Some(port) => port.answer(datagram, path, Ecn::NotEct),
             None => self.count_drop(NO_ENDPOINT),
         }

@@ -28,6 +28,7 @@ pub(super) struct Uplink {
     // Where datagrams go, and where they are counted; they differ in a relay that lies.
     route: usize,
     claimed: usize,
+    withdrawn: Vec<bool>,
     counts: Counts,
 }
 
@@ -68,6 +69,7 @@ impl Uplink {
             line: DelayLine::new(config.delay, MAX_HELD),
             route: 0,
             claimed: 0,
+            withdrawn: vec![false; counts.delivered.len()],
             counts,
         }
     }
@@ -98,9 +100,17 @@ impl Uplink {
         match command {
             Command::Make(event, reply) => answer(reply, self.make(event)?),
             Command::RouteTo(node, reply) => {
-                self.claimed = node % self.nodes.len();
-                self.route = self.claimed;
-                self.tcp.lead_to(self.nodes[self.route]);
+                self.lead_to(node % self.nodes.len());
+                answer(reply, now());
+            }
+            Command::Withdraw(node, reply) => {
+                self.withdraw(node);
+                answer(reply, now());
+            }
+            Command::Announce(node, reply) => {
+                if let Some(withdrawn) = self.withdrawn.get_mut(node) {
+                    *withdrawn = false;
+                }
                 answer(reply, now());
             }
             Command::Counts(reply) => answer(reply, self.count()),
@@ -121,15 +131,43 @@ impl Uplink {
             }
             Move::Flip => {
                 self.counts.flips += 1;
-                self.claimed = (self.claimed + 1) % self.nodes.len();
-                if self.honesty == Honesty::Honest {
-                    self.route = self.claimed;
-                    self.tcp.lead_to(self.nodes[self.route]);
+                let next = self.next();
+                match self.honesty {
+                    Honesty::Honest => self.lead_to(next),
+                    Honesty::ClaimsFlips => self.claimed = next,
                 }
             }
         }
         self.tcp.cut();
         Ok(now())
+    }
+
+    fn lead_to(&mut self, node: usize) {
+        self.claimed = node;
+        self.route = node;
+        self.tcp.lead_to(self.nodes[node]);
+    }
+
+    /// The next node in turn that was not withdrawn.
+    fn next(&self) -> usize {
+        let nodes = self.nodes.len();
+        (1..=nodes)
+            .map(|step| (self.claimed + step) % nodes)
+            .find(|node| !self.withdrawn[*node])
+            .unwrap_or(self.claimed)
+    }
+
+    fn withdraw(&mut self, node: usize) {
+        let others = (0..self.nodes.len()).any(|other| other != node && !self.withdrawn[other]);
+        if node >= self.nodes.len() || !others {
+            return;
+        }
+        self.withdrawn[node] = true;
+        if [self.route, self.claimed].contains(&node) {
+            let next = self.next();
+            self.lead_to(next);
+            self.tcp.cut();
+        }
     }
 
     fn remap(&mut self, address: impl Fn(&mut Nat, Ipv4Addr) -> Ipv4Addr) -> io::Result<()> {
