@@ -126,7 +126,7 @@ async fn replies_come_back_by_way_of_the_node_that_was_reached() {
 async fn directly_answered_clients_leave_no_trace_at_the_node_between() {
     let stage = Stage::configured(2, "workers = 2", Origin::new()).await;
     let client = connect(&stage.directory, &stage.target()).await;
-    let mut download = Download::begin(&client, 5, SIZE).await;
+    let download = Download::begin(&client, 5, SIZE).await;
     stage.relay.make(Move::Flip).await.unwrap();
     let mut upload = Upload::begin(&client, 6);
     upload.send(1_000_000).await;
