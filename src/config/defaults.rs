@@ -103,6 +103,7 @@ impl Default for Quic {
             retry: false,
             retry_token_lifetime: Duration::from_secs(90),
             early_data: EarlyData::Off,
+            preferred_address: Vec::new(),
             cid_lifetime: Duration::from_mins(5),
         }
     }

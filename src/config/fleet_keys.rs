@@ -67,6 +67,13 @@ pub(super) const FLEET_KEYS: &[Key] = &[
                   this long is dead; at least `fleet.silent_after`.",
     },
     Key {
+        path: "fleet.return",
+        kind: Kind::Word(&["direct", "ingress"]),
+        default: "direct",
+        example: "ingress",
+        meaning: "How this node answers clients whose packets reach a peer: from here, or by way of the peer.",
+    },
+    Key {
         path: "fleet.member.N.id",
         kind: Kind::Integer(0, 0x00ff_ffff),
         default: "none",

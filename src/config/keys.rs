@@ -180,6 +180,13 @@ const TRANSPORT_KEYS: &[Key] = &[
         meaning: "Whether QUIC clients resume at the `owner` only, and may send early data there.",
     },
     Key {
+        path: "quic.preferred_address",
+        kind: Kind::Addresses,
+        default: "no address",
+        example: "192.0.2.9:4433,[2001:db8::9]:4433",
+        meaning: "Addresses to which clients are asked to move once they are connected.",
+    },
+    Key {
         path: "quic.cid_lifetime",
         kind: Kind::Duration(Duration::from_secs(1), DAY),
         default: "300s",
@@ -247,7 +254,7 @@ const TRANSPORT_KEYS: &[Key] = &[
         kind: Kind::Integer(16, 1 << 20),
         default: "4096",
         example: "8192",
-        meaning: "Datagrams from peers that wait for the endpoint.",
+        meaning: "Datagrams from peers and other workers that wait for an endpoint.",
     },
     Key {
         path: "limits.early_sessions",

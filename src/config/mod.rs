@@ -27,7 +27,7 @@ mod units;
 pub use error::{LoadError, LoadErrors, Origin, UpstreamError};
 pub use keys::KEYS;
 pub use layers::{FILE_VARIABLE, PREFIX, Setting, SettingError, Sources};
-pub use link::{LinkMtuError, max_udp_payload};
+pub use link::{LinkMtuError, Return, max_udp_payload};
 pub use load::load;
 pub use schema::{Key, Kind};
 pub use sections::{

@@ -19,10 +19,10 @@ use super::supply::{self, Supply};
 use super::{Gateway, GatewayError};
 use crate::admin::AdminState;
 use crate::bridge::{Bridge, Origin};
-use crate::config::{Config, EarlyData, Sources};
+use crate::config::{Config, EarlyData, Return, Sources};
 use crate::control::Source;
 use crate::edge::{
-    AddressTokens, Endpoints, Entrance, Fault, Identity, SharedSessionKeys, SiblingReceiver,
+    AddressTokens, Endpoints, Fault, Identity, QuicPlaces, SharedSessionKeys, SiblingReceiver,
     Steering, TlsError, declare_reasons,
 };
 use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
@@ -191,13 +191,11 @@ impl GatewayBuilder {
             membership: &membership,
             steering: &steering,
             tokens: &tokens,
+            places: QuicPlaces::new(&config.limits),
         };
-        let (listeners, entrances) = bind_listeners(&bound, &mut supply)?;
-        let endpoints = Endpoints::new(membership.slots, entrances);
-        steering.lead_to(endpoints.clone());
+        let listeners = bind_listeners(&bound, &mut supply)?;
         let parts = TunnelParts {
             supply: &mut supply,
-            endpoints: endpoints.clone(),
             steering: Arc::clone(&steering),
             session_keys,
             max_udp_payload,
@@ -205,7 +203,7 @@ impl GatewayBuilder {
         };
         let (tunnel, fleet) = membership.tunnel(parts)?.unzip();
         let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
-        let sibling_receiver = SiblingReceiver::new(endpoints, Arc::clone(&steering), envelopes);
+        let sibling_receiver = SiblingReceiver::new(Arc::clone(&steering), envelopes);
         let admin = supply.admin(&config.admin.listen, steering.reading())?;
         let held = (siblings, supply.finish(&config, &membership.keyring)?);
         let reins = Reins::new(&bound, held, admin.as_ref(), self.notifier);
@@ -297,20 +295,21 @@ fn steering(
     let tables = Tables::new(u64::from_be_bytes(random()?));
     let resets = membership.reset_keys();
     let steering = Steering::new(steer, tables, resets, metrics.clone(), fault);
+    let fleet = config.fleet.as_ref();
+    let steering = steering.returning(fleet.map_or(Return::Direct, |fleet| fleet.return_by));
     Ok((Arc::new(steering), tokens))
 }
 
-fn bind_listeners(
-    bound: &Bound<'_>,
-    supply: &mut Supply,
-) -> Result<(Vec<Listener>, Vec<Entrance>), GatewayError> {
+fn bind_listeners(bound: &Bound<'_>, supply: &mut Supply) -> Result<Vec<Listener>, GatewayError> {
     let workers = bound.membership.slots.workers();
-    let (mut listeners, mut entrances) = (Vec::new(), Vec::new());
+    let (mut listeners, mut endpoints) = (Vec::new(), Vec::new());
     for (index, listen) in bound.plan.config.listen.iter().enumerate() {
         let sockets = supply.listener(index, listen, workers)?;
         let (listener, of_listener) = bound.listener(index, sockets)?;
         listeners.push(listener);
-        entrances.extend(of_listener);
+        endpoints.extend(of_listener);
     }
-    Ok((listeners, entrances))
+    let endpoints = Endpoints::new(bound.membership.slots, endpoints);
+    bound.steering.serve(endpoints);
+    Ok(listeners)
 }

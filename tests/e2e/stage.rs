@@ -182,7 +182,7 @@ impl Stage {
             })
             .collect();
         let fleet = format!(
-            "fleet = {{ key_file = \"fleet.key\", {TIMING}, member = [{}] }}",
+            "fleet.key_file = \"fleet.key\"\n{TIMING}\nfleet.member = [{}]",
             members.join(", ")
         );
         let mut nodes = Vec::new();
@@ -288,7 +288,7 @@ pub(crate) fn cid_form() -> CidConfig {
 }
 
 /// A machine that compiles beside the tests may let a process wait for a second.
-const TIMING: &str = "heartbeat = \"50ms\", silent_after = \"10s\"";
+const TIMING: &str = "fleet.heartbeat = \"50ms\"\nfleet.silent_after = \"10s\"";
 
 /// The instance of every node here.
 pub(crate) const INSTANCE: u8 = 9;

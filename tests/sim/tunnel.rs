@@ -2,7 +2,7 @@
 
 use wayhold::fleet::{NodeId, Refusal};
 use wayhold::steer::Arrival;
-use wayhold::wire::{Envelope, Heartbeat, Kind, Path};
+use wayhold::wire::{Envelope, EnvelopeError, Heartbeat, Kind, Path};
 
 use crate::defect::Defect;
 use crate::endpoint::Received;
@@ -14,6 +14,8 @@ impl Process {
         let outcome = match Kind::of(bytes) {
             Ok(Kind::Heartbeat) => self.heartbeat(scene, bytes),
             Ok(Kind::Datagram) => self.envelope(scene, bytes),
+            // Every node answers clients directly here.
+            Ok(Kind::Reply) => Err(EnvelopeError::Kind.into()),
             Err(error) => Err(error.into()),
         };
         if let Err(refusal) = outcome {
