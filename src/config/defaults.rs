@@ -62,6 +62,15 @@ impl Fleet {
     pub(super) const DEFAULT_LINK_MTU: u16 = 1500;
     /// The defaults of `fleet.heartbeat`, `fleet.silent_after` and `fleet.dead_after`.
     pub(super) const DEFAULT_TIMING: Timing = Timing::DEFAULT;
+
+    /// How fast it is decided who lives.
+    pub fn timing(&self) -> Timing {
+        Timing {
+            interval: self.heartbeat,
+            silent_after: self.silent_after,
+            dead_after: self.dead_after,
+        }
+    }
 }
 
 impl Cid {

@@ -8,6 +8,7 @@
 mod decode;
 mod defaults;
 mod error;
+mod fleet_keys;
 mod form;
 mod keys;
 mod layers;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{UpstreamError, names};
 use crate::cid::{self, FirstOctet};
-use crate::fleet::{NodeId, Timing};
+use crate::fleet::NodeId;
 
 /// The whole configuration of one gateway process, checked.
 ///
@@ -384,15 +384,6 @@ impl Fleet {
             heartbeat: Self::DEFAULT_TIMING.interval,
             silent_after: Self::DEFAULT_TIMING.silent_after,
             dead_after: Self::DEFAULT_TIMING.dead_after,
-        }
-    }
-
-    /// How fast it is decided who lives.
-    pub fn timing(&self) -> Timing {
-        Timing {
-            interval: self.heartbeat,
-            silent_after: self.silent_after,
-            dead_after: self.dead_after,
         }
     }
 }

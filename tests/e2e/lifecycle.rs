@@ -14,6 +14,7 @@ use crate::wild::Wild;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draining_node_hands_new_connections_to_a_peer_and_finishes_its_own() {
     let stage = Stage::start(2).await;
+    stage.until_welcome().await;
     let [first, second] = &stage.nodes[..] else {
         panic!("two nodes");
     };

@@ -18,8 +18,8 @@ fn found(directory: &Directory) {
     let relay = free.each_ref().map(|socket| socket.local_addr().unwrap());
     let text = format!(
         "listen = [{{ addr = \"127.0.0.1:0\", cert = \"tls.pem\", key = \"tls.key\" }}]\n\
-         node = {{ id = 1, instance = 9 }}\n\
-         [fleet]\nkey_file = \"fleet.key\"\n\
+         node = {{ id = 1, instance = 9 }}\nworkers = 1\n\
+         [fleet]\nsilent_after = \"10s\"\nkey_file = \"fleet.key\"\n\
          member = [{{ id = 1, relay = \"{}\" }}, {{ id = 2, relay = \"{}\" }}]\n",
         relay[0], relay[1]
     );

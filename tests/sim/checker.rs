@@ -157,6 +157,7 @@ impl Checker {
             Verdict::Accept(_) => "Accept",
             Verdict::Sibling(_) => "Sibling",
             Verdict::Forward(_) => "Forward",
+            Verdict::Wait => "Wait",
             Verdict::Reset => "Reset",
             Verdict::Negotiate => "Negotiate",
         });

@@ -33,6 +33,7 @@ impl World {
         let Some(client) = self.homes.get(&to).copied() else {
             return;
         };
+        self.overtake(site, &received);
         let len = received.bytes.len();
         self.trace.note(self.now, "client", client as u64, len);
         if !self.is_followed(client, &received.bytes) {
@@ -109,6 +110,7 @@ impl World {
         if self.adversary.spoofs(number, &received) {
             self.spoof(site, &received);
         }
+        self.overtake(site, &received);
         let len = received.bytes.len();
         self.trace
             .note(self.now, "sent", number as u64 + 1000 * site as u64, len);

@@ -25,7 +25,7 @@ impl Process {
     }
 
     /// Sends a client's datagram to its owner.
-    pub(crate) fn forward(&mut self, scene: &mut Scene<'_>, peer: NodeId, received: &Received) {
+    pub(crate) fn forward(&self, scene: &mut Scene<'_>, peer: NodeId, received: &Received) {
         let Some(outgoing) = self.outgoing.get(&peer) else {
             scene.checker.count("peer_unconfirmed");
             return;

@@ -306,6 +306,7 @@ impl World {
                 roster: &site.roster,
                 keyring: &site.keyring,
                 retry: self.plan.retry[number],
+                early_data: self.plan.early_data,
                 clock: self.clock.clone(),
                 random: self.random.fork(),
                 defect: self.defect,

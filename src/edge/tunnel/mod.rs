@@ -115,11 +115,8 @@ impl Tunnel {
                 () = stop.cancelled() => return,
                 () = &mut tick => {
                     let (messages, next) = self.driver.tick();
-                    // Peers are to hear of the process that reads, and of no other.
-                    if reading.is_on() {
-                        for (relay, message) in messages {
-                            self.send(&message, relay);
-                        }
+                    for (relay, message) in messages {
+                        self.send(&message, relay);
                     }
                     self.drops.count(&self.io.io);
                     tick.as_mut().reset(next.into());
