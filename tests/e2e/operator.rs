@@ -102,8 +102,8 @@ async fn status_is_for_people_and_for_programs() {
     assert_eq!(status["node"], 1);
     assert_eq!(status["instance"], 9);
     assert_eq!(status["phase"], "ready");
-    assert_eq!(status["peers"][0]["node"], 2);
-    assert_eq!(status["workers"], 1);
+    assert_eq!(status["fleet"]["peers"][0]["node"], 2);
+    assert!(status["workers"].as_u64() > Some(0));
     let (code, out, _) = outcome(&directory, &["status", "-c", "wayhold.toml"]).await;
     assert_eq!(code, Some(0));
     assert!(out.starts_with("phase           ready\n"), "{out}");
