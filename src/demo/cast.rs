@@ -73,7 +73,6 @@ impl Cast {
                 let client = dial.connect(*protocol).await?;
                 let (dial, work) = (Arc::clone(&dial), Arc::clone(work));
                 let worker = Worker::new(client, dial, role, number, work);
-                worker.warm_up().await?;
                 cast.workers.push(worker);
             }
         }
@@ -218,11 +217,11 @@ impl Cast {
 
 /// What the clients of each transport do.
 fn roles(plan: &Plan) -> impl Iterator<Item = Role> + use<> {
-    let (sixes, roles) = match plan.soak {
-        None => (1, ROLES),
-        Some(_) => (SOAK_SIXES, SOAK_ROLES),
+    let (times, roles) = match plan.soak {
+        None => (1, ROLES.as_slice()),
+        Some(_) => (SOAK_TIMES, SOAK_ROLES.as_slice()),
     };
-    std::iter::repeat_n(roles, sixes).flatten()
+    std::iter::repeat_n(roles, times).flatten().copied()
 }
 
 /// HTTP/3 connections, each kept until its node sends it away.
@@ -264,16 +263,10 @@ const ROLES: [Role; 6] = [
     Role::Small,
     Role::Small,
 ];
-/// For each six of a soak: small requests make the number, and large ones are always in flight.
-const SOAK_ROLES: [Role; 6] = [
-    Role::Small,
-    Role::Small,
-    Role::Download,
-    Role::Small,
-    Role::Small,
-    Role::Upload,
-];
-const SOAK_SIXES: usize = 8;
+/// Of a soak: small requests make the number, and large ones are always in flight. Four roles and three
+/// nodes, so that each node has clients of every role.
+const SOAK_ROLES: [Role; 4] = [Role::Small, Role::Download, Role::Small, Role::Upload];
+const SOAK_TIMES: usize = 12;
 /// The run has failed and more losses teach nothing.
 const ENOUGH_LOST: u64 = 3;
 const LOOK: Duration = Duration::from_millis(5);

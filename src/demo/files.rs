@@ -121,8 +121,7 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
 }
 
 /// Relative paths begin at the file. A process that gave way tells its clients to go after a second,
-/// so that a run sees that too. A key may be rotated again when nothing can be left of the one before:
-/// after two lives of a connection ID and the idle timeout, which are short for that.
+/// so that a run sees that too.
 const CONFIG: &str = r#"
 state_dir = "node-NUMBER"
 [[listen]]
@@ -138,11 +137,7 @@ file = "fleet.toml"
 [log]
 access = false
 [shutdown]
-grace = "1s"
-[quic]
-cid_lifetime = "2s"
-idle_timeout = "10s"
-keep_alive = "5s"
+grace = "5s"
 [upgrade]
 keep = "1s"
 "#;

@@ -119,9 +119,11 @@ impl Plan {
         match (self.fault, self.soak) {
             (Some(_), _) => Box::new(std::iter::empty()),
             (None, None) => Box::new(cycle(0, self.duration).into_iter()),
-            (None, Some(_)) => Box::new((0..).flat_map(|number| {
-                let begin = CYCLE * u32::try_from(number).unwrap_or(u32::MAX);
-                cycle(number, CYCLE).map(|(at, act)| (begin + at, act))
+            (None, Some(_)) => Box::new((0..).zip(0_usize..).flat_map(|(times, number)| {
+                cycle(number, CYCLE)
+                    .into_iter()
+                    .filter(move |(_, act)| *act != Act::Rotate || times % ROTATE_EVERY == 0)
+                    .map(move |(at, act)| (CYCLE * times + at, act))
             })),
         }
     }
@@ -256,8 +258,9 @@ fn cycle(number: usize, length: Duration) -> [(Duration, Act); 5] {
 pub(super) const NODES: usize = 3;
 /// The node that is killed, which is neither drained nor upgraded before.
 pub(super) const VICTIM: usize = 2;
-/// Longer than a key must rest before the next one: see the demo's configuration of nodes.
 const CYCLE: Duration = Duration::from_secs(20);
+/// Cycles from one new key to the next: 13 minutes, because a key must rest for 12.
+const ROTATE_EVERY: u32 = 39;
 const TICK: Duration = Duration::from_millis(125);
 const ADDRESS_EVERY: u32 = 16;
 

@@ -56,18 +56,13 @@ pub(super) struct Dial {
 }
 
 impl Dial {
-    /// Makes a connection.
+    /// Makes a connection, and sends a request that is not counted: its response confirms the
+    /// handshake (RFC 9001, section 4.1.2), before which the client must not move.
     pub(super) async fn connect(&self, protocol: Protocol) -> Result<Client, ClientError> {
-        Client::connect(protocol, &self.target, &self.tls, self.patience).await
-    }
-
-    /// Makes a connection while everything moves.
-    async fn connect_again(&self, protocol: Protocol) -> Result<Client, ClientError> {
-        let patience = Patience {
-            connect: RECONNECT_LIMIT,
-            ..self.patience
-        };
-        Client::connect(protocol, &self.target, &self.tls, patience).await
+        let client = Client::connect(protocol, &self.target, &self.tls, self.patience).await?;
+        let mut response = client.send(download(SMALL, 0)).await?;
+        response.body_mut().collect(SMALL).await?;
+        Ok(client)
     }
 }
 
@@ -109,14 +104,6 @@ impl Worker {
             work,
             seed: number,
         }
-    }
-
-    /// Sends a request before anything moves, which confirms the handshake (RFC 9001, section
-    /// 4.1.2).
-    pub(super) async fn warm_up(&self) -> Result<(), ClientError> {
-        let mut response = self.client.send(download(SMALL, 0)).await?;
-        response.body_mut().collect(SMALL).await?;
-        Ok(())
     }
 
     /// Repeats its request until told to stop, then closes the connection.
@@ -191,9 +178,11 @@ impl Worker {
         };
         let connecting = async {
             loop {
-                match self.dial.connect_again(protocol).await {
-                    Ok(client) => return client,
-                    Err(_) => tokio::time::sleep(RECONNECT_PAUSE).await,
+                let attempt = tokio::time::timeout(RECONNECT_LIMIT, self.dial.connect(protocol));
+                match attempt.await {
+                    Ok(Ok(client)) => return client,
+                    Ok(Err(_)) => tokio::time::sleep(RECONNECT_PAUSE).await,
+                    Err(_elapsed) => {}
                 }
             }
         };
@@ -236,14 +225,14 @@ async fn exchange(
         Role::Upload => upload(&sample.bytes),
         Role::Small => download(SMALL, seed),
     };
-    let mut response =
-        client
-            .send(request)
-            .await
-            .map_err(|error| match error.is_unprocessed() {
-                true => Failure::Unprocessed(describe(&error)),
-                false => Failure::Lost(describe(&error)),
-            })?;
+    let mut response = client.send(request).await.map_err(|error| {
+        let reason = describe(&error);
+        if error.is_unprocessed() {
+            Failure::Unprocessed(reason)
+        } else {
+            Failure::Lost(reason)
+        }
+    })?;
     if !response.status().is_success() {
         return Err(Failure::Lost(response.status().to_string()));
     }

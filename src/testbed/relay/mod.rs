@@ -61,7 +61,8 @@ pub enum Move {
 pub struct Counts {
     /// Datagrams handed to each node.
     pub delivered: Vec<u64>,
-    /// Of those, datagrams handed to a node other than their flow's owner.
+    /// Of those, datagrams handed to a node other than their flow's owner, but for copies of the
+    /// Initial that the flow began with.
     pub foreign: Vec<u64>,
     /// Every flow, in the order of appearance.
     pub flows: Vec<FlowCounts>,

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::delay::{DelayLine, until};
@@ -38,6 +39,8 @@ struct Flow {
     address: Ipv4Addr,
     mapping: Mapping,
     owner: Option<usize>,
+    /// The connection ID that the client chose for its first Initial.
+    chosen: Option<Bytes>,
     delivered: Vec<u64>,
 }
 
@@ -211,6 +214,7 @@ impl Uplink {
             address,
             mapping,
             owner: None,
+            chosen: None,
             delivered: vec![0; self.nodes.len()],
         });
         self.by_client.insert(client, self.flows.len() - 1);
@@ -236,13 +240,19 @@ impl Uplink {
                     self.counts.overflowed += 1;
                     continue;
                 }
-                if flow.owner.is_none() && is_initial(datagram) {
+                let initial = is_initial(datagram)
+                    .then(|| destination(datagram))
+                    .flatten();
+                if flow.owner.is_none() && initial.is_some() {
                     flow.owner = Some(self.claimed);
+                    flow.chosen = initial.map(Bytes::copy_from_slice);
                 }
                 flow.delivered[self.claimed] += 1;
                 self.counts.delivered[self.claimed] += 1;
-                self.counts.foreign[self.claimed] +=
-                    u64::from(flow.owner.is_some_and(|owner| owner != self.claimed));
+                // The first Initial once more names nobody: any node begins a connection with it.
+                let names_nobody = initial.is_some() && initial == flow.chosen.as_deref();
+                let foreign = flow.owner.is_some_and(|owner| owner != self.claimed);
+                self.counts.foreign[self.claimed] += u64::from(foreign && !names_nobody);
             }
         }
     }
@@ -270,6 +280,12 @@ fn answer<T>(asked: oneshot::Sender<T>, answer: T) {
 /// Whether a datagram begins with an Initial of QUIC version 1 (RFC 9000, section 17.2.2).
 fn is_initial(datagram: &[u8]) -> bool {
     matches!(datagram, [first, 0, 0, 0, 1, ..] if first & 0xf0 == 0xc0)
+}
+
+/// The destination connection ID of a long header (RFC 8999, section 5.1).
+fn destination(datagram: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = datagram.get(5..)?.split_first()?;
+    rest.get(..usize::from(*len))
 }
 
 /// Datagrams on the way to the nodes; at 1400 bytes 22 MB, more than all windows in use.
