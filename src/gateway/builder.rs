@@ -172,10 +172,11 @@ impl GatewayBuilder {
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let keys = (&membership, &session_keys);
         let (steering, tokens) = steering(&config, keys, &metrics, self.fault)?;
-        let given = self.handler.clone();
-        let handler = given.map_or_else(|| default_handler(&config), Ok)?;
+        let handler = self
+            .handler
+            .clone()
+            .map_or_else(|| default_handler(&config), Ok)?;
         let resumption = Resumption::new(&config, session_keys.clone(), &metrics);
-        let max_udp_payload = membership.max_udp_payload(&config)?;
         let given = self.identity.transpose()?;
         let watched = Watched::new(&config);
         let identities = Identities::load(&config, &resumption, given.as_ref())?;
@@ -186,7 +187,7 @@ impl GatewayBuilder {
                 identities: &identities,
                 metrics: &metrics,
                 node: membership.node,
-                max_udp_payload,
+                max_udp_payload: membership.max_udp_payload(&config)?,
             },
             membership: &membership,
             steering: &steering,
@@ -194,6 +195,7 @@ impl GatewayBuilder {
         };
         let opened = open(&bound, (supply, session_keys), siblings, self.notifier)?;
         let reloader = Reloader {
+            max_udp_payload: bound.plan.max_udp_payload,
             listeners: opened.listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
             given_handler: self.handler,
@@ -202,7 +204,6 @@ impl GatewayBuilder {
             resumption,
             metrics: metrics.clone(),
             node: membership.node,
-            max_udp_payload,
             fleet: opened.fleet.clone(),
         };
         let shared = Shared {
