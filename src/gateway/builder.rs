@@ -172,10 +172,7 @@ impl GatewayBuilder {
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let keys = (&membership, &session_keys);
         let (steering, tokens) = steering(&config, keys, &metrics, self.fault)?;
-        let handler = self
-            .handler
-            .clone()
-            .map_or_else(|| default_handler(&config), Ok)?;
+        let handler = handler(self.handler.as_ref(), &config)?;
         let resumption = Resumption::new(&config, session_keys.clone(), &metrics);
         let given = self.identity.transpose()?;
         let watched = Watched::new(&config);
@@ -245,6 +242,10 @@ impl GatewayBuilder {
     ) -> Result<(), GatewayError> {
         self.bind()?.serve(shutdown).await
     }
+}
+
+fn handler(given: Option<&SharedHandler>, config: &Config) -> Result<SharedHandler, GatewayError> {
+    given.map_or_else(|| default_handler(config), |given| Ok(given.clone()))
 }
 
 pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
