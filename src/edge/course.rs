@@ -32,25 +32,55 @@ impl Phase {
     }
 }
 
-/// How every part of a process learns the phase.
+/// How every part of a process learns the phase, and at its end whether another part is still busy;
+/// the same for all clones.
 #[derive(Clone, Debug)]
-pub(crate) struct Course(watch::Receiver<Phase>);
+pub(crate) struct Course {
+    phase: watch::Receiver<Phase>,
+    busy: watch::Sender<usize>,
+}
+
+/// A part of the process counts as busy until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Busy(watch::Sender<usize>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.send_modify(|parts| *parts -= 1);
+    }
+}
 
 impl Course {
     /// Follows what this sender sends.
     pub(crate) fn of(phase: &watch::Sender<Phase>) -> Self {
-        Self(phase.subscribe())
+        Self {
+            phase: phase.subscribe(),
+            busy: watch::Sender::new(0),
+        }
     }
 
     /// The phase now.
     pub(crate) fn phase(&self) -> Phase {
-        *self.0.borrow()
+        *self.phase.borrow()
+    }
+
+    /// Counts a part as busy.
+    pub(crate) fn busy(&self) -> Busy {
+        self.busy.send_modify(|parts| *parts += 1);
+        Busy(self.busy.clone())
+    }
+
+    /// Resolves when no part is busy. Cancel safe.
+    pub(crate) fn all_idle(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut busy = self.busy.subscribe();
+        // The sender lives in every course, so the wait ends by what it waits for.
+        async move { drop(busy.wait_for(|parts| *parts == 0).await) }
     }
 
     /// Resolves when this phase or a later one is reached, or when nobody can reach it any more.
     /// Cancel safe.
     pub(crate) fn reached(&self, phase: Phase) -> impl Future<Output = ()> + Send + use<> {
-        let mut course = self.0.clone();
+        let mut course = self.phase.clone();
         async move { drop(course.wait_for(|now| *now >= phase).await) }
     }
 }
@@ -75,6 +105,20 @@ mod tests {
         assert_eq!(draining.as_mut().poll(&mut context), Poll::Ready(()));
         sender.send_replace(Phase::Over);
         assert_eq!(ending.as_mut().poll(&mut context), Poll::Ready(()));
+    }
+
+    #[test]
+    fn nobody_is_done_before_everybody_is_idle() {
+        let sender = watch::Sender::new(Phase::Ending);
+        let course = Course::of(&sender);
+        let (first, second) = (course.busy(), course.clone().busy());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut idle = pin!(course.all_idle());
+        assert!(idle.as_mut().poll(&mut context).is_pending());
+        drop(first);
+        assert!(idle.as_mut().poll(&mut context).is_pending());
+        drop(second);
+        assert!(idle.as_mut().poll(&mut context).is_ready());
     }
 
     #[test]

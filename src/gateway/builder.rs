@@ -172,10 +172,8 @@ impl GatewayBuilder {
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let keys = (&membership, &session_keys);
         let (steering, tokens) = steering(&config, keys, &metrics, self.fault)?;
-        let given = self.handler.clone();
-        let handler = given.map_or_else(|| default_handler(&config), Ok)?;
+        let handler = handler(self.handler.as_ref(), &config)?;
         let resumption = Resumption::new(&config, session_keys.clone(), &metrics);
-        let max_udp_payload = membership.max_udp_payload(&config)?;
         let given = self.identity.transpose()?;
         let watched = Watched::new(&config);
         let identities = Identities::load(&config, &resumption, given.as_ref())?;
@@ -186,7 +184,7 @@ impl GatewayBuilder {
                 identities: &identities,
                 metrics: &metrics,
                 node: membership.node,
-                max_udp_payload,
+                max_udp_payload: membership.max_udp_payload(&config)?,
             },
             membership: &membership,
             steering: &steering,
@@ -195,6 +193,7 @@ impl GatewayBuilder {
         };
         let opened = open(&bound, (supply, session_keys), siblings, self.notifier)?;
         let reloader = Reloader {
+            max_udp_payload: bound.plan.max_udp_payload,
             listeners: opened.listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
             given_handler: self.handler,
@@ -203,7 +202,6 @@ impl GatewayBuilder {
             resumption,
             metrics: metrics.clone(),
             node: membership.node,
-            max_udp_payload,
             fleet: opened.fleet.clone(),
         };
         let shared = Shared {
@@ -245,6 +243,10 @@ impl GatewayBuilder {
     ) -> Result<(), GatewayError> {
         self.bind()?.serve(shutdown).await
     }
+}
+
+fn handler(given: Option<&SharedHandler>, config: &Config) -> Result<SharedHandler, GatewayError> {
+    given.map_or_else(|| default_handler(config), |given| Ok(given.clone()))
 }
 
 pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {

@@ -130,14 +130,17 @@ impl QuicEdge {
 
     /// Accepts and serves connections. While the node drains it still takes what reaches it, because
     /// there is nobody else to take it. From [`Phase::Ending`] on it refuses new ones, and returns
-    /// when the last one has ended and no other process of the node needs this one to read for it; at
-    /// [`Phase::Over`] it closes those that are left, and gives their number.
+    /// when the last one of all endpoints has ended, because each reads datagrams for the others, and no
+    /// other process of the node needs this one to read for it; at [`Phase::Over`] it closes those that
+    /// are left, and gives their number.
     pub(crate) async fn serve(self, course: Course) -> usize {
         let mut connections = JoinSet::new();
         let mut ending = pin!(course.reached(Phase::Ending));
         let mut over = pin!(course.reached(Phase::Over));
         let mut needed_by_none = pin!(self.socket.steering().needed_by_none());
         let (mut told, mut needed) = (false, true);
+        let mut busy = Some(course.busy());
+        let mut all_idle = pin!(course.all_idle());
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -153,11 +156,12 @@ impl QuicEdge {
                     self.socket.sweep(now);
                 }
                 () = &mut over => break,
+                () = &mut all_idle, if busy.is_none() => break,
                 () = &mut ending, if !told => told = true,
                 () = &mut needed_by_none, if told && needed => needed = false,
             }
             if told && !needed && connections.is_empty() {
-                break;
+                busy = None;
             }
         }
         while let Some(ended) = connections.try_join_next() {
