@@ -217,6 +217,7 @@ impl Files {
             },
             shutdown: Shutdown { grace: GRACE },
             state_dir: self.directory.clone(),
+            runtime_dir: self.directory.join("run"),
             ..Config::default()
         }
     }
