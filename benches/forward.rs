@@ -66,7 +66,7 @@ fn burst(client: &UdpSocket, to: SocketAddr, datagram: &[u8], owner: &UdpSocket)
 
 /// A short header (RFC 9000, section 17.3) with a connection ID of the owner.
 fn datagram(key: &FleetKey) -> Vec<u8> {
-    let id = ConfigId::default();
+    let id = ConfigId::default().rotated(key.epoch().0);
     let key = key.cid_key(id);
     let config = CidConfig::new(id, 4, 12, FirstOctet::Random, Some(&key)).expect("legal lengths");
     let nonce = Nonce::new(&[0x5a; 12]).expect("a legal length");

@@ -37,11 +37,12 @@ pub mod sys;
 pub mod telemetry;
 
 #[cfg(feature = "gateway")]
-pub use edge::Fault;
+pub use edge::{Fault, SnapshotRefused};
 #[cfg(feature = "gateway")]
 pub use gateway::{
-    Applied, DevelopmentCertificate, Gateway, GatewayBuilder, GatewayEnded, GatewayError,
-    GatewayHandle, HandOver, LocateError, ReloadError, Sockets, Upgraded, check,
+    Applied, DevelopmentCertificate, FleetHandle, FleetReloadError, Gateway, GatewayBuilder,
+    GatewayEnded, GatewayError, GatewayHandle, HandOver, LocateError, ReloadError, Sockets,
+    Upgraded, check,
 };
 #[cfg(feature = "cli")]
 pub mod client;

@@ -66,7 +66,7 @@ async fn serve(directory: &Directory) -> Process {
         .handler(Teapot)
         .registry(registry)
         .sockets(Sockets {
-            udp,
+            udp: vec![udp],
             tcp: Some(tcp),
         })
         .identity(

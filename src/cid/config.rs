@@ -25,6 +25,14 @@ impl ConfigId {
         self.0
     }
 
+    /// The ID so many rotations later; the first follows the last.
+    #[must_use]
+    pub fn rotated(self, by: u32) -> Self {
+        let count = u32::from(Self::MAX) + 1;
+        let id = (u32::from(self.0) + by % count) % count;
+        Self(id.to_be_bytes()[3])
+    }
+
     /// Reads the bits of a connection ID's first octet; none for the unroutable 0b111.
     pub(super) fn of_first_octet(octet: u8) -> Option<Self> {
         Self::new(octet >> CONFIG_SHIFT).ok()

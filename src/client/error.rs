@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use h3::error::{Code, StreamError};
+
 use crate::request::BodyError;
 
 /// Why a client failed.
@@ -52,7 +54,7 @@ pub enum ClientError {
     Http3Connection(#[from] h3::error::ConnectionError),
     /// HTTP/3 failed on the request's stream.
     #[error("the HTTP/3 request failed")]
-    Http3(#[from] h3::error::StreamError),
+    Http3(#[from] StreamError),
     /// HTTP/2 failed.
     #[error("the HTTP/2 request failed")]
     Http2(#[from] hyper::Error),
@@ -67,6 +69,21 @@ pub enum ClientError {
         /// Bytes received.
         received: u64,
     },
+}
+
+impl ClientError {
+    /// Whether the other side certainly has not processed the HTTP/3 request, because it was sent, or
+    /// would have been, after the GOAWAY: it can be sent again on another connection (RFC 9114,
+    /// section 5.2).
+    pub fn is_unprocessed(&self) -> bool {
+        match self {
+            Self::Http3(StreamError::RemoteClosing { .. }) => true,
+            Self::Http3(StreamError::RemoteTerminate { code, .. }) => {
+                *code == Code::H3_REQUEST_REJECTED
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The step in which a deadline passed.

@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use wayhold::demo::{Break, Plan, Report, Status, run};
+use wayhold::demo::{Break, Plan, Report, Soak, Status, run};
 
 /// Arguments of `wayhold demo`.
 ///
-/// Two gateway nodes, two stateless backends and twelve clients run in this process, with a relay of
-/// real sockets between clients and nodes. Every 250 ms each client's NAT gives it another port,
-/// every eighth time another address too, and every 500 ms the route leads to the other node. The
-/// exit code is 0 only if HTTP/3 lost nothing and the relay counted the same datagrams as the nodes.
+/// Three gateway nodes run in processes of their own, and two stateless backends and twelve clients in
+/// this one, with a relay of real sockets between clients and nodes. Every 250 ms each client's NAT
+/// gives it another port, every eighth time another address too, and every 500 ms the route leads to
+/// the next node. Meanwhile one node is drained and comes back, another is upgraded, the fleet gets
+/// two new keys, and at the end the third node is killed. The exit code is 0 only if HTTP/3 lost
+/// nothing, connected again only where a node had to go, repeated requests only after the kill, and
+/// the relay counted the same datagrams as the nodes.
 ///
 /// All connections are made before anything moves: until a handshake is confirmed a client must not
-/// move (RFC 9000, section 9), and no server can help one that does.
+/// move (RFC 9000, section 9), and no server can help one that does. A client that a node sends away
+/// tries until its handshake falls between two moves.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
@@ -28,6 +32,15 @@ pub(crate) struct Args {
     /// Break this on purpose, to see that the demo notices
     #[arg(long = "break", value_enum, value_name = "WHAT")]
     fault: Option<Fault>,
+    /// Go on until many requests are answered over HTTP/3, with planned events only: nothing is killed
+    #[arg(long, conflicts_with_all = ["seconds", "fault"])]
+    soak: bool,
+    /// How many requests a soak takes
+    #[arg(long, value_name = "N", default_value_t = 100_000, requires = "soak")]
+    requests: u64,
+    /// When a soak ends, in seconds, whether or not all are answered
+    #[arg(long, value_name = "N", default_value_t = 900, requires = "soak", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    limit: u64,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -46,7 +59,16 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         Fault::Validate => Break::Validate,
         Fault::Relay => Break::Relay,
     });
-    let plan = Plan::new(Duration::from_secs(args.seconds), fault);
+    let program = std::env::current_exe()?;
+    let plan = if args.soak {
+        let soak = Soak {
+            requests: args.requests,
+            limit: Duration::from_secs(args.limit),
+        };
+        Plan::soak(program, soak)
+    } else {
+        Plan::new(program, Duration::from_secs(args.seconds), fault)
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -89,6 +111,9 @@ fn show(bar: &ProgressBar, status: Status) {
     reason = "this is the command's output"
 )]
 fn print(report: &Report, json: bool) {
+    for log in &report.logs {
+        eprintln!("{log}");
+    }
     for problem in &report.problems {
         eprintln!("problem: {problem}");
     }

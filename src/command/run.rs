@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::ValueEnum;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::filter::Targets;
@@ -13,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 use wayhold::config::{self, Config, Log, LogFormat, Sources};
 use wayhold::sys;
-use wayhold::{Gateway, GatewayError, GatewayHandle};
+use wayhold::{Fault, Gateway, GatewayError, GatewayHandle};
 
 use super::{ConfigArgs, Exit, takeover};
 
@@ -23,6 +24,15 @@ use super::{ConfigArgs, Exit, takeover};
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Break this on purpose, as `wayhold demo --break` does
+    #[arg(long, hide = true, value_enum)]
+    planted_fault: Option<Planted>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Planted {
+    NoForwarding,
+    LaxValidate,
 }
 
 pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
@@ -40,17 +50,26 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let exit = runtime.block_on(serve(config, sources, level));
+    let fault = args.planted_fault.map(|planted| match planted {
+        Planted::NoForwarding => Fault::NoForwarding,
+        Planted::LaxValidate => Fault::LaxValidate,
+    });
+    let exit = runtime.block_on(serve(config, sources, level, fault));
     // A lookup of a name that still runs on a blocking thread must not hold the process.
     runtime.shutdown_background();
     Ok(exit?.into())
 }
 
-async fn serve(config: Config, sources: Sources, level: LogLevel) -> anyhow::Result<Exit> {
+async fn serve(
+    config: Config,
+    sources: Sources,
+    level: LogLevel,
+    fault: Option<Fault>,
+) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("cannot watch for signals")?;
     let mut hangups = signal(SignalKind::hangup()).context("cannot watch for signals")?;
     let mut upgrades = signal(SignalKind::user_defined2()).context("cannot watch for signals")?;
-    let gateway = match takeover::bind(config, sources).await? {
+    let gateway = match takeover::bind(config, sources, fault).await? {
         Ok(gateway) => gateway,
         Err(error) => return Ok(failed(error)),
     };
@@ -102,7 +121,8 @@ fn failed(error: GatewayError) -> Exit {
     let exit = match &error {
         GatewayError::Bind { .. } | GatewayError::Admin(_) => Exit::Bind,
         GatewayError::Tls(_)
-        | GatewayError::KeyFile(_)
+        | GatewayError::Fleet(_)
+        | GatewayError::Roster(_)
         | GatewayError::Cid(_)
         | GatewayError::ServerId
         | GatewayError::NotAMember(_)

@@ -3,7 +3,7 @@
 use tokio::signal::unix::Signal;
 use wayhold::config::{Config, Sources};
 use wayhold::lifecycle::{Inherited, Notifier, Predecessor, Program};
-use wayhold::{Gateway, GatewayBuilder, GatewayError, GatewayHandle};
+use wayhold::{Fault, Gateway, GatewayBuilder, GatewayError, GatewayHandle};
 
 /// Binds the gateway, on sockets that systemd opened where there are any; if a process started this
 /// one to take over from it, on that one's sockets, which are this one's to read from then on.
@@ -13,14 +13,15 @@ use wayhold::{Gateway, GatewayBuilder, GatewayError, GatewayHandle};
 pub(super) async fn bind(
     config: Config,
     sources: Sources,
+    fault: Option<Fault>,
 ) -> anyhow::Result<Result<Gateway, GatewayError>> {
     let Some(predecessor) = Predecessor::of_this_process() else {
-        return Ok(builder(config, sources)
+        return Ok(builder(config, sources, fault)
             .inherited(Inherited::from_systemd()?)
             .bind());
     };
     let sockets = predecessor.sockets().await?;
-    let gateway = match builder(config, sources).inherited(sockets).bind() {
+    let gateway = match builder(config, sources, fault).inherited(sockets).bind() {
         Ok(gateway) => gateway,
         Err(error) => {
             predecessor.fail(error.to_string()).await;
@@ -33,11 +34,14 @@ pub(super) async fn bind(
     Ok(Ok(gateway))
 }
 
-fn builder(config: Config, sources: Sources) -> GatewayBuilder {
-    let builder = Gateway::builder()
+fn builder(config: Config, sources: Sources, fault: Option<Fault>) -> GatewayBuilder {
+    let mut builder = Gateway::builder()
         .config(config)
         .sources(sources)
         .notifier(Notifier::from_environment());
+    if let Some(fault) = fault {
+        builder = builder.fault(fault);
+    }
     match Program::of_this_process() {
         Some(program) => builder.program(program),
         None => builder,

@@ -1,6 +1,7 @@
 //! What each section holds when none of its keys is set; docs/config.md explains the numbers.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,12 +10,14 @@ use super::{
     LogFormat, Node, Profile, Quic, Shutdown, Timeouts, Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
+use crate::fleet::Timing;
 
 impl Default for Config {
     fn default() -> Self {
         let state_dir = default_state_dir();
         Self {
             listen: vec![Listen::default()],
+            workers: default_workers(),
             route: Vec::new(),
             node: Node::default(),
             fleet: None,
@@ -57,6 +60,17 @@ impl Default for Listen {
 impl Fleet {
     /// The default of `fleet.link_mtu`.
     pub(super) const DEFAULT_LINK_MTU: u16 = 1500;
+    /// The defaults of `fleet.heartbeat`, `fleet.silent_after` and `fleet.dead_after`.
+    pub(super) const DEFAULT_TIMING: Timing = Timing::DEFAULT;
+
+    /// How fast it is decided who lives.
+    pub fn timing(&self) -> Timing {
+        Timing {
+            interval: self.heartbeat,
+            silent_after: self.silent_after,
+            dead_after: self.dead_after,
+        }
+    }
 }
 
 impl Cid {
@@ -89,6 +103,7 @@ impl Default for Quic {
             retry: false,
             retry_token_lifetime: Duration::from_secs(90),
             early_data: EarlyData::Off,
+            preferred_address: Vec::new(),
             cid_lifetime: Duration::from_mins(5),
         }
     }
@@ -162,6 +177,14 @@ impl Default for Upgrade {
         }
     }
 }
+
+/// As many workers as there are cores, or one where that is not known.
+fn default_workers() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    u16::try_from(cores.min(MAX_WORKERS)).expect("the most workers are few")
+}
+
+const MAX_WORKERS: usize = 64;
 
 /// The default of `runtime_dir`: what two gateways on one machine must not share, they have apart in
 /// their state directories.

@@ -1,5 +1,17 @@
+use std::net::SocketAddr;
+
 use super::Fleet;
 use crate::wire::MAX_OVERHEAD;
+
+/// How answers go to clients whose packets reach a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Return {
+    /// From the owner, with the service address as source.
+    #[default]
+    Direct,
+    /// Through the tunnel to the peer, which gives them to the client.
+    Ingress,
+}
 
 /// A link between nodes that cannot carry the smallest QUIC datagram in an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,15 +32,28 @@ impl Fleet {
     /// # Errors
     /// [`LinkMtuError`] when that is less than 1200 bytes.
     pub fn max_udp_payload(&self) -> Result<u16, LinkMtuError> {
-        let v6 = self.member.iter().any(|member| member.relay.is_ipv6());
-        let overhead = MAX_ENVELOPE + if v6 { IPV6_UDP } else { IPV4_UDP };
-        match self.link_mtu.checked_sub(overhead) {
-            Some(fits) if fits >= MIN_PAYLOAD => Ok(fits),
-            _ => Err(LinkMtuError {
-                mtu: self.link_mtu,
-                needed: MIN_PAYLOAD + overhead,
-            }),
-        }
+        let relays = self.member.iter().map(|member| member.relay);
+        max_udp_payload(self.link_mtu, relays)
+    }
+}
+
+/// The largest UDP payload of a client that fits into an envelope between these relay addresses, over
+/// links of `link_mtu` bytes.
+///
+/// # Errors
+/// [`LinkMtuError`] when that is less than 1200 bytes.
+pub fn max_udp_payload(
+    link_mtu: u16,
+    relays: impl IntoIterator<Item = SocketAddr>,
+) -> Result<u16, LinkMtuError> {
+    let v6 = relays.into_iter().any(|relay| relay.is_ipv6());
+    let overhead = MAX_ENVELOPE + if v6 { IPV6_UDP } else { IPV4_UDP };
+    match link_mtu.checked_sub(overhead) {
+        Some(fits) if fits >= MIN_PAYLOAD => Ok(fits),
+        _ => Err(LinkMtuError {
+            mtu: link_mtu,
+            needed: MIN_PAYLOAD + overhead,
+        }),
     }
 }
 

@@ -108,6 +108,7 @@ impl Reader<'_> {
         if self.is_set("listen") {
             config.listen = self.each("listen", Self::listen);
         }
+        self.read("workers", &mut config.workers);
         self.read("state_dir", &mut config.state_dir);
         config.runtime_dir = defaults::runtime_dir(&config.state_dir);
         self.read("runtime_dir", &mut config.runtime_dir);
@@ -166,6 +167,10 @@ impl Reader<'_> {
         let mut fleet = Fleet::new(PathBuf::new(), self.each("fleet.member", Self::member));
         self.read("fleet.key_file", &mut fleet.key_file);
         self.read("fleet.link_mtu", &mut fleet.link_mtu);
+        self.read("fleet.return", &mut fleet.return_by);
+        self.read("fleet.heartbeat", &mut fleet.heartbeat);
+        self.read("fleet.silent_after", &mut fleet.silent_after);
+        self.read("fleet.dead_after", &mut fleet.dead_after);
         fleet
     }
 
@@ -204,6 +209,7 @@ impl Reader<'_> {
         self.read("quic.retry", &mut quic.retry);
         self.read("quic.retry_token_lifetime", &mut quic.retry_token_lifetime);
         self.read("quic.early_data", &mut quic.early_data);
+        self.read("quic.preferred_address", &mut quic.preferred_address);
         self.read("quic.cid_lifetime", &mut quic.cid_lifetime);
         quic
     }
@@ -338,6 +344,28 @@ mod tests {
         );
         assert_eq!(config.route[0].to[0].protocol, UpstreamProtocol::Http1);
         assert_eq!(config.route[0].to[1].authority, "10.0.0.2:8080");
+    }
+
+    #[test]
+    fn a_command_is_a_list_of_words_and_no_shell_line() {
+        let directory = TestDirectory::with_files(&[]);
+        let text = "hooks.withdraw = [\"/bin/sh\", \"-c\", \"a b\"]\n";
+        let config = load(&from_file(&directory, text)).unwrap();
+        assert_eq!(config.hooks.withdraw, ["/bin/sh", "-c", "a b"]);
+        let config = load(&environment(&[(
+            "WAYHOLD_HOOKS__WITHDRAW",
+            " ip  addr  show ",
+        )]))
+        .unwrap();
+        assert_eq!(config.hooks.withdraw, ["ip", "addr", "show"]);
+        let config = load(&settings(&["hooks.withdraw=[\"a b\"]"])).unwrap();
+        assert_eq!(config.hooks.withdraw, ["a b"]);
+        let config = load(&settings(&["hooks.withdraw="])).unwrap();
+        assert!(config.hooks.withdraw.is_empty());
+        for wrong in ["\"ip addr\"", "[\"\"]", "[1]"] {
+            let errors = errors_of(&format!("hooks.withdraw = {wrong}\n"));
+            assert!(errors[0].contains("a list of words"), "{errors:?}");
+        }
     }
 
     #[test]

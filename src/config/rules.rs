@@ -7,6 +7,7 @@ use super::load::Reader;
 use super::{
     AdminAddress, Config, Fleet, Keepalive, Listen, Profile, Route, Sources, names, units,
 };
+use crate::fleet::Roster;
 
 /// Checks a configuration whose every value is right alone.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
@@ -18,6 +19,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
         members(fleet, reader);
         this_node(config, fleet, reader);
         links(fleet, reader);
+        detection(fleet, reader);
     }
     admin(config, reader);
 }
@@ -83,6 +85,13 @@ fn routes(routes: &[Route], reader: &mut Reader<'_>) {
 
 fn quic(config: &Config, reader: &mut Reader<'_>) {
     let quic = &config.quic;
+    for address in &quic.preferred_address {
+        let mut listeners = config.listen.iter();
+        if !listeners.any(|listen| overlap(*address, listen.addr)) {
+            let message = format!("no listener takes datagrams to {address}");
+            either(reader, ["quic.preferred_address", "listen"], message);
+        }
+    }
     if let Keepalive::After(after) = quic.keep_alive
         && after >= quic.idle_timeout
     {
@@ -143,6 +152,15 @@ fn members(fleet: &Fleet, reader: &mut Reader<'_>) {
             &["fleet.key_file"],
             "missing: make one with `wayhold keys init`",
         );
+    }
+    if fleet.member.len() > Roster::MAX_MEMBERS {
+        let message = format!(
+            "{} members; a fleet has at most {}",
+            fleet.member.len(),
+            Roster::MAX_MEMBERS
+        );
+        reader.refuse(&["fleet.member"], message);
+        return;
     }
     if fleet.member.is_empty() {
         reader.refuse(
@@ -213,6 +231,22 @@ fn this_node(config: &Config, fleet: &Fleet, reader: &mut Reader<'_>) {
         if overlap(member, listen.addr) {
             clash(reader, &relay, &format!("listen.{at}.addr"), member);
         }
+    }
+}
+
+fn detection(fleet: &Fleet, reader: &mut Reader<'_>) {
+    if fleet.silent_after < 3 * fleet.heartbeat {
+        reader.refuse(
+            &["fleet.silent_after", "fleet.heartbeat"],
+            "it must be at least three times fleet.heartbeat, so that two lost heartbeats silence \
+             nobody",
+        );
+    }
+    if fleet.dead_after < fleet.silent_after {
+        reader.refuse(
+            &["fleet.dead_after", "fleet.silent_after"],
+            "it must be at least fleet.silent_after: who is dead is silent first",
+        );
     }
 }
 
@@ -503,6 +537,14 @@ mod tests {
             (
                 [("fleet.link_mtu", "1280")],
                 "fleet.link_mtu: 1280 is less than the 1297 bytes",
+            ),
+            (
+                [("fleet.heartbeat", "300ms")],
+                "fleet.silent_after: it must be at least three times fleet.heartbeat",
+            ),
+            (
+                [("fleet.silent_after", "20s")],
+                "fleet.dead_after: it must be at least fleet.silent_after",
             ),
         ] {
             let errors = fleet(&settings).unwrap_err().to_string();

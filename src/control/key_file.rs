@@ -1,17 +1,28 @@
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::fleet::{Keyring, KeyringError};
+use crate::fleet::{KeyRecord, Keyring, KeyringError};
 
 /// Reads the fleet's key file.
 ///
+/// # Errors
+/// Those of [`read_key_record`].
+pub fn read_key_file(path: &Path) -> Result<Keyring, KeyFileError> {
+    read_key_record(path).map(|record| record.keyring)
+}
+
+/// Reads the fleet's key file with the times in it.
+///
 /// The file, or the one that a symbolic link leads to, must be a regular file of at most 16 KiB
 /// that neither group nor others can read or write.
-pub fn read_key_file(path: &Path) -> Result<Keyring, KeyFileError> {
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn read_key_record(path: &Path) -> Result<KeyRecord, KeyFileError> {
     let io_error = |source| KeyFileError::Read {
         path: path.into(),
         source,
@@ -30,30 +41,61 @@ pub fn read_key_file(path: &Path) -> Result<Keyring, KeyFileError> {
     if text.len() > usize::from(MAX_LEN) {
         return Err(KeyFileError::TooLarge(path.into()));
     }
-    Keyring::from_text(&text).map_err(|source| KeyFileError::Parse {
+    KeyRecord::from_text(&text).map_err(|source| KeyFileError::Parse {
         path: path.into(),
         source,
     })
 }
 
 /// Writes a new key file with mode 0600; refuses to replace anything that exists.
+///
+/// # Errors
+/// [`KeyFileError`].
 pub fn write_key_file(path: &Path, keyring: &Keyring) -> Result<(), KeyFileError> {
-    let write = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
-        file.write_all(keyring.to_text().as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(|source| match source.kind() {
+    create(path, &keyring.to_text()).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.into()),
         _ => KeyFileError::Write {
             path: path.into(),
             source,
         },
     })
+}
+
+/// Replaces a key file, or the one that a symbolic link leads to: a reader finds the old content or
+/// the new, whatever happens meanwhile. The new file has mode 0600.
+///
+/// # Errors
+/// [`KeyFileError`]; the file is as it was then.
+pub fn replace_key_file(path: &Path, record: &KeyRecord) -> Result<(), KeyFileError> {
+    let replace = || {
+        let path = path.canonicalize()?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let new = path.with_file_name(name);
+        create(&new, &record.to_text())?;
+        let replaced = fs::rename(&new, &path);
+        if replaced.is_err() {
+            // It has the secrets in it, and the next attempt needs its name.
+            fs::remove_file(&new)?;
+        }
+        replaced?;
+        let directory = path.parent().unwrap_or_else(|| Path::new("/"));
+        File::open(directory)?.sync_all()
+    };
+    replace().map_err(|source| KeyFileError::Write {
+        path: path.into(),
+        source,
+    })
+}
+
+fn create(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 /// Why a key file cannot be used or made.

@@ -1,18 +1,18 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{Plan, schedule};
+use super::plan::{Act, Event, NODES, Plan, VICTIM, schedule};
 use super::report::Transport;
-use super::stage::{DELAY, NODES, Stage};
+use super::stage::{DELAY, Stage};
 use super::tally::{Moves, Totals};
-use super::workload::{Role, Samples, Work, Worker};
+use super::workload::{Dial, Role, Samples, Work, Worker};
 use super::{DemoError, Status};
-use crate::client::{Client, Patience};
+use crate::client::Patience;
 use crate::request::Protocol;
-use crate::testbed::{Relay, now};
+use crate::testbed::now;
 
 /// All clients of both transports, connected.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(super) struct Performance {
     pub(super) tcp_tls: Transport,
     /// Moves that found a body in flight on both transports.
     pub(super) in_flight: u64,
+    /// How often each kind of event happened.
+    pub(super) counts: [u64; Event::ALL.len()],
 }
 
 impl Cast {
@@ -56,16 +58,21 @@ impl Cast {
             stop,
             workers: Vec::new(),
         };
-        for (number, role) in ROLES.into_iter().enumerate() {
+        let dial = Arc::new(Dial {
+            target: stage.target().clone(),
+            tls: Arc::clone(stage.tls()),
+            patience: PATIENCE,
+        });
+        for (number, role) in roles(plan).enumerate() {
             stage.relay().route_to(number % NODES).await?;
-            for protocol in [Protocol::Http3, Protocol::Http2] {
+            for protocol in protocols(plan) {
                 let work = match protocol {
                     Protocol::Http3 => &cast.http3,
                     _ => &cast.tcp_tls,
                 };
-                let connecting = Client::connect(protocol, stage.target(), stage.tls(), PATIENCE);
-                let worker = Worker::new(connecting.await?, role, number, Arc::clone(work));
-                worker.warm_up().await?;
+                let client = dial.connect(*protocol).await?;
+                let (dial, work) = (Arc::clone(&dial), Arc::clone(work));
+                let worker = Worker::new(client, dial, role, number, work);
                 cast.workers.push(worker);
             }
         }
@@ -76,14 +83,14 @@ impl Cast {
     pub(super) async fn perform(
         mut self,
         plan: &Plan,
-        relay: &Relay,
+        stage: &mut Stage,
         watch: impl FnMut(Status),
     ) -> Result<Performance, DemoError> {
         let mut running = JoinSet::new();
         for worker in std::mem::take(&mut self.workers) {
             running.spawn(worker.run());
         }
-        let in_flight = self.make_moves(plan, relay, watch).await?;
+        let in_flight = self.direct(plan, stage, watch).await?;
         self.stop.cancel();
         let all = async { while running.join_next().await.is_some() {} };
         // Each request has its own, shorter deadline; who passes this one is counted as it stands.
@@ -92,34 +99,87 @@ impl Cast {
             http3: self.http3.outcome(),
             tcp_tls: self.tcp_tls.outcome(),
             in_flight,
+            counts: Event::ALL.map(|event| self.moves.count(event)),
         })
     }
 
-    async fn make_moves(
+    /// Makes everything happen in its order: what moves the clients, and what is done to the nodes.
+    async fn direct(
         &self,
         plan: &Plan,
-        relay: &Relay,
+        stage: &mut Stage,
         mut watch: impl FnMut(Status),
     ) -> Result<u64, DemoError> {
-        let start = now();
-        let mut in_flight = 0;
-        for (moves, (at, event)) in (0..).zip(schedule()) {
-            let status = self.status(start, moves);
+        let (mut start, mut in_flight) = (now(), 0);
+        let mut acts = plan.acts().peekable();
+        for (moves, (at, made)) in (0..).zip(schedule()) {
+            let status = self.status(at, moves);
             watch(status);
-            if self.is_over(plan, &status, relay).await? {
+            if self.is_over(plan, &status, stage).await? {
                 break;
             }
+            if let Some((_, act)) = acts.next_if(|(due, _)| *due <= at) {
+                let began = now();
+                self.act(act, stage).await?;
+                // The moves after it keep their distances.
+                start += now().saturating_duration_since(began);
+            }
             tokio::time::sleep_until((start + at).into()).await;
-            let both = [&self.http3, &self.tcp_tls];
-            in_flight += u64::from(both.iter().all(|work| work.tally.has_body_in_flight()));
-            self.moves.push(relay.make(event).await?);
+            in_flight += u64::from(self.happens(made.into()));
+            self.moves
+                .push(stage.relay().make(made).await?, made.into());
+        }
+        if plan.kills() {
+            self.kill(plan, stage).await?;
         }
         Ok(in_flight)
     }
 
-    fn status(&self, start: Instant, moves: u64) -> Status {
+    async fn act(&self, act: Act, stage: &mut Stage) -> Result<(), DemoError> {
+        let event = match act {
+            Act::Drain(_) => Event::Drain,
+            Act::Upgrade(_) => Event::Upgrade,
+            Act::Rotate => Event::Rotate,
+            Act::Undrain(node) => return stage.undrain(node).await,
+        };
+        self.happens(event);
+        self.moves.push(now(), event);
+        match act {
+            Act::Drain(node) => stage.drain(node).await,
+            Act::Upgrade(node) => stage.upgrade(node).await,
+            Act::Rotate => stage.rotate().await,
+            Act::Undrain(_) => Ok(()),
+        }
+    }
+
+    /// Kills a node, after which nothing moves, and waits until every client has got something again.
+    async fn kill(&self, plan: &Plan, stage: &mut Stage) -> Result<(), DemoError> {
+        self.happens(Event::Kill);
+        let dead = stage.kill(VICTIM).await?;
+        self.moves.push(dead, Event::Kill);
+        let both = [&self.http3, &self.tcp_tls];
+        let back = |work: &Arc<Work>| {
+            work.tally.aftermath(Event::Kill).recovered.len() >= roles(plan).count()
+        };
+        let all_back = async {
+            while !both.into_iter().all(back) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        // Who is not back by then has lost a request, and that is counted.
+        drop(tokio::time::timeout(plan.deadline() * 2, all_back).await);
+        Ok(())
+    }
+
+    /// Counts an event on both transports; the answer is whether both have a body in flight.
+    fn happens(&self, event: Event) -> bool {
+        let both = [&self.http3, &self.tcp_tls].map(|work| work.tally.happens(event));
+        both == [true; 2]
+    }
+
+    fn status(&self, elapsed: Duration, moves: u64) -> Status {
         Status {
-            elapsed: now().saturating_duration_since(start),
+            elapsed,
             moves,
             http3: self.http3.tally.totals(),
             tcp_tls: self.tcp_tls.tally.totals(),
@@ -130,15 +190,18 @@ impl Cast {
         &self,
         plan: &Plan,
         status: &Status,
-        relay: &Relay,
+        stage: &Stage,
     ) -> Result<bool, DemoError> {
         if status.elapsed >= plan.hard_limit() || status.http3.lost >= ENOUGH_LOST {
             return Ok(true);
         }
+        if let Some(soak) = &plan.soak {
+            return Ok(status.http3.answered() >= soak.requests);
+        }
         if status.elapsed < plan.duration {
             return Ok(false);
         }
-        let counts = relay.counts().await?;
+        let counts = stage.relay().counts().await?;
         let minimums = &plan.minimums;
         let reached = |totals: &Totals| {
             totals.answered() >= minimums.requests
@@ -152,13 +215,40 @@ impl Cast {
     }
 }
 
+/// What the clients of each transport do.
+fn roles(plan: &Plan) -> impl Iterator<Item = Role> + use<> {
+    let (times, roles) = match plan.soak {
+        None => (1, ROLES.as_slice()),
+        Some(_) => (SOAK_TIMES, SOAK_ROLES.as_slice()),
+    };
+    std::iter::repeat_n(roles, times).flatten().copied()
+}
+
+/// HTTP/3 connections, each kept until its node sends it away.
+pub(super) fn connections(plan: &Plan) -> u64 {
+    roles(plan).count() as u64
+}
+
+/// A soak is about HTTP/3 alone.
+fn protocols(plan: &Plan) -> &'static [Protocol] {
+    match plan.soak {
+        None => &[Protocol::Http3, Protocol::Http2],
+        Some(_) => &[Protocol::Http3],
+    }
+}
+
 impl Work {
     fn outcome(&self) -> Transport {
-        let mut recovered = self.tally.recovered();
+        let after = Event::ALL.map(|event| self.tally.aftermath(event));
+        let mut recovered: Vec<_> = after
+            .iter()
+            .flat_map(|after| after.recovered.iter().copied())
+            .collect();
         recovered.sort_unstable();
         Transport {
             totals: self.tally.totals(),
             recovered,
+            after,
             first_failure: self.tally.first_failure(),
         }
     }
@@ -173,10 +263,13 @@ const ROLES: [Role; 6] = [
     Role::Small,
     Role::Small,
 ];
-/// HTTP/3 connections, each kept for the whole run.
-pub(super) const CONNECTIONS: u64 = ROLES.len() as u64;
+/// Of a soak: small requests make the number, and large ones are always in flight. Four roles and three
+/// nodes, so that each node has clients of every role.
+const SOAK_ROLES: [Role; 4] = [Role::Small, Role::Download, Role::Small, Role::Upload];
+const SOAK_TIMES: usize = 12;
 /// The run has failed and more losses teach nothing.
 const ENOUGH_LOST: u64 = 3;
+const LOOK: Duration = Duration::from_millis(5);
 const GOODBYE: Duration = Duration::from_secs(2);
 /// The keep-alive is what brings back a client that only receives: three round trips of the relay.
 const PATIENCE: Patience = Patience {

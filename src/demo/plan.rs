@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::testbed::Move;
@@ -5,6 +6,8 @@ use crate::testbed::Move;
 /// What one run of the demo does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
+    /// The `wayhold` program that the nodes run.
+    pub program: PathBuf,
     /// How long the run lasts at least; it goes on until the minimums are met, for at most three
     /// times as long.
     pub duration: Duration,
@@ -13,6 +16,49 @@ pub struct Plan {
     /// What is broken on purpose. A broken run ends at its first lost requests and need not reach
     /// the minimums.
     pub fault: Option<Break>,
+    /// Whether the run goes on until so many requests are answered, with planned events only.
+    pub soak: Option<Soak>,
+}
+
+/// How long a soak lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Soak {
+    /// Requests that are to be answered over HTTP/3.
+    pub requests: u64,
+    /// When the run ends though they are not; it has failed then.
+    pub limit: Duration,
+}
+
+/// What happens to all clients, or to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The route leads to the next node.
+    Flip,
+    /// The NATs give every client a new port.
+    Rebind,
+    /// Every client has a new address and port.
+    Address,
+    /// A node leaves the route and is told to drain, and comes back later.
+    Drain,
+    /// A node's process gives way to a new one.
+    Upgrade,
+    /// The fleet has a new key.
+    Rotate,
+    /// A node's process is killed without a warning.
+    Kill,
+}
+
+/// What the demo does to the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Takes the node of this index out of the route, and drains it.
+    Drain(usize),
+    /// Takes the drain back.
+    Undrain(usize),
+    /// Lets a new process take over.
+    Upgrade(usize),
+    /// Makes a new key, and has all nodes read it.
+    Rotate,
 }
 
 /// What makes a run mean something.
@@ -45,13 +91,46 @@ pub enum Break {
 }
 
 impl Plan {
-    /// The demo as documented, with this duration and fault.
-    pub fn new(duration: Duration, fault: Option<Break>) -> Self {
+    /// The demo as documented, with this program, duration and fault.
+    pub fn new(program: PathBuf, duration: Duration, fault: Option<Break>) -> Self {
         Self {
+            program,
             duration,
             minimums: Minimums::default(),
             fault,
+            soak: None,
         }
+    }
+
+    /// The soak as documented.
+    pub fn soak(program: PathBuf, soak: Soak) -> Self {
+        Self {
+            program,
+            duration: soak.limit,
+            minimums: Minimums::NONE,
+            fault: None,
+            soak: Some(soak),
+        }
+    }
+
+    /// What is done to the nodes and when, counted from the first move. A broken run ends before
+    /// any of it could teach something.
+    pub(super) fn acts(&self) -> Box<dyn Iterator<Item = (Duration, Act)> + Send> {
+        match (self.fault, self.soak) {
+            (Some(_), _) => Box::new(std::iter::empty()),
+            (None, None) => Box::new(cycle(0, self.duration).into_iter()),
+            (None, Some(_)) => Box::new((0..).zip(0_usize..).flat_map(|(times, number)| {
+                cycle(number, CYCLE)
+                    .into_iter()
+                    .filter(move |(_, act)| *act != Act::Rotate || times % ROTATE_EVERY == 0)
+                    .map(move |(at, act)| (CYCLE * times + at, act))
+            })),
+        }
+    }
+
+    /// Whether the last node is killed at the end.
+    pub(super) fn kills(&self) -> bool {
+        self.fault.is_none() && self.soak.is_none()
     }
 
     /// How long a request may take before it is lost: forty times the longest pause between two
@@ -66,10 +145,72 @@ impl Plan {
     /// When the run ends whatever was reached.
     pub fn hard_limit(&self) -> Duration {
         match self.fault {
-            None => self.duration * 3,
-            Some(_) => self.duration,
+            None if self.soak.is_none() => self.duration * 3,
+            _ => self.duration,
         }
     }
+}
+
+impl Event {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Flip,
+        Self::Rebind,
+        Self::Address,
+        Self::Drain,
+        Self::Upgrade,
+        Self::Rotate,
+        Self::Kill,
+    ];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flip => "flip",
+            Self::Rebind => "rebind",
+            Self::Address => "address",
+            Self::Drain => "drain",
+            Self::Upgrade => "upgrade",
+            Self::Rotate => "rotate",
+            Self::Kill => "kill",
+        }
+    }
+
+    /// Whether nodes tell clients to connect again after it.
+    pub(super) fn sends_clients_away(self) -> bool {
+        matches!(self, Self::Drain | Self::Upgrade)
+    }
+
+    /// Whether it makes clients connect again.
+    pub(super) fn ends_connections(self) -> bool {
+        self.sends_clients_away() || self == Self::Kill
+    }
+
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl From<Move> for Event {
+    fn from(made: Move) -> Self {
+        match made {
+            Move::Flip => Self::Flip,
+            Move::Rebind => Self::Rebind,
+            Move::Address => Self::Address,
+        }
+    }
+}
+
+impl Minimums {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        requests: 0,
+        bytes: 0,
+        rebinds: 0,
+        addresses: 0,
+        flips: 0,
+        in_flight_percent: 0,
+    };
 }
 
 impl Default for Minimums {
@@ -101,6 +242,25 @@ pub(super) fn schedule() -> impl Iterator<Item = (Duration, Move)> {
     .map(|(tick, event)| (TICK * tick, event))
 }
 
+/// One drain, one upgrade and two rotations within this time; the next cycle takes the next nodes.
+fn cycle(number: usize, length: Duration) -> [(Duration, Act); 5] {
+    let (first, second) = (number % NODES, (number + 1) % NODES);
+    [
+        (length * 15 / 100, Act::Drain(first)),
+        (length * 30 / 100, Act::Undrain(first)),
+        (length * 40 / 100, Act::Upgrade(second)),
+        (length * 60 / 100, Act::Rotate),
+        (length * 80 / 100, Act::Rotate),
+    ]
+}
+
+/// Nodes of the fleet.
+pub(super) const NODES: usize = 3;
+/// The node that is killed, which is neither drained nor upgraded before.
+pub(super) const VICTIM: usize = 2;
+const CYCLE: Duration = Duration::from_secs(20);
+/// Cycles from one new key to the next: 13 minutes, because a key must rest for 12.
+const ROTATE_EVERY: u32 = 39;
 const TICK: Duration = Duration::from_millis(125);
 const ADDRESS_EVERY: u32 = 16;
 

@@ -4,8 +4,9 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 
-use super::plan::Minimums;
-use super::tally::Totals;
+use super::cast::Performance;
+use super::plan::{Event, Minimums, Soak};
+use super::tally::{Aftermath, Totals};
 use crate::testbed::Counts;
 
 /// How a run went.
@@ -17,10 +18,29 @@ pub struct Report {
     pub tcp_tls: Transport,
     /// What moved.
     pub moves: Moved,
+    /// What happened, by kind, and what came of it.
+    pub events: Vec<Happened>,
     /// Datagrams that the nodes sent through their tunnel to the owner.
     pub forwarded: u64,
     /// Everything that speaks against the run; empty when it succeeded.
     pub problems: Vec<String>,
+    /// Stateless resets that nodes sent.
+    pub resets: u64,
+    /// What the nodes have written last, if the run failed.
+    pub logs: Vec<String>,
+}
+
+/// Events of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happened {
+    /// The kind.
+    pub event: Event,
+    /// How many there were.
+    pub count: u64,
+    /// What HTTP/3 went through after them.
+    pub http3: Aftermath,
+    /// What TCP went through after them.
+    pub tcp_tls: Aftermath,
 }
 
 /// How a run went for one transport.
@@ -30,6 +50,8 @@ pub struct Transport {
     pub totals: Totals,
     /// From each move to the next byte or response that a client received after it, sorted.
     pub recovered: Vec<Duration>,
+    /// What came after each kind of event, in the order of [`Event::ALL`].
+    pub after: [Aftermath; Event::ALL.len()],
     /// Why the first request failed, if one did.
     pub first_failure: Option<String>,
 }
@@ -63,12 +85,64 @@ impl Moved {
     }
 }
 
+impl Happened {
+    pub(super) fn all(performance: &Performance) -> Vec<Self> {
+        let of = |event: Event| Self {
+            event,
+            count: performance.counts[event.index()],
+            http3: performance.http3.after[event.index()].clone(),
+            tcp_tls: performance.tcp_tls.after[event.index()].clone(),
+        };
+        Event::ALL.map(of).to_vec()
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.event.name(),
+            "count": self.count,
+            "http3": self.http3.json(),
+            "tcp_tls": self.tcp_tls.json(),
+        })
+    }
+
+    fn rows(&self) -> [Vec<String>; 2] {
+        let row = |transport: &str, after: &Aftermath| {
+            let recovered = |percent| milliseconds(percentile(&after.recovered, percent));
+            vec![
+                self.event.name().into(),
+                self.count.to_string(),
+                transport.into(),
+                after.in_flight.to_string(),
+                after.lost.to_string(),
+                after.truncated.to_string(),
+                after.reconnects.to_string(),
+                after.retried.to_string(),
+                format!("{:.0} ms", recovered(50)),
+                format!("{:.0} ms", recovered(99)),
+            ]
+        };
+        [row("HTTP/3", &self.http3), row("TCP+TLS", &self.tcp_tls)]
+    }
+}
+
+impl Aftermath {
+    fn json(&self) -> Value {
+        json!({
+            "in_flight": self.in_flight,
+            "lost": self.lost,
+            "truncated": self.truncated,
+            "reconnects": self.reconnects,
+            "retried": self.retried,
+            "recovery_p50_ms": milliseconds(percentile(&self.recovered, 50)),
+            "recovery_p99_ms": milliseconds(percentile(&self.recovered, 99)),
+        })
+    }
+}
+
 impl Transport {
     /// The time within which this share of all recoveries were made.
     pub fn percentile(&self, percent: usize) -> Duration {
-        let rank = (self.recovered.len() * percent).div_ceil(100);
-        let index = rank.saturating_sub(1);
-        self.recovered.get(index).copied().unwrap_or_default()
+        percentile(&self.recovered, percent)
     }
 
     fn json(&self) -> Value {
@@ -78,6 +152,7 @@ impl Transport {
             "lost": totals.lost,
             "truncated": totals.truncated,
             "reconnects": totals.reconnects,
+            "retried": totals.retried,
             "bytes": totals.downloaded + totals.uploaded,
             "recover_ms": {
                 "p50": milliseconds(self.percentile(50)),
@@ -135,7 +210,9 @@ impl Report {
                 "flip": self.moves.flips,
                 "in_flight": self.moves.in_flight,
             },
+            "events": self.events.iter().map(Happened::json).collect::<Vec<_>>(),
             "forwarded": self.forwarded,
+            "resets": self.resets,
         })
     }
 
@@ -158,16 +235,39 @@ impl Report {
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
+        let mut events = Table::new();
+        events.load_style(UTF8_FULL_CONDENSED).set_header([
+            "after each",
+            "of",
+            "transport",
+            "in flight",
+            "lost",
+            "truncated",
+            "reconnects",
+            "retried",
+            "recover p50",
+            "p99",
+        ]);
+        for happened in self.events.iter().filter(|happened| happened.count > 0) {
+            events.add_rows(happened.rows());
+        }
+        for column in events
+            .column_iter_mut()
+            .filter(|column| ![0, 2].contains(&column.index))
+        {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
         let moves = &self.moves;
         format!(
-            "{table}\n{} rebinds, {} address changes, {} flips; {} of {} with bodies in flight; \
-             {} datagrams forwarded",
+            "{table}\n{events}\n{} rebinds, {} address changes, {} flips; {} of {} with bodies in flight; \
+             {} datagrams forwarded, {} resets",
             moves.rebinds,
             moves.addresses,
             moves.flips,
             moves.in_flight,
             moves.total(),
             self.forwarded,
+            self.resets,
         )
     }
 
@@ -195,26 +295,52 @@ impl Report {
             .collect()
     }
 
-    /// What HTTP/3 lost, of which there must be nothing.
-    pub(super) fn losses(&self) -> Vec<String> {
+    /// What a soak has not done in its time.
+    pub(super) fn soak_shortfall(&self, soak: Option<Soak>) -> Option<String> {
+        let (answered, soak) = (self.http3.totals.answered(), soak?);
+        (answered < soak.requests).then(|| {
+            let Soak { requests, limit } = soak;
+            format!("HTTP/3: {answered} of {requests} requests within {limit:?}")
+        })
+    }
+
+    /// The rules that HTTP/3 has broken: nothing is lost, only a node that goes makes its clients
+    /// connect again, and only one that was killed makes them repeat a request.
+    pub(super) fn violations(&self) -> Vec<String> {
         let Totals {
-            lost,
-            truncated,
-            reconnects,
-            ..
+            lost, truncated, ..
         } = self.http3.totals;
-        let mut losses = Vec::new();
+        let mut found = Vec::new();
         if lost > 0 {
             let reason = self.http3.first_failure.as_deref().unwrap_or("unknown");
-            losses.push(format!(
+            found.push(format!(
                 "HTTP/3 lost {lost} requests, {truncated} of them truncated: {reason}"
             ));
         }
-        if reconnects > 0 {
-            losses.push(format!("HTTP/3 connected again {reconnects} times"));
+        for Happened { event, http3, .. } in &self.events {
+            let name = event.name();
+            if http3.reconnects > 0 && !event.ends_connections() {
+                let reconnects = http3.reconnects;
+                found.push(format!(
+                    "HTTP/3 connected again {reconnects} times after a {name}"
+                ));
+            }
+            if http3.retried > 0 && *event != Event::Kill {
+                let retried = http3.retried;
+                found.push(format!("HTTP/3 repeated {retried} requests after a {name}"));
+            }
+            if *event == Event::Kill && http3.reconnects > 0 && self.resets == 0 {
+                found.push("no node told a client that its node is dead".to_owned());
+            }
         }
-        losses
+        found
     }
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    let index = rank.saturating_sub(1);
+    sorted.get(index).copied().unwrap_or_default()
 }
 
 fn milliseconds(duration: Duration) -> f64 {

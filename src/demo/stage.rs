@@ -1,87 +1,49 @@
-use std::fs::DirBuilder;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-use rustls::pki_types::CertificateDer;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use std::time::{Duration, Instant};
 
 use super::DemoError;
 use super::audit::NodeBooks;
-use super::plan::Break;
+use super::files::Files;
+use super::node::{NodeProcess, rotate};
+use super::plan::{Break, NODES, Plan};
 use super::workload::SERVICE_NAME;
-use crate::Gateway;
 use crate::bridge::Origin;
 use crate::client::{Target, Trust, tls_config};
-use crate::config::{
-    Admin, AdminAddress, Config, Fleet, Listen, Log, Member, Node, Route, Shutdown, Upstream,
-    UpstreamProtocol,
-};
-use crate::control::write_key_file;
-use crate::edge::Fault;
-use crate::fleet::{Epoch, FleetKey, Keyring, NodeId};
-use crate::telemetry::{Metrics, PathChange, Reason};
-use crate::testbed::{Backend, Honesty, Relay, RelayConfig, kernel_drops};
+use crate::testbed::{Backend, Counts, Honesty, Relay, RelayConfig, now};
 
 /// Everything but the clients: backends, nodes, the relay and the files that the nodes read.
 #[derive(Debug)]
 pub(super) struct Stage {
     relay: Relay,
-    nodes: Vec<RunningNode>,
+    nodes: Vec<StagedNode>,
     target: Target,
     tls: Arc<rustls::ClientConfig>,
-    stop: CancellationToken,
-    serving: JoinSet<()>,
     _backends: Vec<Backend>,
-    _files: Files,
+    files: Files,
 }
 
 #[derive(Debug)]
-struct RunningNode {
-    address: SocketAddr,
-    metrics: Metrics,
+struct StagedNode {
+    process: NodeProcess,
+    /// Datagrams that reached it and that nobody may have read the count of.
+    unread: u64,
+    /// Connections of processes that gave way, each with the address changes before.
+    given_way: Vec<(u64, u64)>,
 }
 
 impl Stage {
-    /// Starts everything.
-    pub(super) async fn set(fault: Option<Break>) -> Result<Self, DemoError> {
+    /// Starts everything, and waits until the nodes know each other.
+    pub(super) async fn set(plan: &Plan) -> Result<Self, DemoError> {
         let mut backends = Vec::new();
         for _ in 0..BACKENDS {
             backends.push(Backend::start(Origin).await?);
         }
         let files = Files::make()?;
-        let tunnels = (0..NODES)
-            .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))
-            .collect::<io::Result<Vec<_>>>()?;
-        let fleet = files.fleet(&tunnels)?;
-
-        let (stop, mut serving) = (CancellationToken::new(), JoinSet::new());
-        let mut nodes = Vec::new();
-        for (member, tunnel) in fleet.member.clone().into_iter().zip(tunnels) {
-            let config = files.config(member.id, fleet.clone(), &backends);
-            let mut builder = Gateway::builder().config(config).relay_socket(tunnel);
-            if let Some(fault) = fault.and_then(planted) {
-                builder = builder.fault(fault);
-            }
-            let gateway = builder.bind()?;
-            nodes.push(RunningNode {
-                address: gateway.local_addresses()[0],
-                metrics: gateway.metrics(),
-            });
-            let stop = stop.clone().cancelled_owned();
-            serving.spawn(async move {
-                // At the end the demo cuts off whoever is left, and the clients have told already.
-                drop(gateway.serve(stop).await);
-            });
-        }
+        let nodes = start(&files, plan, &backends).await?;
         let relay = Relay::start(RelayConfig {
-            nodes: nodes.iter().map(|node| node.address).collect(),
+            nodes: nodes.iter().map(|node| node.process.address()).collect(),
             delay: DELAY,
-            honesty: match fault {
+            honesty: match plan.fault {
                 Some(Break::Relay) => Honesty::ClaimsFlips,
                 _ => Honesty::Honest,
             },
@@ -92,13 +54,11 @@ impl Stage {
                 address: relay.address(),
                 name: SERVICE_NAME.into(),
             },
-            tls: tls_config(&Trust::Certificates(vec![files.certificate.clone()]))?,
+            tls: tls_config(&Trust::Certificates(vec![files.certificate().clone()]))?,
             relay,
             nodes,
-            stop,
-            serving,
             _backends: backends,
-            _files: files,
+            files,
         })
     }
 
@@ -110,164 +70,126 @@ impl Stage {
         &self.target
     }
 
-    pub(super) fn tls(&self) -> &rustls::ClientConfig {
+    pub(super) fn tls(&self) -> &Arc<rustls::ClientConfig> {
         &self.tls
     }
 
-    /// What each node has counted so far.
-    pub(super) fn books(&self) -> io::Result<Vec<NodeBooks>> {
-        self.nodes.iter().map(RunningNode::books).collect()
+    /// Takes a node out of the route, and drains it.
+    pub(super) async fn drain(&self, node: usize) -> Result<(), DemoError> {
+        self.relay.withdraw(node).await?;
+        self.nodes[node].process.order("drain").await?;
+        Ok(())
     }
 
-    /// Ends the nodes; everything else ends when it is dropped.
-    pub(super) async fn strike(mut self) {
-        self.stop.cancel();
-        let all = async { while self.serving.join_next().await.is_some() {} };
-        // What has not ended in time is aborted.
-        drop(tokio::time::timeout(STRIKE_LIMIT, all).await);
+    /// Takes a drain back.
+    pub(super) async fn undrain(&self, node: usize) -> Result<(), DemoError> {
+        self.nodes[node].process.order("undrain").await?;
+        self.relay.announce(node).await?;
+        Ok(())
+    }
+
+    /// Lets a new process of a node take over.
+    pub(super) async fn upgrade(&mut self, node: usize) -> Result<(), DemoError> {
+        let before = self.relay.counts().await?;
+        let staged = &mut self.nodes[node];
+        let open = staged.process.upgrade().await?;
+        staged.given_way.push((open, moves(&before)));
+        self.lose_sight(node).await
+    }
+
+    /// Makes the fleet's next key, and has every node read it.
+    pub(super) async fn rotate(&self) -> Result<(), DemoError> {
+        rotate(&self.nodes[0].process, &self.files.key_file()).await?;
+        for node in &self.nodes {
+            node.process.order("reload").await?;
+        }
+        Ok(())
+    }
+
+    /// Kills a node and takes it out of the route; the answer is when it was dead.
+    pub(super) async fn kill(&mut self, node: usize) -> Result<Instant, DemoError> {
+        self.nodes[node].process.kill().await?;
+        let dead = now();
+        self.relay.withdraw(node).await?;
+        Ok(dead)
+    }
+
+    /// What the relay and each node have counted so far.
+    pub(super) async fn books(&mut self) -> Result<(Counts, Vec<NodeBooks>), DemoError> {
+        for node in 0..self.nodes.len() {
+            if !self.nodes[node].process.is_alive() {
+                self.lose_sight(node).await?;
+            }
+        }
+        let counts = self.relay.counts().await?;
+        let mut all = Vec::new();
+        for node in &self.nodes {
+            let unread = |(open, before): &(u64, u64)| open * (moves(&counts) - before);
+            all.push(NodeBooks {
+                unread: node.unread,
+                unread_changes: node.given_way.iter().map(unread).sum(),
+                ..node.process.books().await?
+            });
+        }
+        Ok((counts, all))
+    }
+
+    /// The ends of what the nodes have written.
+    pub(super) fn logs(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.process.log()).collect()
+    }
+
+    /// Of what has reached a node and is not in its books yet, nobody knows whether it ever will be.
+    async fn lose_sight(&mut self, node: usize) -> Result<(), DemoError> {
+        let delivered = self.relay.counts().await?.delivered[node];
+        let staged = &mut self.nodes[node];
+        staged.unread = delivered.saturating_sub(staged.process.past().seen());
+        Ok(())
     }
 }
 
-impl RunningNode {
-    fn books(&self) -> io::Result<NodeBooks> {
-        let metrics = &self.metrics;
-        let dropped = |reason| {
-            metrics
-                .datagrams_dropped
-                .get_or_create(&Reason { reason })
-                .get()
-        };
-        let changes = |kind| metrics.path_changes.get_or_create(&kind).get();
-        Ok(NodeBooks {
-            received: metrics.datagrams_received.get(),
-            forwarded: metrics.datagrams_forwarded.get(),
-            tunnel_dropped: TUNNEL_DROPS.into_iter().map(dropped).sum(),
-            path_changes: PathChange::ALL.map(changes).iter().sum(),
-            kernel_dropped: kernel_drops(self.address)?,
-        })
-    }
-}
-
-/// What the nodes read, in a directory of the demo's own that is removed with this.
-#[derive(Debug)]
-struct Files {
-    directory: PathBuf,
-    certificate: CertificateDer<'static>,
-}
-
-impl Files {
-    fn make() -> Result<Self, DemoError> {
-        let minted = rcgen::generate_simple_self_signed(vec![SERVICE_NAME.into()])?;
-        let unique = u64::from_ne_bytes(random()?);
-        let directory = std::env::temp_dir().join(format!("wayhold-demo-{unique:016x}"));
-        DirBuilder::new().mode(0o700).create(&directory)?;
-        let files = Self {
-            directory,
-            certificate: minted.cert.der().clone(),
-        };
-        std::fs::write(files.path(CERTIFICATE), minted.cert.pem())?;
-        std::fs::write(files.path(KEY), minted.signing_key.serialize_pem())?;
-        Ok(files)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
-    fn fleet(&self, tunnels: &[UdpSocket]) -> Result<Fleet, DemoError> {
-        let key_file = self.path(FLEET_KEY);
-        let key = FleetKey::new(Epoch::default(), random()?);
-        write_key_file(&key_file, &Keyring::new(key))?;
-        let member = |(id, tunnel): (u32, &UdpSocket)| {
-            Ok(Member {
-                id: NodeId::new(id).expect("a small number"),
-                relay: tunnel.local_addr()?,
-            })
-        };
-        Ok(Fleet {
-            key_file,
-            member: (1..).zip(tunnels).map(member).collect::<io::Result<_>>()?,
-            link_mtu: LOOPBACK_LINK_MTU,
-        })
-    }
-
-    fn config(&self, id: NodeId, fleet: Fleet, backends: &[Backend]) -> Config {
-        let listen = Listen {
-            addr: (Ipv4Addr::LOCALHOST, 0).into(),
-            cert: Some(self.path(CERTIFICATE)),
-            key: Some(self.path(KEY)),
-            ..Listen::default()
-        };
-        let route = Route {
-            host: None,
-            path: "/".into(),
-            to: backends.iter().map(upstream).collect(),
-        };
-        Config {
-            listen: vec![listen],
-            route: vec![route],
-            node: Node { id, instance: None },
-            fleet: Some(fleet),
-            admin: Admin {
-                listen: AdminAddress::Off,
-            },
-            log: Log {
-                access: false,
-                ..Log::default()
-            },
-            shutdown: Shutdown { grace: GRACE },
-            state_dir: self.directory.clone(),
-            runtime_dir: self.directory.join("run"),
-            ..Config::default()
+/// Starts all nodes. Should somebody take a relay port that was free, it starts them again.
+async fn start(
+    files: &Files,
+    plan: &Plan,
+    backends: &[Backend],
+) -> Result<Vec<StagedNode>, DemoError> {
+    let mut attempts = 1;
+    loop {
+        match start_once(files, plan, backends).await {
+            Err(error) if error.is_bind() && attempts < BIND_ATTEMPTS => attempts += 1,
+            ended => return ended,
         }
     }
 }
 
-impl Drop for Files {
-    fn drop(&mut self) {
-        // Left behind, it is three small files in the system's directory for such.
-        drop(std::fs::remove_dir_all(&self.directory));
+async fn start_once(
+    files: &Files,
+    plan: &Plan,
+    backends: &[Backend],
+) -> Result<Vec<StagedNode>, DemoError> {
+    files.configure(NODES, backends)?;
+    let mut nodes = Vec::new();
+    for number in 1..=NODES {
+        nodes.push(StagedNode {
+            process: NodeProcess::start(number, files, plan).await?,
+            unread: 0,
+            given_way: Vec::new(),
+        });
     }
+    for (own, node) in (1..).zip(&nodes) {
+        let peers = (1..=NODES).filter(|number| *number != own);
+        node.process.until_ready(peers).await?;
+    }
+    Ok(nodes)
 }
 
-fn upstream(backend: &Backend) -> Upstream {
-    Upstream {
-        protocol: UpstreamProtocol::Http1,
-        authority: backend.address().to_string(),
-    }
-}
-
-fn planted(fault: Break) -> Option<Fault> {
-    match fault {
-        Break::Steer => Some(Fault::NoForwarding),
-        Break::Validate => Some(Fault::LaxValidate),
-        Break::Relay => None,
-    }
-}
-
-fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_unspecified| io::Error::other("no random bytes"))?;
-    Ok(bytes)
+/// Changes of every client's address.
+fn moves(counts: &Counts) -> u64 {
+    counts.rebinds + counts.addresses
 }
 
 /// One way between a client's NAT and a node: a round trip takes 20 ms.
 pub(super) const DELAY: Duration = Duration::from_millis(10);
-pub(super) const NODES: usize = 2;
 const BACKENDS: usize = 2;
-const CERTIFICATE: &str = "tls.pem";
-const KEY: &str = "tls.key";
-const FLEET_KEY: &str = "fleet.key";
-const LOOPBACK_LINK_MTU: u16 = 1500;
-const GRACE: Duration = Duration::from_secs(1);
-const STRIKE_LIMIT: Duration = Duration::from_secs(3);
-/// Why a node does not forward what it should, by the names in its metrics.
-const TUNNEL_DROPS: [&str; 6] = [
-    "no_tunnel",
-    "unknown_peer",
-    "peer_unconfirmed",
-    "counters_exhausted",
-    "tunnel_full",
-    "tunnel_error",
-];
+const BIND_ATTEMPTS: u32 = 5;

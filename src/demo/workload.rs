@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::{Method, Request};
 use tokio_util::sync::CancellationToken;
 
+use super::plan::Event;
 use super::tally::{Direction, Failure, Moves, Recovery, Tally};
 use crate::bridge::pattern;
-use crate::client::{Client, ClientError};
-use crate::request::Body;
+use crate::client::{Client, ClientError, Patience, Target};
+use crate::request::{Body, Protocol};
 use crate::testbed::now;
 
 /// What a client does all the time.
@@ -39,10 +40,30 @@ pub(super) struct Work {
 #[derive(Debug)]
 pub(super) struct Worker {
     client: Client,
+    dial: Arc<Dial>,
     role: Role,
     work: Arc<Work>,
     recovery: Recovery,
     seed: usize,
+}
+
+/// Whom a client connects to, and how.
+#[derive(Debug)]
+pub(super) struct Dial {
+    pub(super) target: Target,
+    pub(super) tls: Arc<rustls::ClientConfig>,
+    pub(super) patience: Patience,
+}
+
+impl Dial {
+    /// Makes a connection, and sends a request that is not counted: its response confirms the
+    /// handshake (RFC 9001, section 4.1.2), before which the client must not move.
+    pub(super) async fn connect(&self, protocol: Protocol) -> Result<Client, ClientError> {
+        let client = Client::connect(protocol, &self.target, &self.tls, self.patience).await?;
+        let mut response = client.send(download(SMALL, 0)).await?;
+        response.body_mut().collect(SMALL).await?;
+        Ok(client)
+    }
 }
 
 impl Work {
@@ -68,9 +89,16 @@ impl Work {
 
 impl Worker {
     /// `number` tells the workers of a transport apart: neighbours never ask for the same bytes.
-    pub(super) fn new(client: Client, role: Role, number: usize, work: Arc<Work>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        dial: Arc<Dial>,
+        role: Role,
+        number: usize,
+        work: Arc<Work>,
+    ) -> Self {
         Self {
             client,
+            dial,
             role,
             recovery: Recovery::new(work.delay),
             work,
@@ -78,50 +106,92 @@ impl Worker {
         }
     }
 
-    /// Sends a request before anything moves, which confirms the handshake (RFC 9001, section
-    /// 4.1.2).
-    pub(super) async fn warm_up(&self) -> Result<(), ClientError> {
-        let mut response = self.client.send(download(SMALL, 0)).await?;
-        response.body_mut().collect(SMALL).await?;
-        Ok(())
-    }
-
     /// Repeats its request until told to stop, then closes the connection.
     ///
-    /// HTTP/3 requests are sent once; when one fails, the next goes out on the same connection. A
-    /// TCP client connects again and repeats the request from its start until it succeeds.
+    /// An HTTP/3 client that was told to go connects again, and sends there what was not processed.
+    /// Otherwise its requests are sent once, and when one fails the next goes out on the same
+    /// connection; but after a node was killed, a request that fails is sent once more on a new one.
+    /// A TCP client connects again and repeats the request from its start until it succeeds.
     pub(super) async fn run(mut self) {
         let stop = self.work.stop.clone();
         while !stop.is_cancelled() {
             self.seed = (self.seed + 1) % SEEDS;
-            loop {
-                self.work.tally.sent();
-                let Err(failure) = self.attempt().await else {
-                    break;
-                };
-                self.work.tally.failed(failure);
-                if stop.is_cancelled() || !self.again().await {
-                    break;
+            self.work.tally.sent();
+            let mut retried = false;
+            while let Err(failure) = self.attempt().await {
+                match self.course(&failure, retried) {
+                    Course::SendAgain(event) => {
+                        if !self.reconnect(event).await {
+                            self.work.tally.failed(failure, event);
+                            break;
+                        }
+                    }
+                    Course::Retry(event) => {
+                        self.work.tally.retried(event);
+                        self.work.tally.sent();
+                        retried = true;
+                        if !self.reconnect(Some(event)).await {
+                            self.work.tally.failed(failure, Some(event));
+                            break;
+                        }
+                    }
+                    Course::Repeat => {
+                        let last = self.work.moves.last();
+                        self.work.tally.failed(failure, last);
+                        if stop.is_cancelled() || !self.reconnect(last).await {
+                            break;
+                        }
+                        self.work.tally.sent();
+                    }
+                    Course::GiveUp => {
+                        self.work.tally.failed(failure, self.work.moves.last());
+                        tokio::time::sleep(PAUSE).await;
+                        break;
+                    }
                 }
             }
         }
         self.client.close().await;
     }
 
-    /// Makes ready for another attempt at the same request, if this transport has any.
-    async fn again(&mut self) -> bool {
-        let Client::Http2(client) = &mut self.client else {
-            tokio::time::sleep(PAUSE).await;
+    fn course(&self, failure: &Failure, retried: bool) -> Course {
+        let moves = &self.work.moves;
+        match (&self.client, failure) {
+            (Client::Http2(_), _) => Course::Repeat,
+            (Client::Http3(_), Failure::Unprocessed(_)) => {
+                Course::SendAgain(moves.last_of(Event::sends_clients_away))
+            }
+            (Client::Http3(_), _) if moves.last() == Some(Event::Kill) && !retried => {
+                Course::Retry(Event::Kill)
+            }
+            (Client::Http3(_), _) => Course::GiveUp,
+        }
+    }
+
+    /// Connects again, as often as it takes: a handshake that a move falls into cannot succeed, and
+    /// that is known only when it takes too long. Answers whether it succeeded before its time was
+    /// over.
+    async fn reconnect(&mut self, after: Option<Event>) -> bool {
+        let protocol = match self.client {
+            Client::Http3(_) => Protocol::Http3,
+            Client::Http2(_) => Protocol::Http2,
+        };
+        let connecting = async {
+            loop {
+                let attempt = tokio::time::timeout(RECONNECT_LIMIT, self.dial.connect(protocol));
+                match attempt.await {
+                    Ok(Ok(client)) => return client,
+                    Ok(Err(_)) => tokio::time::sleep(RECONNECT_PAUSE).await,
+                    Err(_elapsed) => {}
+                }
+            }
+        };
+        let Ok(client) = tokio::time::timeout(self.work.deadline, connecting).await else {
             return false;
         };
-        while !self.work.stop.is_cancelled() {
-            if client.reconnect().await.is_ok() {
-                self.work.tally.reconnected();
-                return true;
-            }
-            tokio::time::sleep(RECONNECT_PAUSE).await;
-        }
-        false
+        self.client = client;
+        self.work.tally.reconnected(after);
+        true
     }
 
     async fn attempt(&mut self) -> Result<(), Failure> {
@@ -155,10 +225,14 @@ async fn exchange(
         Role::Upload => upload(&sample.bytes),
         Role::Small => download(SMALL, seed),
     };
-    let mut response = client
-        .send(request)
-        .await
-        .map_err(|error| Failure::Lost(describe(&error)))?;
+    let mut response = client.send(request).await.map_err(|error| {
+        let reason = describe(&error);
+        if error.is_unprocessed() {
+            Failure::Unprocessed(reason)
+        } else {
+            Failure::Lost(reason)
+        }
+    })?;
     if !response.status().is_success() {
         return Err(Failure::Lost(response.status().to_string()));
     }
@@ -196,6 +270,19 @@ async fn exchange(
     }
 }
 
+/// What follows a request that failed.
+#[derive(Clone, Copy, Debug)]
+enum Course {
+    /// It was not processed: it goes out on a new connection as if for the first time.
+    SendAgain(Option<Event>),
+    /// It is sent once more, and that is counted.
+    Retry(Event),
+    /// It is lost and repeated.
+    Repeat,
+    /// It is lost.
+    GiveUp,
+}
+
 /// The bodies that are sent and expected, made and hashed before the clock runs.
 #[derive(Debug)]
 pub(super) struct Samples(Vec<Sample>);
@@ -230,7 +317,7 @@ fn download(bytes: usize, seed: usize) -> Request<Body> {
 
 fn upload(bytes: &Bytes) -> Request<Body> {
     let uri = format!("https://{SERVICE_NAME}/upload");
-    request(Method::POST, &uri, Body::full(bytes.clone()))
+    request(Method::PUT, &uri, Body::full(bytes.clone()))
 }
 
 fn request(method: Method, uri: &str, body: Body) -> Request<Body> {
@@ -291,5 +378,7 @@ const SEEDS: usize = 16;
 const MAX_ANSWER: usize = 1024;
 /// After a failed HTTP/3 request, so that a dead connection is not asked a million times.
 const PAUSE: Duration = Duration::from_millis(50);
+/// A handshake that takes longer was broken by a move: it is four times the pause between two.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// After a refused connection; short, because a TCP client that waits would only look worse.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(5);

@@ -1,7 +1,9 @@
 //! Where clients and peers reach the gateway: sockets, QUIC, TLS, the tunnel between nodes, and the
 //! HTTP versions.
 
+mod cid_keys;
 mod course;
+mod endpoints;
 mod http3;
 mod places;
 mod quic;
@@ -15,20 +17,23 @@ mod tcp;
 mod tls;
 mod tunnel;
 
+pub(crate) use cid_keys::SharedCidKeys;
 pub(crate) use course::Course;
 pub use course::Phase;
+pub(crate) use endpoints::{Endpoint, Endpoints};
 pub(crate) use http3::{Http3, Rules as Http3Rules};
 pub(crate) use quic::{
-    AddressTokens, EndpointParts, Issuer, QuicChange, QuicControl, QuicEdge, QuicParts, QuicTerms,
-    endpoint,
+    AddressTokens, EndpointParts, Issuer, Make, Minters, QuicChange, QuicControl, QuicEdge,
+    QuicParts, QuicPlaces, QuicTerms, endpoint,
 };
 pub(crate) use reading::Reading;
 pub(crate) use service::{Policy, Rules, Service};
 pub(crate) use session_keys::SharedSessionKeys;
 pub(crate) use sibling::{Receiver as SiblingReceiver, Siblings};
-pub(crate) use socket::{Injector, SteeredSocket};
+pub(crate) use socket::{SocketParts, SteeredSocket};
 pub use steering::Fault;
 pub(crate) use steering::{Steering, declare_reasons, drop_reasons};
 pub(crate) use tcp::{TcpEdge, TcpParts, alt_svc};
 pub(crate) use tls::{EarlySessions, FleetTicketer, Identity, ServerTls, Tickets, TlsError};
-pub(crate) use tunnel::{Endpoints, Peer, Tunnel};
+pub use tunnel::SnapshotRefused;
+pub(crate) use tunnel::{FleetDriver, Followers, Tunnel};

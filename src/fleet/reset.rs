@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use aws_lc_rs::hmac;
 
 use super::FleetKey;
@@ -31,39 +33,55 @@ impl ResetKey {
 /// microseconds; whoever sends resets for others limits their rate anyway.
 #[derive(Clone, Debug)]
 pub struct ResetKeys {
-    key: FleetKey,
-    configs: ConfigSet,
     own: ServerId,
-    own_keys: Vec<(ConfigId, ResetKey)>,
+    configs: ConfigSet,
+    by_config: Vec<(ConfigId, Arc<FleetKey>, ResetKey)>,
     undecodable: ResetKey,
 }
 
 impl ResetKeys {
-    /// Prepares for the connection IDs of these configurations, most of which carry the server ID
-    /// `own`.
+    /// Prepares for the connection IDs of these configurations, which belong to the epoch of this key;
+    /// most of them carry the server ID `own`.
     pub fn new(key: FleetKey, configs: ConfigSet, own: ServerId) -> Self {
-        let own_key = |config: &CidConfig| (config.id(), key.reset_key(config.id(), &own));
+        let undecodable = key.undecodable_reset_key(&own);
+        let key = Arc::new(key);
+        let keys = |config: &CidConfig| {
+            let id = config.id();
+            (id, Arc::clone(&key), key.reset_key(id, &own))
+        };
         Self {
-            own_keys: configs.iter().map(own_key).collect(),
-            undecodable: key.undecodable_reset_key(&own),
-            key,
-            configs,
             own,
+            by_config: configs.iter().map(keys).collect(),
+            configs,
+            undecodable,
         }
+    }
+
+    /// Adds the configuration of another epoch; it replaces one with the same ID.
+    #[must_use]
+    pub fn with(mut self, key: FleetKey, config: CidConfig) -> Self {
+        let id = config.id();
+        let own = key.reset_key(id, &self.own);
+        self.by_config.retain(|(known, ..)| *known != id);
+        self.by_config.push((id, Arc::new(key), own));
+        self.configs.insert(config);
+        self
     }
 
     /// The token of a connection ID.
     ///
     /// One that decodes under no configuration gets a token that only this server ID makes.
     pub fn token(&self, cid: &[u8]) -> [u8; ResetKey::TOKEN_LEN] {
-        let Ok(decoded) = self.configs.decode(cid) else {
-            return self.undecodable.token(cid);
-        };
-        let (config, server_id) = (decoded.config_id, decoded.server_id);
-        let own_key = self.own_keys.iter().find(|(id, _)| *id == config);
-        match own_key.filter(|_| server_id == self.own) {
-            Some((_, key)) => key.token(cid),
-            None => self.key.reset_key(config, &server_id).token(cid),
+        let decoded = self.configs.decode(cid).ok();
+        let keys = decoded.and_then(|decoded| {
+            let mut all = self.by_config.iter();
+            let keys = all.find(|(id, ..)| *id == decoded.config_id)?;
+            Some((decoded, keys))
+        });
+        match keys {
+            None => self.undecodable.token(cid),
+            Some((decoded, (_, _, own))) if decoded.server_id == self.own => own.token(cid),
+            Some((decoded, (id, key, _))) => key.reset_key(*id, &decoded.server_id).token(cid),
         }
     }
 }

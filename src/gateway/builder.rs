@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use super::conductor::Conductor;
 use super::console::Operated;
-use super::fleet::{BoundTunnel, Membership, max_udp_payload, random};
+use super::fleet::{BoundTunnel, Membership, TunnelParts, random};
+use super::fleet_handle::FleetHandle;
 use super::hand_over::Reins;
 use super::identities::{Identities, Resumption};
 use super::listener::{Bound, Listener};
@@ -16,12 +17,13 @@ use super::reload::Reloader;
 use super::shared::{self, Shared};
 use super::supply::{self, Supply};
 use super::{Gateway, GatewayError};
-use crate::admin::AdminState;
+use crate::admin::{Admin, AdminState};
 use crate::bridge::{Bridge, Origin};
-use crate::config::{Config, EarlyData, Sources};
+use crate::config::{Config, EarlyData, Return, Sources};
+use crate::control::Source;
 use crate::edge::{
-    AddressTokens, Fault, Identity, Injector, SharedSessionKeys, SiblingReceiver, Steering,
-    TlsError, declare_reasons,
+    AddressTokens, Endpoints, Fault, Identity, QuicPlaces, SharedSessionKeys, SiblingReceiver,
+    Siblings, Steering, TlsError, declare_reasons,
 };
 use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
 use crate::request::{Handler, SharedHandler};
@@ -40,6 +42,7 @@ pub struct GatewayBuilder {
     inherited: Inherited,
     program: Option<Program>,
     notifier: Notifier,
+    source: Option<Arc<dyn Source>>,
     fault: Option<Fault>,
     sources: Option<Sources>,
 }
@@ -47,8 +50,9 @@ pub struct GatewayBuilder {
 /// Bound sockets for one listener, in place of those that its address would be bound to.
 #[derive(Debug)]
 pub struct Sockets {
-    /// Takes QUIC.
-    pub udp: UdpSocket,
+    /// Take QUIC, one for each worker: all bound to one address with `SO_REUSEPORT`, in the order in
+    /// which they joined the kernel's group. Every listener needs as many.
+    pub udp: Vec<UdpSocket>,
     /// Takes TLS over TCP; none serves QUIC alone.
     pub tcp: Option<TcpListener>,
 }
@@ -134,6 +138,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// Takes the fleet's members and keys from here, in place of the configured files.
+    #[must_use]
+    pub fn fleet_source(mut self, source: impl Source) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
     /// Plants a defect, to show that something notices.
     #[doc(hidden)]
     #[must_use]
@@ -155,13 +166,16 @@ impl GatewayBuilder {
         let metrics = Metrics::register(&mut registry);
         let mut supply = Supply::new(self.sockets, self.relay, self.inherited);
         let (siblings, instance) = supply::register(&config, &supply)?;
-        let membership = Membership::new(&config, instance, supply.inherited.take_keyring())?;
+        let process = (instance, supply.workers(&config)?);
+        let keyring = supply.inherited.take_keyring();
+        let membership = Membership::new(&config, process, self.source, keyring)?;
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let keys = (&membership, &session_keys);
         let (steering, tokens) = steering(&config, keys, &metrics, self.fault)?;
         let given = self.handler.clone();
         let handler = given.map_or_else(|| default_handler(&config), Ok)?;
-        let resumption = Resumption::new(&config, session_keys, &metrics);
+        let resumption = Resumption::new(&config, session_keys.clone(), &metrics);
+        let max_udp_payload = membership.max_udp_payload(&config)?;
         let given = self.identity.transpose()?;
         let watched = Watched::new(&config);
         let identities = Identities::load(&config, &resumption, given.as_ref())?;
@@ -172,20 +186,16 @@ impl GatewayBuilder {
                 identities: &identities,
                 metrics: &metrics,
                 node: membership.node,
-                max_udp_payload: max_udp_payload(&config)?,
+                max_udp_payload,
             },
             membership: &membership,
             steering: &steering,
             tokens: &tokens,
-            start: u128::from_be_bytes(random()?),
+            places: QuicPlaces::new(&config.limits),
         };
-        let (listeners, injectors) = bind_listeners(&bound, &mut supply)?;
-        let (tunnel, sibling_receiver) = bind_tunnel(&bound, &mut supply, injectors)?;
-        let admin = supply.admin(&config.admin.listen, steering.reading())?;
-        let held = (siblings, supply.finish(&config, &membership.keyring)?);
-        let reins = Reins::new(&bound, held, admin.as_ref(), self.notifier);
+        let opened = open(&bound, (supply, session_keys), siblings, self.notifier)?;
         let reloader = Reloader {
-            listeners: listeners.iter().map(Listener::control).collect(),
+            listeners: opened.listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
             given_handler: self.handler,
             given_identity: given,
@@ -193,31 +203,35 @@ impl GatewayBuilder {
             resumption,
             metrics: metrics.clone(),
             node: membership.node,
+            max_udp_payload,
+            fleet: opened.fleet.clone(),
         };
         let shared = Shared {
-            lifecycle: Lifecycle::new(Arc::clone(&steering), membership.node, metrics.clone()),
+            lifecycle: opened.lifecycle,
             config: watch::Sender::new(Arc::new(config)),
             steering,
             metrics,
-            addresses: listeners.iter().map(Listener::address).collect(),
+            addresses: opened.listeners.iter().map(Listener::address).collect(),
             node: membership.node,
             instance: membership.instance,
             started: shared::now(),
-            reins: Arc::new(reins),
+            reins: Arc::new(opened.reins),
             program: self.program,
+            fleet: opened.fleet.clone(),
         };
         let (conductor, handle) = Conductor::new(Arc::new(shared), reloader, watched);
         let console = Box::new(Operated(handle.clone()));
         Ok(Gateway {
-            admin,
-            listeners,
-            tunnel,
+            admin: opened.admin,
+            listeners: opened.listeners,
+            tunnel: opened.tunnel.map(Box::new),
+            fleet: opened.fleet,
             admin_state: Arc::new(AdminState { registry, console }),
             development: identities.into_development(),
             shared: conductor.shared(),
             conductor,
             handle,
-            sibling_receiver,
+            sibling_receiver: opened.sibling_receiver,
         })
     }
 
@@ -262,33 +276,64 @@ fn steering(
     let tables = Tables::new(u64::from_be_bytes(random()?));
     let resets = membership.reset_keys();
     let steering = Steering::new(steer, tables, resets, metrics.clone(), fault);
+    let fleet = config.fleet.as_ref();
+    let steering = steering.returning(fleet.map_or(Return::Direct, |fleet| fleet.return_by));
     Ok((Arc::new(steering), tokens))
 }
 
-/// The tunnel to the peers, if there is a fleet, and where that goes which siblings hand over.
-fn bind_tunnel(
-    bound: &Bound<'_>,
-    supply: &mut Supply,
-    injectors: Vec<Injector>,
-) -> Result<(Option<BoundTunnel>, SiblingReceiver), GatewayError> {
-    let endpoints = bound.membership.endpoints(injectors);
-    let steering = Arc::clone(bound.steering);
-    let Some(fleet) = &bound.plan.config.fleet else {
-        return Ok((None, SiblingReceiver::new(endpoints, steering, None)));
-    };
-    let tunnel = bound.membership.tunnel(fleet, supply, bound.plan.metrics)?;
-    let envelopes = Some(tunnel.envelopes());
-    let receiver = SiblingReceiver::new(endpoints.clone(), steering, envelopes);
-    let tunnel = Membership::deliver(tunnel, endpoints, bound.steering);
-    Ok((Some(tunnel), receiver))
+/// Everything of a gateway that has a socket or follows those that have.
+struct Opened {
+    listeners: Vec<Listener>,
+    tunnel: Option<BoundTunnel>,
+    fleet: Option<FleetHandle>,
+    admin: Option<Admin>,
+    sibling_receiver: SiblingReceiver,
+    reins: Reins,
+    lifecycle: Lifecycle,
 }
 
-fn bind_listeners(
+fn open(
     bound: &Bound<'_>,
-    supply: &mut Supply,
-) -> Result<(Vec<Listener>, Vec<Injector>), GatewayError> {
-    let listeners = bound.plan.config.listen.iter().enumerate();
-    listeners
-        .map(|(index, listen)| bound.listener(index, supply.listener(index, listen)?))
-        .collect()
+    (mut supply, session_keys): (Supply, SharedSessionKeys),
+    siblings: Option<Arc<Siblings>>,
+    notifier: Notifier,
+) -> Result<Opened, GatewayError> {
+    let (config, membership, steering) = (bound.plan.config, bound.membership, bound.steering);
+    let listeners = bind_listeners(bound, &mut supply)?;
+    let parts = TunnelParts {
+        supply: &mut supply,
+        steering: Arc::clone(steering),
+        session_keys,
+        max_udp_payload: bound.plan.max_udp_payload,
+        metrics: bound.plan.metrics,
+    };
+    let (tunnel, fleet) = membership.tunnel(parts)?.unzip();
+    let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
+    let admin = supply.admin(&config.admin.listen, steering.reading())?;
+    let held = (siblings, supply.finish(config, &membership.keyring)?);
+    let driver = fleet.as_ref().map(FleetHandle::driver);
+    let metrics = bound.plan.metrics.clone();
+    Ok(Opened {
+        listeners,
+        tunnel,
+        fleet,
+        sibling_receiver: SiblingReceiver::new(Arc::clone(steering), envelopes),
+        reins: Reins::new(bound, held, admin.as_ref(), notifier),
+        admin,
+        lifecycle: Lifecycle::new(Arc::clone(steering), driver, membership.node, metrics),
+    })
+}
+
+fn bind_listeners(bound: &Bound<'_>, supply: &mut Supply) -> Result<Vec<Listener>, GatewayError> {
+    let workers = bound.membership.slots.workers();
+    let (mut listeners, mut endpoints) = (Vec::new(), Vec::new());
+    for (index, listen) in bound.plan.config.listen.iter().enumerate() {
+        let sockets = supply.listener(index, listen, workers)?;
+        let (listener, of_listener) = bound.listener(index, sockets)?;
+        listeners.push(listener);
+        endpoints.extend(of_listener);
+    }
+    let endpoints = Endpoints::new(bound.membership.slots, endpoints);
+    bound.steering.serve(endpoints);
+    Ok(listeners)
 }

@@ -1,9 +1,8 @@
 use super::GatewayError;
 use super::builder::default_handler;
-use super::fleet::max_udp_payload;
 use super::identities;
 use crate::config::Config;
-use crate::control::read_key_file;
+use crate::control::Snapshot;
 
 /// Reads every file that a configuration names and builds what can be built without binding or
 /// writing anything. Gives what an operator should mend, though the gateway would serve.
@@ -13,9 +12,9 @@ use crate::control::read_key_file;
 /// machine decides: addresses, and the state directory.
 pub fn check(config: &Config) -> Result<Vec<String>, GatewayError> {
     if let Some(fleet) = &config.fleet {
-        read_key_file(&fleet.key_file)?;
+        let snapshot = Snapshot::read(fleet)?;
+        snapshot.max_udp_payload()?;
     }
-    max_udp_payload(config)?;
     default_handler(config)?;
     identities::check(config)
 }

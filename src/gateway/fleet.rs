@@ -1,18 +1,21 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::GatewayError;
+use super::fleet_handle::FleetHandle;
 use super::supply::Supply;
-use crate::cid::{CidConfig, ConfigSet, ServerId, WorkerHash};
-use crate::config::{Config, Fleet};
-use crate::control::read_key_file;
-use crate::edge::{Endpoints, Injector, Peer, Steering, Tunnel};
+use crate::cid::{ConfigId, FirstOctet, ServerId, WorkerHash};
+use crate::config::{self, Config};
+use crate::control::{Snapshot, Source, StaticFiles};
+use crate::edge::{Followers, SharedCidKeys, SharedSessionKeys, Steering, Tunnel};
 use crate::fleet::{
-    Association, Counters, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, PairKeys, Party,
-    PeerView, ResetKeys, View,
+    ConfigDigest, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, Own, ResetKeys, Timing,
+    View,
 };
+use crate::request::clock;
 use crate::steer::{Slots, Steer};
 use crate::telemetry::Metrics;
 use crate::wire::BootId;
@@ -24,163 +27,207 @@ pub(super) struct Membership {
     pub(super) identity: Identity,
     pub(super) node: NodeId,
     pub(super) instance: InstanceId,
-    pub(super) cid: CidConfig,
+    pub(super) cids: SharedCidKeys,
     pub(super) slots: Slots,
-    configs: ConfigSet,
-    peers: Vec<NodeId>,
+    fleet: Option<FleetSource>,
+    form: config::Cid,
+}
+
+/// Where the members and keys of the fleet come from.
+#[derive(Debug)]
+struct FleetSource {
+    watch: watch::Receiver<Arc<Snapshot>>,
+    /// The source, if it is the configured files.
+    files: Option<Arc<StaticFiles>>,
+    snapshot: Arc<Snapshot>,
+    timing: Timing,
 }
 
 /// The tunnel with what it delivers to.
 #[derive(Debug)]
 pub(super) struct BoundTunnel {
     pub(super) tunnel: Tunnel,
-    pub(super) endpoints: Endpoints,
     pub(super) steering: Arc<Steering>,
+}
+
+/// What a tunnel is made of, besides the membership.
+#[derive(Debug)]
+pub(super) struct TunnelParts<'a> {
+    pub(super) supply: &'a mut Supply,
+    pub(super) steering: Arc<Steering>,
+    pub(super) session_keys: SharedSessionKeys,
+    pub(super) max_udp_payload: u16,
+    pub(super) metrics: &'a Metrics,
 }
 
 impl BoundTunnel {
     pub(super) async fn serve(self, stop: CancellationToken) {
-        self.tunnel.serve(self.endpoints, self.steering, stop).await;
+        self.tunnel.serve(self.steering, stop).await;
+    }
+}
+
+impl FleetSource {
+    /// The given source, or else the configured files; none for a node without a fleet.
+    fn new(config: &Config, given: Option<Arc<dyn Source>>) -> Result<Option<Self>, GatewayError> {
+        let timing = config
+            .fleet
+            .as_ref()
+            .map_or(Timing::DEFAULT, config::Fleet::timing);
+        let (source, files): (Arc<dyn Source>, _) = match (given, &config.fleet) {
+            (Some(given), _) => (given, None),
+            (None, None) => return Ok(None),
+            (None, Some(fleet)) => {
+                let files = Arc::new(StaticFiles::new(Snapshot::read(fleet)?));
+                (Arc::clone(&files) as Arc<dyn Source>, Some(files))
+            }
+        };
+        let mut watch = source.watch();
+        let snapshot = Arc::clone(&watch.borrow_and_update());
+        Ok(Some(Self {
+            watch,
+            files,
+            snapshot,
+            timing,
+        }))
     }
 }
 
 impl Membership {
-    /// Reads the key file. A node without a fleet has the key of the process that it takes over from,
-    /// or draws one.
+    /// Takes the keys of the fleet. A node without a fleet has the key of the process that it takes over
+    /// from, or draws one.
     pub(super) fn new(
         config: &Config,
-        instance: InstanceId,
+        (instance, workers): (InstanceId, NonZeroU16),
+        source: Option<Arc<dyn Source>>,
         before: Option<Keyring>,
     ) -> Result<Self, GatewayError> {
         let node = config.node.id;
-        let (keyring, peers) = match &config.fleet {
-            None => {
-                let keyring = match before {
-                    Some(before) => before,
-                    None => Keyring::new(FleetKey::new(Epoch::default(), random()?)),
-                };
-                (keyring, Vec::new())
+        let fleet = FleetSource::new(config, source)?;
+        let keyring = match (&fleet, before) {
+            (None, Some(before)) => before,
+            (None, None) => Keyring::new(FleetKey::new(Epoch::default(), random()?)),
+            (Some(FleetSource { snapshot, .. }), _) if snapshot.roster.get(node).is_none() => {
+                return Err(GatewayError::NotAMember(node));
             }
-            Some(fleet) => {
-                let ids: Vec<_> = fleet.member.iter().map(|member| member.id).collect();
-                if !ids.contains(&node) {
-                    return Err(GatewayError::NotAMember(node));
-                }
-                (read_key_file(&fleet.key_file)?, ids)
-            }
+            (Some(FleetSource { snapshot, .. }), _) => snapshot.keyring.clone(),
         };
-        let cid = config
-            .cid
-            .form::<GatewayError>(|| Ok(keyring.current().clone()))?;
         let identity = match config.cid.aws_server_id {
             None => Identity::Node(node, instance),
             Some(id) => Identity::Opaque(ServerId::new(&id).expect("8 bytes are a server ID")),
         };
-        if identity.server_id().len() != cid.server_id_len() {
+        let keys = config.cid.keys(&keyring, identity.server_id())?;
+        let form = &keys.epochs()[0].config;
+        if identity.server_id().len() != form.server_id_len() {
             return Err(GatewayError::ServerId);
         }
-        let configs = [cid.clone()].into_iter().collect();
         let hash = WorkerHash::new(random()?);
         let listeners = u16::try_from(config.listen.len())
             .ok()
             .and_then(NonZeroU16::new)
             .ok_or(GatewayError::Listeners(config.listen.len()))?;
-        let slots = Slots::new(hash, cid.cid_len(), listeners, NonZeroU16::MIN)
+        let slots = Slots::new(hash, form.cid_len(), listeners, workers)
             .map_err(|_too_many| GatewayError::Listeners(config.listen.len()))?;
         Ok(Self {
+            cids: SharedCidKeys::new(keys, keyring.current().epoch()),
             keyring,
             identity,
             node,
             instance,
-            cid,
             slots,
-            configs,
-            peers,
+            fleet,
+            form: config.cid.clone(),
         })
     }
 
-    /// The steering rules that follow from it.
+    /// The steering rules that follow from it; the tunnel adds the peers.
     pub(super) fn steer(&self) -> Steer {
-        Steer::new(
-            self.configs.clone(),
-            View::new(
-                self.identity,
-                self.peers.iter().copied().map(PeerView::live),
-            ),
-            self.slots,
-        )
+        let configs = self.cids.load().keys.configs().clone();
+        Steer::new(configs, View::new(self.identity, []), self.slots)
     }
 
     /// The keys of the stateless reset tokens.
     pub(super) fn reset_keys(&self) -> ResetKeys {
-        let key = self.keyring.current().clone();
-        ResetKeys::new(key, self.configs.clone(), self.identity.server_id())
+        self.cids.load().keys.resets().clone()
     }
 
-    /// Opens this node's end of the tunnels on the member's relay address.
+    /// The largest UDP payload that a client may send.
+    pub(super) fn max_udp_payload(&self, config: &Config) -> Result<u16, GatewayError> {
+        let configured = config.quic.max_udp_payload;
+        match &self.fleet {
+            None => Ok(configured),
+            Some(fleet) => Ok(configured.min(fleet.snapshot.max_udp_payload()?)),
+        }
+    }
+
+    /// Opens this node's end of the tunnels on the member's relay address; none without a fleet.
     pub(super) fn tunnel(
         &self,
-        fleet: &Fleet,
-        supply: &mut Supply,
-        metrics: &Metrics,
-    ) -> Result<Tunnel, GatewayError> {
-        let relay = fleet
-            .member
-            .iter()
-            .find(|member| member.id == self.node)
-            .ok_or(GatewayError::NotAMember(self.node))?
-            .relay;
+        parts: TunnelParts<'_>,
+    ) -> Result<Option<(BoundTunnel, FleetHandle)>, GatewayError> {
+        let Some(fleet) = &self.fleet else {
+            return Ok(None);
+        };
+        let Snapshot {
+            roster, keyring, ..
+        } = &*fleet.snapshot;
+        let member = roster.get(self.node);
+        let relay = member.ok_or(GatewayError::NotAMember(self.node))?.relay;
         let bind_error = |source| GatewayError::Bind {
             address: format!("relay {relay}"),
             source,
         };
-        let socket = supply.relay(relay)?;
+        let socket = parts.supply.relay(relay)?;
         socket.set_nonblocking(true).map_err(bind_error)?;
-        let own = Party {
+        let own = Own {
+            identity: self.identity,
             node: self.node,
             instance: self.instance,
             boot: BootId(random()?),
+            config: config_digest(&self.form),
         };
-        let counters = Counters::new();
-        let others = fleet.member.iter().filter(|member| member.id != self.node);
-        let peers = others.map(|member| {
-            let keys = PairKeys::new(&self.keyring, self.node, member.id);
-            let counters = Arc::clone(&counters);
-            Peer::new(
-                member.relay,
-                Association::new(own, member.id, keys, counters),
-            )
-        });
-        Tunnel::new(socket, self.node, peers, metrics.clone()).map_err(bind_error)
-    }
-
-    /// Lets the tunnel and the listeners' endpoints hand datagrams to each other.
-    pub(super) fn deliver(
-        tunnel: Tunnel,
-        endpoints: Endpoints,
-        steering: &Arc<Steering>,
-    ) -> BoundTunnel {
-        steering.connect(tunnel.forwarder());
-        BoundTunnel {
+        let now = clock::now().into_std();
+        let membership = crate::fleet::Membership::new(now, own, roster, keyring, fleet.timing)?;
+        let followers = Followers {
+            steering: Arc::clone(&parts.steering),
+            cids: self.cids.clone(),
+            sessions: parts.session_keys,
+            form: self.form.clone(),
+            own: self.identity.server_id(),
+            node: self.node,
+            max_udp_payload: parts.max_udp_payload,
+        };
+        let snapshots = (&*fleet.snapshot, fleet.watch.clone());
+        let metrics = parts.metrics.clone();
+        let tunnel = Tunnel::new(socket, membership, snapshots, followers, metrics);
+        let tunnel = tunnel.map_err(bind_error)?;
+        parts.steering.connect(tunnel.forwarder());
+        let handle = FleetHandle::new(tunnel.driver(), fleet.files.clone());
+        let bound = BoundTunnel {
             tunnel,
-            endpoints,
-            steering: Arc::clone(steering),
-        }
-    }
-
-    /// The listeners' endpoints, by their lanes.
-    pub(super) fn endpoints(&self, injectors: Vec<Injector>) -> Endpoints {
-        Endpoints::new(self.slots.hash(), self.cid.cid_len(), injectors)
+            steering: parts.steering,
+        };
+        Ok(Some((bound, handle)))
     }
 }
 
-/// The largest UDP payload that a client may send.
-pub(super) fn max_udp_payload(config: &Config) -> Result<u16, GatewayError> {
-    let configured = config.quic.max_udp_payload;
-    match &config.fleet {
-        None => Ok(configured),
-        Some(fleet) => Ok(configured.min(fleet.max_udp_payload()?)),
-    }
+/// A digest of the settings of connection IDs, in which all members must agree.
+fn config_digest(form: &config::Cid) -> ConfigDigest {
+    let config::Cid {
+        profile,
+        config_id,
+        nonce_len,
+        first_octet,
+        ..
+    } = form;
+    let profile = match profile {
+        config::Profile::Wayhold => 0,
+        config::Profile::AwsNlb => 1,
+    };
+    let first_octet = match first_octet {
+        FirstOctet::Random => 0,
+        FirstOctet::Length => 1,
+    };
+    ConfigDigest::new(&[profile, ConfigId::get(*config_id), *nonce_len, first_octet])
 }
 
 /// Draws random bytes from the operating system's generator.

@@ -1,5 +1,6 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -12,9 +13,11 @@ use super::plan::Plan;
 use crate::cid::Minter;
 use crate::config::Listen;
 use crate::edge::{
-    AddressTokens, Course, EndpointParts, Injector, Issuer, QuicControl, QuicEdge, QuicParts,
-    Reading, Service, SteeredSocket, Steering, TcpEdge, endpoint,
+    AddressTokens, Course, Endpoint, EndpointParts, Issuer, Make, Minters, QuicControl, QuicEdge,
+    QuicParts, QuicPlaces, Reading, Service, SocketParts, SteeredSocket, Steering, TcpEdge,
+    endpoint,
 };
+use crate::steer::Slot;
 use crate::sys;
 use crate::sys::socket::Buffers;
 
@@ -23,7 +26,7 @@ use crate::sys::socket::Buffers;
 pub(super) struct Listener {
     address: SocketAddr,
     service: Arc<Service>,
-    quic: QuicEdge,
+    quic: Vec<QuicEdge>,
     tcp: Option<(TcpEdge, TcpListener)>,
 }
 
@@ -32,7 +35,7 @@ pub(super) struct Listener {
 pub(super) struct ListenerControl {
     pub(super) address: SocketAddr,
     pub(super) service: Arc<Service>,
-    pub(super) quic: QuicControl,
+    pub(super) quic: Vec<QuicControl>,
     pub(super) tcp: Option<TcpEdge>,
 }
 
@@ -43,8 +46,7 @@ pub(super) struct Bound<'a> {
     pub(super) membership: &'a Membership,
     pub(super) steering: &'a Arc<Steering>,
     pub(super) tokens: &'a AddressTokens,
-    /// Where the nonces of connection IDs begin.
-    pub(super) start: u128,
+    pub(super) places: QuicPlaces,
 }
 
 impl Listener {
@@ -60,14 +62,16 @@ impl Listener {
         ListenerControl {
             address: self.address,
             service: self.service(),
-            quic: self.quic.control(),
+            quic: self.quic.iter().map(QuicEdge::control).collect(),
             tcp: self.tcp.as_ref().map(|(tcp, _)| tcp.clone()),
         }
     }
 
     /// Starts serving in `edges`; each gives how many connections it closed at the end of the course.
     pub(super) fn spawn(self, edges: &mut JoinSet<usize>, course: &Course, reading: &Reading) {
-        edges.spawn(self.quic.serve(course.clone()));
+        for worker in self.quic {
+            edges.spawn(worker.serve(course.clone()));
+        }
         if let Some((tcp, listener)) = self.tcp {
             let (course, reading) = (course.clone(), reading.clone());
             edges.spawn(async move { tcp.serve(listener, reading, course).await });
@@ -76,23 +80,32 @@ impl Listener {
 }
 
 impl Bound<'_> {
-    /// Builds the configuration's listener of this index on these sockets. Gives also the way to put
-    /// in datagrams that peers or siblings received.
+    /// Builds the configuration's listener of this index on these sockets. Gives also its
+    /// endpoints, in the order of the workers.
     pub(super) fn listener(
         &self,
         index: usize,
         sockets: Sockets,
-    ) -> Result<(Listener, Injector), GatewayError> {
+    ) -> Result<(Listener, Vec<Endpoint>), GatewayError> {
         let listen = &self.plan.config.listen[index];
         let failed = |source| GatewayError::Bind {
             address: listen.addr.to_string(),
             source,
         };
-        let address = sockets.udp.local_addr().map_err(failed)?;
+        let [first, ..] = sockets.udp.as_slice() else {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        };
+        let address = first.local_addr().map_err(failed)?;
         // Each listener has a service of its own, because responses name the listener's port.
         let policy = self.plan.policy(index, address);
         let service = Arc::new(Service::new(policy, self.plan.metrics.clone()));
-        let (quic, injector) = self.quic(index, sockets.udp, &service).map_err(failed)?;
+        let (mut quic, mut endpoints) = (Vec::new(), Vec::new());
+        for (worker, socket) in (0..).zip(sockets.udp) {
+            let built = self.worker((index, worker), socket, &service);
+            let (edge, endpoint) = built.map_err(failed)?;
+            quic.push(edge);
+            endpoints.push(endpoint);
+        }
         let tcp = match sockets.tcp {
             None => None,
             Some(listener) => {
@@ -108,16 +121,16 @@ impl Bound<'_> {
             quic,
             tcp,
         };
-        Ok((listener, injector))
+        Ok((listener, endpoints))
     }
 
-    fn quic(
+    /// One worker of the listener of this index.
+    fn worker(
         &self,
-        index: usize,
+        (index, worker): (usize, u16),
         socket: UdpSocket,
         service: &Arc<Service>,
-    ) -> io::Result<(QuicEdge, Injector)> {
-        socket.set_nonblocking(true)?;
+    ) -> io::Result<(QuicEdge, Endpoint)> {
         let Plan {
             config,
             identities,
@@ -126,11 +139,19 @@ impl Bound<'_> {
             max_udp_payload,
             ..
         } = self.plan;
-        let queue = usize::try_from(config.limits.tunnel_queue).unwrap_or(usize::MAX);
-        let (socket, injector) =
-            SteeredSocket::new(socket, Arc::clone(self.steering), queue, metrics.clone())?;
+        let listener = u16::try_from(index).map_err(io::Error::other)?;
+        let slot = self.membership.slots.slot(listener, worker);
+        let parts = SocketParts {
+            socket,
+            slot,
+            queue: usize::try_from(config.limits.tunnel_queue).unwrap_or(usize::MAX),
+            preferred: config.quic.preferred_address.clone(),
+            idle_timeout: config.quic.idle_timeout,
+        };
+        let steering = Arc::clone(self.steering);
+        let (socket, way) = SteeredSocket::new(parts, steering, metrics.clone())?;
         let socket = Arc::new(socket);
-        let issuer = self.issuer(index)?;
+        let issuer = self.issuer(slot)?;
         let endpoint = endpoint(EndpointParts {
             socket: Arc::clone(&socket),
             tls: Arc::clone(&identities.of(index).quic),
@@ -144,30 +165,28 @@ impl Bound<'_> {
             issuer,
             metrics: metrics.clone(),
             node,
-            limits: &config.limits,
+            places: self.places.clone(),
         };
-        Ok((QuicEdge::new(endpoint, socket, parts)?, injector))
+        Ok((QuicEdge::new(endpoint, socket, parts)?, way))
     }
 
-    /// Each listener has a lane of nonces of its own.
-    fn issuer(&self, index: usize) -> io::Result<Issuer> {
+    /// Each worker has a lane of nonces of its own.
+    fn issuer(&self, slot: Slot) -> io::Result<Issuer> {
         let membership = self.membership;
-        let listener = u16::try_from(index).map_err(io::Error::other)?;
-        let lane = membership.slots.lane(membership.slots.slot(listener, 0));
+        let lane = membership.slots.lane(slot);
         let mint = if self.plan.config.cid.dangerous_short_nonce {
             Minter::dangerous_short_nonce
         } else {
             Minter::new
         };
-        let id = membership.identity.server_id();
-        // So each connection ID belongs to one listener's endpoint, and no other resets it.
-        let minter = mint(membership.cid.clone(), id, lane, self.start)
-            .and_then(|minter| minter.with_worker_hash(membership.slots.hash()))
-            .map_err(io::Error::other)?;
+        let (id, hash) = (membership.identity.server_id(), membership.slots.hash());
+        // So each connection ID belongs to one endpoint, and no other resets it.
+        let make = Make::new(move |config, start| {
+            mint(config, id, lane, start).and_then(|minter| minter.with_worker_hash(hash))
+        });
         Ok(Issuer::new(
-            minter,
+            Minters::new(membership.cids.clone(), make)?,
             Arc::clone(self.steering),
-            Arc::new(membership.reset_keys()),
             self.tokens.clone(),
             self.plan.config.quic.cid_lifetime,
         ))
@@ -176,7 +195,7 @@ impl Bound<'_> {
 
 /// Binds both sockets of a listener. With port 0 the system gives the UDP port and the TCP port is to
 /// be the same; where another process has that one, another is asked for.
-pub(super) fn bind(listen: &Listen) -> io::Result<Sockets> {
+pub(super) fn bind(listen: &Listen, workers: NonZeroU16) -> io::Result<Sockets> {
     let mut attempts = if listen.addr.port() == 0 {
         PORT_ATTEMPTS
     } else {
@@ -184,11 +203,11 @@ pub(super) fn bind(listen: &Listen) -> io::Result<Sockets> {
     };
     loop {
         attempts -= 1;
-        let udp = bind_udp(listen.addr)?;
+        let udp = bind_udp_group(listen.addr, workers)?;
         if !listen.tcp {
             return Ok(Sockets { udp, tcp: None });
         }
-        let address = SocketAddr::new(listen.addr.ip(), udp.local_addr()?.port());
+        let address = SocketAddr::new(listen.addr.ip(), udp[0].local_addr()?.port());
         match sys::socket::bind_tcp(address) {
             Ok(tcp) => {
                 return Ok(Sockets {
@@ -205,11 +224,22 @@ pub(super) fn bind(listen: &Listen) -> io::Result<Sockets> {
 /// Binds a UDP socket with large buffers; says how to get them where the kernel grants less.
 pub(super) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = sys::socket::bind_udp(address)?;
+    enlarge(&socket)?;
+    Ok(socket)
+}
+
+fn bind_udp_group(address: SocketAddr, sockets: NonZeroU16) -> io::Result<Vec<UdpSocket>> {
+    let group = sys::socket::bind_udp_group(address, sockets)?;
+    group.iter().try_for_each(enlarge)?;
+    Ok(group)
+}
+
+fn enlarge(socket: &UdpSocket) -> io::Result<()> {
     let wanted = Buffers {
         receive: SOCKET_BUFFER,
         send: SOCKET_BUFFER,
     };
-    let granted = sys::socket::request_buffers(&socket, wanted)?;
+    let granted = sys::socket::request_buffers(socket, wanted)?;
     let receive = (granted.receive, "net.core.rmem_max");
     for (granted, sysctl) in [receive, (granted.send, "net.core.wmem_max")] {
         if granted < SOCKET_BUFFER {
@@ -220,7 +250,7 @@ pub(super) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
             );
         }
     }
-    Ok(socket)
+    Ok(())
 }
 
 const PORT_ATTEMPTS: u32 = 16;

@@ -6,6 +6,7 @@ mod check;
 mod conductor;
 mod console;
 mod fleet;
+mod fleet_handle;
 mod hand_over;
 mod handle;
 mod identities;
@@ -18,6 +19,7 @@ mod supply;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use builder::{GatewayBuilder, Sockets};
 pub use check::check;
+pub use fleet_handle::{FleetHandle, FleetReloadError};
 pub use hand_over::{HandOver, Upgraded};
 pub use handle::{Applied, GatewayEnded, GatewayHandle, LocateError};
 pub use identities::DevelopmentCertificate;
@@ -48,7 +51,8 @@ use crate::telemetry::Metrics;
 #[derive(Debug)]
 pub struct Gateway {
     listeners: Vec<Listener>,
-    tunnel: Option<BoundTunnel>,
+    tunnel: Option<Box<BoundTunnel>>,
+    fleet: Option<FleetHandle>,
     admin: Option<Admin>,
     admin_state: Arc<AdminState>,
     development: Option<DevelopmentCertificate>,
@@ -76,9 +80,9 @@ pub enum GatewayError {
     /// The admin listener could not be bound.
     #[error("the admin listener: {0}")]
     Admin(#[from] AdminError),
-    /// The fleet's key file cannot be used.
+    /// The fleet's files cannot be used.
     #[error("{0}")]
-    KeyFile(#[from] crate::control::KeyFileError),
+    Fleet(#[from] crate::control::SnapshotError),
     /// The connection ID settings do not go together; the configuration check refuses them too.
     #[error("connection IDs: {0}")]
     Cid(#[from] crate::cid::ConfigError),
@@ -89,6 +93,9 @@ pub enum GatewayError {
     /// This node is not among the fleet's members.
     #[error("node {0} is not a member of the fleet")]
     NotAMember(crate::fleet::NodeId),
+    /// The members are no fleet.
+    #[error("fleet.member: {0}")]
+    Roster(#[from] crate::fleet::RosterError),
     /// There are no listeners, or more than 65,535.
     #[error("{0} listeners; there are 1 to 65535")]
     Listeners(usize),
@@ -113,16 +120,18 @@ pub enum GatewayError {
         /// Where it is.
         found: SocketAddr,
     },
-    /// A listener would have another number of workers than it has sockets; they are fixed while the
-    /// sockets live.
+    /// A listener has another number of sockets than it is to have workers; their number is fixed while
+    /// the sockets live.
     #[error(
-        "{sockets} sockets were handed over for the listener {listener}; restart to change its workers"
+        "the listener {listener} has {sockets} sockets and is to have {workers} workers; restart to change them"
     )]
     Workers {
         /// The listener's index.
         listener: usize,
         /// How many sockets there are.
         sockets: usize,
+        /// How many there are to be.
+        workers: NonZeroU16,
     },
     /// Two processes of one node would have the same instance.
     #[error(
@@ -172,6 +181,11 @@ impl Gateway {
     /// The development certificate, if a listener uses it.
     pub fn development_certificate(&self) -> Option<&DevelopmentCertificate> {
         self.development.as_ref()
+    }
+
+    /// The fleet that this node is a member of, if any; it can be used while the gateway serves.
+    pub fn fleet(&self) -> Option<FleetHandle> {
+        self.fleet.clone()
     }
 
     /// The counters of this gateway.

@@ -1,12 +1,13 @@
 use std::sync::{Arc, Mutex};
 
-use super::fleet::max_udp_payload;
+use super::fleet_handle::{FleetHandle, FleetReloadError};
 use super::handle::{Applied, GatewayEnded};
 use super::identities::{Identities, Resumption};
 use super::listener::ListenerControl;
 use super::plan::Plan;
 use super::{GatewayError, builder};
 use crate::config::{self, Config, LoadErrors, Sources};
+use crate::control::Snapshot;
 use crate::edge::{Identity, Policy, QuicChange, TcpParts};
 use crate::fleet::NodeId;
 use crate::lifecycle::{Watched, changed, fixed};
@@ -27,6 +28,9 @@ pub enum ReloadError {
     /// A file that the configuration names cannot be used, or its routes cannot be built.
     #[error("{0}")]
     Build(#[from] GatewayError),
+    /// The members or keys of the fleet cannot be followed.
+    #[error("{0}")]
+    Fleet(#[from] FleetReloadError),
     /// The gateway ends or has ended.
     #[error(transparent)]
     Ended(#[from] GatewayEnded),
@@ -45,6 +49,9 @@ pub(super) struct Reloader {
     pub(super) resumption: Resumption,
     pub(super) metrics: Metrics,
     pub(super) node: NodeId,
+    /// What every tunnel of the fleet carries; fixed, like the links.
+    pub(super) max_udp_payload: u16,
+    pub(super) fleet: Option<FleetHandle>,
 }
 
 /// A reload that cannot fail any more and has no effect before [`Change::apply`].
@@ -54,6 +61,7 @@ pub(super) struct Change {
     config: Config,
     watched: Watched,
     handler: SharedHandler,
+    fleet: Option<Snapshot>,
     listeners: Vec<ListenerChange>,
     /// Whether clients may remember other limits.
     relimited: bool,
@@ -63,7 +71,7 @@ pub(super) struct Change {
 #[derive(Debug)]
 struct ListenerChange {
     policy: Policy,
-    quic: QuicChange,
+    quic: Vec<QuicChange>,
     tcp: TcpParts,
 }
 
@@ -93,14 +101,16 @@ impl Reloader {
             identities: &identities,
             metrics: &self.metrics,
             node: self.node,
-            max_udp_payload: max_udp_payload(&config)?,
+            max_udp_payload: self.max_udp_payload,
         };
         let listeners = self.listeners.iter().enumerate();
         let listeners = listeners
             .map(|(index, listener)| change(&plan, index, listener))
             .collect::<Result<_, _>>()?;
         let sections = changed(old, &config);
+        let fleet = self.fleet(&config)?;
         Ok(Change {
+            fleet,
             reloader: self,
             watched,
             handler,
@@ -109,6 +119,14 @@ impl Reloader {
             applied: Applied { sections },
             config,
         })
+    }
+
+    /// The members and keys that the configuration's files hold now; none where they come from elsewhere.
+    fn fleet(&self, config: &Config) -> Result<Option<Snapshot>, FleetReloadError> {
+        match (&self.fleet, &config.fleet) {
+            (Some(handle), Some(fleet)) if handle.has_files() => handle.prepare(fleet).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn handler(&self, old: &Config, new: &Config) -> Result<SharedHandler, GatewayError> {
@@ -126,10 +144,13 @@ fn change(
     index: usize,
     listener: &ListenerControl,
 ) -> Result<ListenerChange, GatewayError> {
-    let tls = Arc::clone(&plan.identities.of(index).quic);
+    let tls = &plan.identities.of(index).quic;
     let terms = plan.quic_terms(&listener.service);
     let of = (&plan.config.quic, &plan.config.limits);
-    let quic = listener.quic.prepare(tls, terms, of, plan.max_udp_payload);
+    let workers = listener.quic.iter();
+    let quic = workers
+        .map(|worker| worker.prepare(Arc::clone(tls), terms.clone(), of, plan.max_udp_payload))
+        .collect::<Result<_, _>>();
     Ok(ListenerChange {
         policy: plan.policy(index, listener.address),
         quic: quic.map_err(|source| GatewayError::Bind {
@@ -146,13 +167,16 @@ impl Change {
         let listeners = self.reloader.listeners.iter().zip(self.listeners);
         for (listener, change) in listeners {
             listener.service.replace(change.policy);
-            change.quic.apply();
+            change.quic.into_iter().for_each(QuicChange::apply);
             if let Some(tcp) = &listener.tcp {
                 tcp.replace(change.tcp);
             }
         }
         if self.relimited {
             self.reloader.resumption.forget_early_sessions();
+        }
+        if let (Some(handle), Some(snapshot)) = (&self.reloader.fleet, self.fleet) {
+            handle.commit(snapshot);
         }
         *self.reloader.handler.lock().expect("no holder panics") = self.handler;
         (self.config, self.watched, self.applied)

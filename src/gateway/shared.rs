@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::fleet_handle::FleetHandle;
 use super::hand_over::Reins;
 use crate::config::{Config, Hooks};
 use crate::edge::Steering;
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) reins: Arc<Reins>,
     /// What is started to take over.
     pub(super) program: Option<Program>,
+    pub(super) fleet: Option<FleetHandle>,
 }
 
 impl Shared {

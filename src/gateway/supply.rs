@@ -1,5 +1,6 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::builder::Sockets;
@@ -33,11 +34,36 @@ impl Supply {
         }
     }
 
+    /// How many workers each listener has: as many as sockets came from outside for the first, if any
+    /// did, else as configured.
+    ///
+    /// # Errors
+    /// [`GatewayError::Workers`] in an upgrade under another configuration.
+    pub(super) fn workers(&self, config: &Config) -> Result<NonZeroU16, GatewayError> {
+        let configured = NonZeroU16::new(config.workers).unwrap_or(NonZeroU16::MIN);
+        let outside = match self.given.as_slice().first() {
+            Some(given) => given.udp.len(),
+            None => self.inherited.count(SocketName::Udp(0)),
+        };
+        let workers = u16::try_from(outside).ok().and_then(NonZeroU16::new);
+        match workers {
+            Some(workers) if workers != configured && self.inherited.birth().is_some() => {
+                Err(GatewayError::Workers {
+                    listener: 0,
+                    sockets: outside,
+                    workers: configured,
+                })
+            }
+            workers => Ok(workers.unwrap_or(configured)),
+        }
+    }
+
     /// The sockets of the configuration's listener with this index.
     pub(super) fn listener(
         &mut self,
         index: usize,
         listen: &Listen,
+        workers: NonZeroU16,
     ) -> Result<Sockets, GatewayError> {
         let failed = |source| GatewayError::Bind {
             address: listen.addr.to_string(),
@@ -47,11 +73,20 @@ impl Supply {
             Some(given) => given,
             None => match self.inherited(index, listen)? {
                 Some(inherited) => inherited,
-                None => listener::bind(listen).map_err(failed)?,
+                None => listener::bind(listen, workers).map_err(failed)?,
             },
         };
-        let udp = sockets.udp.try_clone().map_err(failed)?;
-        self.held.push(SocketName::Udp(index), udp);
+        if sockets.udp.len() != usize::from(workers.get()) {
+            return Err(GatewayError::Workers {
+                listener: index,
+                sockets: sockets.udp.len(),
+                workers,
+            });
+        }
+        for udp in &sockets.udp {
+            let udp = udp.try_clone().map_err(failed)?;
+            self.held.push(SocketName::Udp(index), udp);
+        }
         if let Some(tcp) = &sockets.tcp {
             let tcp = tcp.try_clone().map_err(failed)?;
             self.held.push(SocketName::Tcp(index), tcp);
@@ -64,17 +99,11 @@ impl Supply {
         index: usize,
         listen: &Listen,
     ) -> Result<Option<Sockets>, GatewayError> {
-        let mut udp = self.inherited.take_udp(index)?;
-        let Some(socket) = udp.pop() else {
+        let udp = self.inherited.take_udp(index)?;
+        let Some(first) = udp.first() else {
             return Ok(None);
         };
-        if !udp.is_empty() {
-            return Err(GatewayError::Workers {
-                listener: index,
-                sockets: udp.len() + 1,
-            });
-        }
-        let address = expect(SocketName::Udp(index), listen.addr, socket.local_addr())?;
+        let address = expect(SocketName::Udp(index), listen.addr, first.local_addr())?;
         let tcp = match self.inherited.take_tcp(index)? {
             Some(tcp) if listen.tcp => {
                 expect(SocketName::Tcp(index), address, tcp.local_addr())?;
@@ -90,7 +119,7 @@ impl Supply {
             }
             None => None,
         };
-        Ok(Some(Sockets { udp: socket, tcp }))
+        Ok(Some(Sockets { udp, tcp }))
     }
 
     /// The socket of the tunnel, bound to this address if nobody gave one.

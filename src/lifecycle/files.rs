@@ -71,3 +71,90 @@ fn mark(path: &Path) -> Option<Mark> {
         modified: file.modified().ok(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// A directory of its own for each test, removed at the end.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("wayhold-files-{}-{number}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn config(&self) -> Config {
+            let mut config = Config::default();
+            config.listen[0].cert = Some(self.0.join("live/tls.pem"));
+            config.listen[0].key = Some(self.0.join("live/tls.key"));
+            config
+        }
+
+        /// Makes a directory with a certificate and a key of this content.
+        fn make(&self, name: &str, content: &str) {
+            fs::create_dir(self.0.join(name)).unwrap();
+            for file in ["tls.pem", "tls.key"] {
+                fs::write(self.0.join(name).join(file), content).unwrap();
+            }
+        }
+
+        fn link(&self, name: &str) {
+            let link = self.0.join("live");
+            drop(fs::remove_file(&link));
+            std::os::unix::fs::symlink(self.0.join(name), link).unwrap();
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_once_and_not_before_it_is_complete() {
+        let directory = Directory::new();
+        directory.make("live", "old");
+        let mut watched = Watched::new(&directory.config());
+        assert!(!watched.look());
+        fs::write(directory.0.join("live/tls.pem"), "newer").unwrap();
+        assert!(!watched.look(), "the key may still follow");
+        fs::write(directory.0.join("live/tls.key"), "newer").unwrap();
+        assert!(!watched.look());
+        assert!(watched.look());
+        assert!(!watched.look());
+    }
+
+    #[test]
+    fn a_link_turned_to_another_directory_is_a_change() {
+        let directory = Directory::new();
+        directory.make("first", "same");
+        directory.make("second", "same");
+        directory.link("first");
+        let mut watched = Watched::new(&directory.config());
+        directory.link("second");
+        assert!(!watched.look());
+        assert!(watched.look());
+    }
+
+    #[test]
+    fn files_that_are_gone_and_come_back_are_changes() {
+        let directory = Directory::new();
+        directory.make("live", "old");
+        let mut watched = Watched::new(&directory.config());
+        fs::remove_file(directory.0.join("live/tls.key")).unwrap();
+        assert!(!watched.look());
+        assert!(watched.look());
+        fs::write(directory.0.join("live/tls.key"), "again").unwrap();
+        assert!(!watched.look());
+        assert!(watched.look());
+    }
+}

@@ -10,6 +10,7 @@ use crate::config::{Config, Fleet, Limits, Listen, Log, Node, Quic};
 pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
     let Config {
         listen,
+        workers,
         route: _,
         node,
         fleet,
@@ -26,6 +27,7 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
         runtime_dir,
     } = old;
     let whole = [
+        ("workers", *workers != new.workers),
         ("state_dir", *state_dir != new.state_dir),
         ("runtime_dir", *runtime_dir != new.runtime_dir),
         ("cid", *cid != new.cid),
@@ -49,7 +51,6 @@ pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
     let sections = [
         ("listen", old.listen != new.listen),
         ("route", old.route != new.route),
-        ("fleet", old.fleet != new.fleet),
         ("quic", old.quic != new.quic),
         ("limits", old.limits != new.limits),
         ("timeouts", old.timeouts != new.timeouts),
@@ -105,12 +106,17 @@ fn of_quic(old: &Quic, new: &Quic) -> Vec<String> {
         retry: _,
         retry_token_lifetime: _,
         early_data,
+        preferred_address,
         cid_lifetime,
     } = old;
     named([
         (
             "quic.max_udp_payload",
             *max_udp_payload != new.max_udp_payload,
+        ),
+        (
+            "quic.preferred_address",
+            *preferred_address != new.preferred_address,
         ),
         ("quic.early_data", *early_data != new.early_data),
         ("quic.cid_lifetime", *cid_lifetime != new.cid_lifetime),
@@ -153,6 +159,10 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
         key_file: _,
         member: _,
         link_mtu,
+        return_by,
+        heartbeat,
+        silent_after,
+        dead_after,
     } = old;
     let relay = |fleet: &Fleet| {
         let mut members = fleet.member.iter();
@@ -160,7 +170,11 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
         own.map(|member| member.relay)
     };
     named([
+        ("fleet.return", *return_by != new.return_by),
         ("fleet.link_mtu", *link_mtu != new.link_mtu),
+        ("fleet.heartbeat", *heartbeat != new.heartbeat),
+        ("fleet.silent_after", *silent_after != new.silent_after),
+        ("fleet.dead_after", *dead_after != new.dead_after),
         ("fleet.member of this node", relay(old) != relay(new)),
     ])
 }

@@ -113,6 +113,14 @@ impl Inherited {
         &self.sockets
     }
 
+    /// How many sockets have this name.
+    pub(crate) fn count(&self, name: SocketName) -> usize {
+        self.sockets
+            .iter()
+            .filter(|(known, _)| *known == name)
+            .count()
+    }
+
     /// Takes the UDP sockets of a listener.
     pub(crate) fn take_udp(&mut self, listener: usize) -> Result<Vec<UdpSocket>, InheritedError> {
         let name = SocketName::Udp(listener);

@@ -22,7 +22,7 @@ pub use upgrade::{Predecessor, Prepared, Program, Successor, UpgradeError};
 
 use self::hooks::Hook;
 use crate::config::Hooks;
-use crate::edge::{Course, Phase, Steering};
+use crate::edge::{Course, FleetDriver, Phase, Steering};
 use crate::fleet::NodeId;
 use crate::steer::Intake;
 use crate::telemetry::{Metrics, Reason};
@@ -32,16 +32,23 @@ use crate::telemetry::{Metrics, Reason};
 pub(crate) struct Lifecycle {
     phase: watch::Sender<Phase>,
     steering: Arc<Steering>,
+    fleet: Option<Arc<FleetDriver>>,
     node: NodeId,
     metrics: Metrics,
 }
 
 impl Lifecycle {
     /// Begins at [`Phase::Starting`].
-    pub(crate) fn new(steering: Arc<Steering>, node: NodeId, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        steering: Arc<Steering>,
+        fleet: Option<Arc<FleetDriver>>,
+        node: NodeId,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             phase: watch::Sender::new(Phase::Starting),
             steering,
+            fleet,
             node,
             metrics,
         }
@@ -75,7 +82,7 @@ impl Lifecycle {
     /// Takes a drain back; connections that were told to go still go.
     pub(crate) async fn undrain(&self, hooks: &Hooks) {
         if self.phase() == Phase::Draining {
-            self.steering.set_intake(Intake::Open);
+            self.set_intake(Intake::Open);
             self.enter(Phase::Ready);
             self.run(Hook::Announce, "undrain", hooks).await;
         }
@@ -105,7 +112,14 @@ impl Lifecycle {
             self.run(Hook::Withdraw, event, hooks).await;
             tokio::time::sleep(hooks.settle).await;
         }
-        self.steering.set_intake(Intake::HandOver);
+        self.set_intake(Intake::HandOver);
+    }
+
+    fn set_intake(&self, intake: Intake) {
+        self.steering.set_intake(intake);
+        if let Some(fleet) = &self.fleet {
+            fleet.set_draining(intake == Intake::HandOver);
+        }
     }
 
     fn enter(&self, phase: Phase) {

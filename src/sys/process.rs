@@ -2,10 +2,12 @@
 
 #![expect(
     unsafe_code,
-    reason = "setrlimit and prctl have no safe form in the libraries used"
+    reason = "setrlimit, prctl and kill have no safe form in the libraries used"
 )]
 
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// Forbids core dumps for this process and its children, so that session keys and ticket keys
 /// never reach a disk.
@@ -39,6 +41,30 @@ pub fn die_with_parent() -> io::Result<()> {
     }
 }
 
+/// Has the kernel kill the process that this command will start when the thread that starts it ends.
+pub fn bind_to_parent(command: &mut Command) {
+    // SAFETY: between fork and exec the closure makes one system call and neither allocates nor
+    // locks.
+    unsafe { command.pre_exec(die_with_parent) };
+}
+
+/// Kills the process with this ID, which need not be a child of this one.
+///
+/// # Errors
+/// The system's: there is none, or it is another user's.
+pub fn kill(pid: u32) -> io::Result<()> {
+    let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    // SAFETY: the call takes numbers and no pointer; a positive one names a single process.
+    let result = unsafe { libc::kill(pid, libc::SIGKILL) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// The system's monotonic clock in microseconds, by which the service manager orders what it is told.
 pub fn monotonic_micros() -> u64 {
     let mut time = libc::timespec {
@@ -58,6 +84,18 @@ pub fn monotonic_micros() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_killed_by_its_id_and_groups_are_not() {
+        let mut command = Command::new("sleep");
+        bind_to_parent(command.arg("600"));
+        let mut child = command.spawn().unwrap();
+        kill(child.id()).unwrap();
+        assert_eq!(child.wait().unwrap().code(), None);
+        for group in [0, u32::MAX] {
+            assert_eq!(kill(group).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+    }
 
     #[test]
     fn core_dumps_stay_forbidden() {

@@ -4,6 +4,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::fleet::{Finding, PeerState};
+
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
@@ -41,6 +43,18 @@ pub struct ReloadOutcome {
     outcome: &'static str,
 }
 
+/// The label of peers, by whether they live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PeerLife {
+    state: &'static str,
+}
+
+/// The label of what is wrong with peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FleetFinding {
+    finding: &'static str,
+}
+
 /// Every metric of one gateway. Cheap to clone; counters are atomics.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -63,8 +77,24 @@ pub struct Metrics {
     pub socket_drops: Family<UdpSocket, Counter>,
     /// Version negotiation packets sent.
     pub version_negotiations: Counter,
+    /// Datagrams that one endpoint of this process received for another, by cause.
+    pub handed_over: Family<HandedOver, Counter>,
+    /// Answers sent through the tunnel to the node that their client's packets reach.
+    pub replies_tunnelled: Counter,
+    /// Answers of peers sent on to clients.
+    pub replies_emitted: Counter,
+    /// Clients whose way back is kept, because their packets do not come in where they first did.
+    pub return_paths: Gauge,
+    /// How often such a way back was not kept because there was no room.
+    pub return_paths_refused: Counter,
     /// Stateless resets sent for connections whose owner is gone.
     pub resets: Counter,
+    /// The other members of the fleet, by whether they live.
+    pub fleet_peers: Family<PeerLife, Gauge>,
+    /// Peers with which something is wrong, by what it is.
+    pub fleet_findings: Family<FleetFinding, Gauge>,
+    /// The epoch of the fleet key in which connection IDs are issued.
+    pub fleet_epoch: Gauge,
     /// QUIC and TCP connections open now, by transport.
     pub connections: Family<Transport, Gauge>,
     /// Retry packets sent to clients that must prove their address first.
@@ -100,6 +130,25 @@ pub struct Answered {
     pub status: &'static str,
 }
 
+/// The label of a datagram that an endpoint received for another one of the process, by why it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandedOver {
+    cause: &'static str,
+}
+
+impl HandedOver {
+    /// It came by itself: the kernel does not choose the worker.
+    pub const DIRECT: Self = Self { cause: "direct" };
+    /// The kernel merged it with datagrams before it, the first of which chose the worker.
+    pub const MERGED: Self = Self { cause: "merged" };
+    /// It is early data, and waited for what told where it belongs.
+    pub const WAITED: Self = Self { cause: "waited" };
+    /// It came out of the tunnel.
+    pub const TUNNEL: Self = Self { cause: "tunnel" };
+    /// It came from another process of this node.
+    pub const SIBLING: Self = Self { cause: "sibling" };
+}
+
 impl Transport {
     /// QUIC over UDP.
     pub const QUIC: Self = Self { transport: "quic" };
@@ -127,6 +176,24 @@ impl Early {
     pub const WAITED: Self = Self { answered: "waited" };
 }
 
+impl PeerLife {
+    /// The label of each state.
+    pub const ALL: [(PeerState, Self); 3] = [
+        (PeerState::Live, Self { state: "live" }),
+        (PeerState::Silent, Self { state: "silent" }),
+        (PeerState::Dead, Self { state: "dead" }),
+    ];
+}
+
+impl FleetFinding {
+    /// The label of a finding.
+    pub fn of(finding: Finding) -> Self {
+        Self {
+            finding: finding.name(),
+        }
+    }
+}
+
 impl UdpSocket {
     /// A listener's socket, which clients send to.
     pub const SERVICE: Self = Self { socket: "service" };
@@ -147,6 +214,8 @@ impl Metrics {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("wayhold");
         metrics.register_datagrams(registry);
+        metrics.register_returns(registry);
+        metrics.register_fleet(registry);
         metrics.register_requests(registry);
         metrics
     }
@@ -198,9 +267,55 @@ impl Metrics {
             self.version_negotiations.clone(),
         );
         registry.register(
+            "handed_over",
+            "Datagrams that one endpoint of this process received for another, by cause",
+            self.handed_over.clone(),
+        );
+        registry.register(
             "resets",
             "Stateless resets sent for connections whose owner is gone",
             self.resets.clone(),
+        );
+    }
+
+    fn register_fleet(&self, registry: &mut Registry) {
+        registry.register(
+            "fleet_peers",
+            "Other members of the fleet, by whether they live",
+            self.fleet_peers.clone(),
+        );
+        registry.register(
+            "fleet_findings",
+            "Peers with which something is wrong, by what it is",
+            self.fleet_findings.clone(),
+        );
+        registry.register(
+            "fleet_epoch",
+            "Epoch of the fleet key in which connection IDs are issued",
+            self.fleet_epoch.clone(),
+        );
+    }
+
+    fn register_returns(&self, registry: &mut Registry) {
+        registry.register(
+            "replies_tunnelled",
+            "Answers sent through the tunnel to the node that their client's packets reach",
+            self.replies_tunnelled.clone(),
+        );
+        registry.register(
+            "replies_emitted",
+            "Answers of peers sent on to clients",
+            self.replies_emitted.clone(),
+        );
+        registry.register(
+            "return_paths",
+            "Clients whose way back is kept",
+            self.return_paths.clone(),
+        );
+        registry.register(
+            "return_paths_refused",
+            "Ways back that were not kept for lack of room",
+            self.return_paths_refused.clone(),
         );
     }
 

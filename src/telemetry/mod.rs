@@ -5,5 +5,6 @@ mod metrics;
 
 pub use access::{AccessLog, AccessRecord};
 pub use metrics::{
-    Answered, Early, Metrics, PathChange, Reason, ReloadOutcome, Transport, UdpSocket,
+    Answered, Early, FleetFinding, HandedOver, Metrics, PathChange, PeerLife, Reason,
+    ReloadOutcome, Transport, UdpSocket,
 };

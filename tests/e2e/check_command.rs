@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use crate::stage::Directory;
+
 /// Runs the command with only these variables that are ours.
 fn wayhold(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wayhold"));
@@ -120,6 +122,49 @@ fn check_refuses_a_key_file_that_run_would_refuse() {
 }
 
 const MEMBERS: &str = "member = [{ id = 1, relay = \"127.0.0.1:4434\" }]\n";
+
+#[test]
+fn check_refuses_a_certificate_that_run_would_refuse() {
+    let directory = Directory::new();
+    directory.certify();
+    let pair = |cert: &str, key: &str| {
+        let file = |name: &str| directory.file(name).display().to_string();
+        wayhold(&["check", "--cert", &file(cert), "--key", &file(key)], &[])
+    };
+    assert_eq!(pair("tls.pem", "tls.key").status.code(), Some(0));
+    let swapped = pair("tls.key", "tls.pem");
+    assert_eq!(swapped.status.code(), Some(1));
+    let why = text(&swapped.stderr);
+    assert!(why.contains("no certificate found in"), "{why}");
+
+    let own = directory.file("other.key");
+    std::fs::rename(directory.file("tls.key"), &own).expect("both are there");
+    directory.certify();
+    let why = text(&pair("tls.pem", "other.key").stderr);
+    assert!(why.contains("does not match"), "{why}");
+}
+
+#[test]
+fn check_warns_of_a_private_key_that_others_can_read() {
+    let directory = Directory::new();
+    directory.certify();
+    let key = directory.file("tls.key");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o644)).expect("it is there");
+    let file = |name: &str| directory.file(name).display().to_string();
+    let checked = wayhold(
+        &[
+            "check",
+            "--cert",
+            &file("tls.pem"),
+            "--key",
+            &file("tls.key"),
+        ],
+        &[],
+    );
+    assert_eq!(checked.status.code(), Some(0));
+    let out = text(&checked.stdout);
+    assert!(out.contains("warning") && out.contains("0644"), "{out}");
+}
 
 #[test]
 fn every_flag_is_one_key() {

@@ -257,6 +257,7 @@ async fn without_the_option_there_is_no_early_data() {
 async fn early_data_reaches_its_owner_through_any_node() {
     let ledger = Ledger::default();
     let stage = Stage::configured(2, OWNER, ledger.clone()).await;
+    stage.until_welcome().await;
     let tap = Tap::start(LOCALHOST, stage.nodes.iter().map(|node| node.address)).await;
     let client = Client::new(&stage.directory);
     client.visit(tap.address).await;
@@ -363,8 +364,10 @@ async fn a_replayed_flight_is_never_executed_again_at_any_node() {
     let ledger = Ledger::default();
     // What a replay begins ends soon, so that the next one is no mere duplicate of it.
     let more = format!("{OWNER}\ntimeouts.handshake = \"300ms\"");
-    let stage = Stage::configured(2, &more, ledger.clone()).await;
-    let tap = Tap::start(LOCALHOST, stage.nodes.iter().map(|node| node.address)).await;
+    let stage = Stage::configured(3, &more, ledger.clone()).await;
+    stage.until_welcome().await;
+    let nodes = stage.nodes.iter().map(|node| node.address);
+    let tap = Tap::start(LOCALHOST, nodes).await;
     let client = Client::new(&stage.directory);
     client.visit(tap.address).await;
     let flight = flight(&tap, &client, "/once").await;
@@ -382,6 +385,7 @@ async fn a_replayed_flight_is_never_executed_again_at_any_node() {
 async fn early_data_that_overtakes_its_initial_waits_for_it() {
     let ledger = Ledger::default();
     let stage = Stage::configured(2, OWNER, ledger.clone()).await;
+    stage.until_welcome().await;
     let tap = Tap::start(LOCALHOST, stage.nodes.iter().map(|node| node.address)).await;
     let client = Client::new(&stage.directory);
     client.visit(tap.address).await;
@@ -407,6 +411,7 @@ async fn early_data_that_overtakes_its_initial_waits_for_it() {
 async fn copies_that_overtake_a_flight_are_executed_once_at_most() {
     let ledger = Ledger::default();
     let stage = Stage::configured(2, OWNER, ledger.clone()).await;
+    stage.until_welcome().await;
     let nodes = stage.nodes.iter().map(|node| node.address);
     let tap = Tap::start(LOCALHOST, nodes).await;
     let client = Client::new(&stage.directory);

@@ -4,20 +4,17 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use wayhold::Gateway;
 use wayhold::bridge::Origin;
-use wayhold::cid::{CidConfig, ConfigId, FirstOctet};
 use wayhold::fleet::{InstanceId, NodeId, split_server_id};
 use wayhold::wire::{Datagram, LongKind};
 
 use crate::initial;
 use crate::proxy::Proxy;
-use crate::stage::{Directory, INSTANCE, Node, PATIENCE, Stage, fleet_key, target, turn};
+use crate::stage::{Directory, INSTANCE, Node, PATIENCE, Stage, cid_form, target, turn};
 use crate::transfer::{connect, text};
 
 /// Who issued a connection ID, as every node of the fleet reads it.
 fn issuer(cid: &[u8]) -> Option<(NodeId, InstanceId)> {
-    let key = fleet_key().cid_key(ConfigId::default());
-    let config =
-        CidConfig::new(ConfigId::default(), 4, 12, FirstOctet::Random, Some(&key)).unwrap();
+    let config = cid_form();
     let decoded = config
         .decode(cid)
         .or_else(|_error| config.decode_prefix(cid))

@@ -138,6 +138,94 @@ fn what_is_not_a_key_file_is_refused() {
     ));
 }
 
+#[test]
+fn a_rotation_takes_two_steps_and_keeps_the_old_key_for_a_while() {
+    let directory = Directory::new("rotate");
+    init(&directory, &[]);
+    let path = directory.0.join("fleet.key");
+    let first = keys(&directory, &["rotate"]);
+    assert!(text(&first).contains("added the key of epoch 1 as the next one"));
+    assert_eq!(
+        read_key_file(&path).unwrap().next().unwrap().epoch(),
+        Epoch(1)
+    );
+    let second = keys(&directory, &["rotate"]);
+    assert!(text(&second).contains("made the key of epoch 1 the current one"));
+    let keyring = read_key_file(&path).unwrap();
+    assert_eq!(keyring.current().epoch(), Epoch(1));
+    assert_eq!(keyring.previous().unwrap().epoch(), Epoch(0));
+
+    let before = fs::read(&path).unwrap();
+    let early = keys(&directory, &["rotate"]);
+    assert_eq!(early.status.code(), Some(1));
+    let error = String::from_utf8(early.stderr).unwrap();
+    assert!(
+        error.contains("--dangerous-now") && error.contains("epoch 1 is current for"),
+        "{error}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    let anyway = keys(&directory, &["rotate", "--dangerous-now"]);
+    assert!(text(&anyway).contains("epoch 2"));
+    assert!(read_key_file(&path).unwrap().previous().is_none());
+    let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o600);
+    assert_eq!(
+        fs::read_dir(&directory.0).unwrap().count(),
+        1,
+        "nothing is left behind"
+    );
+}
+
+#[test]
+fn show_prints_epochs_and_fingerprints_and_no_secret() {
+    let directory = Directory::new("show");
+    init(&directory, &[]);
+    keys(&directory, &["rotate"]);
+    keys(&directory, &["rotate"]);
+    let shown = text(&keys(&directory, &["show"]));
+    let lines: Vec<_> = shown.lines().collect();
+    assert!(
+        lines[0].starts_with("previous epoch 0 fingerprint "),
+        "{shown}"
+    );
+    assert!(
+        lines[1].starts_with("current  epoch 1 fingerprint "),
+        "{shown}"
+    );
+    assert!(lines[2].starts_with("current since "), "{shown}");
+    let file = fs::read_to_string(directory.0.join("fleet.key")).unwrap();
+    for secret in file.lines().filter_map(|line| line.split_once(" = ")) {
+        assert!(secret.1.len() < 64 || !shown.contains(secret.1));
+    }
+}
+
+#[test]
+fn a_rotation_follows_a_link_and_leaves_it() {
+    let directory = Directory::new("linked");
+    init(&directory, &["real.key"]);
+    symlink("real.key", directory.0.join("fleet.key")).unwrap();
+    assert!(text(&keys(&directory, &["rotate"])).contains("epoch 1"));
+    assert!(directory.0.join("fleet.key").is_symlink());
+    let real = read_key_file(&directory.0.join("real.key")).unwrap();
+    assert!(real.next().is_some());
+}
+
+fn keys(directory: &Directory, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wayhold"))
+        .arg("keys")
+        .args(arguments)
+        .current_dir(&directory.0)
+        .output()
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{error}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
 /// A directory of one test, removed at its end.
 struct Directory(PathBuf);
 

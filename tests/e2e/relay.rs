@@ -243,6 +243,22 @@ async fn moves_reset_tcp_on_both_sides_and_new_connections_follow_the_route() {
     }
 }
 
+#[tokio::test]
+async fn flips_pass_by_a_withdrawn_node_until_it_is_announced_again() {
+    let bed = honest().await;
+    bed.relay.withdraw(0).await.unwrap();
+    seen_by(&bed, 1, INITIAL).await;
+    bed.relay.make(Move::Flip).await.unwrap();
+    seen_by(&bed, 1, INITIAL).await;
+    bed.relay.withdraw(1).await.unwrap();
+    seen_by(&bed, 1, INITIAL).await;
+    bed.relay.announce(0).await.unwrap();
+    seen_by(&bed, 1, INITIAL).await;
+    bed.relay.make(Move::Flip).await.unwrap();
+    seen_by(&bed, 0, INITIAL).await;
+    assert_eq!(bed.relay.counts().await.unwrap().flips, 2);
+}
+
 async fn connect(relay: &Relay, node: &TcpListener) -> (TcpStream, TcpStream, SocketAddr) {
     let (client, accepted) = timeout(LIMIT, async {
         tokio::join!(TcpStream::connect(relay.address()), node.accept())

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wayhold::bridge::Origin;
+use wayhold::cid::{CidConfig, ConfigError};
 use wayhold::client::Target;
 use wayhold::config::{self, Config, Setting, Sources};
 use wayhold::control::write_key_file;
@@ -19,7 +20,7 @@ use wayhold::fleet::{Epoch, FleetKey, Keyring};
 use wayhold::request::Handler;
 use wayhold::telemetry::{Metrics, PathChange, Reason, Transport};
 use wayhold::testbed::{Honesty, Relay, RelayConfig};
-use wayhold::{Gateway, GatewayBuilder, GatewayError, GatewayHandle};
+use wayhold::{FleetHandle, Gateway, GatewayBuilder, GatewayError, GatewayHandle};
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,6 +34,8 @@ pub(crate) struct Stage {
     pub(crate) relay: Relay,
     pub(crate) nodes: Vec<Node>,
     pub(crate) directory: Directory,
+    /// The fleet as it was when the nodes started.
+    pub(crate) fleet: config::Fleet,
     _turn: SemaphorePermit<'static>,
 }
 
@@ -41,6 +44,7 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Metrics,
     pub(crate) handle: GatewayHandle,
+    pub(crate) fleet: Option<FleetHandle>,
     stop: CancellationToken,
     serving: JoinSet<Result<(), GatewayError>>,
 }
@@ -178,15 +182,16 @@ impl Stage {
             })
             .collect();
         let fleet = format!(
-            "fleet = {{ key_file = \"fleet.key\", member = [{}] }}",
+            "fleet.key_file = \"fleet.key\"\n{TIMING}\nfleet.member = [{}]",
             members.join(", ")
         );
         let mut nodes = Vec::new();
+        let mut shared = None;
         for (id, tunnel) in tunnels.into_iter().enumerate() {
             let node = format!("node = {{ id = {id}, instance = {INSTANCE} }}\n{fleet}\n{more}");
-            let gateway = Gateway::builder()
-                .config(directory.config(&node))
-                .relay_socket(tunnel);
+            let config = directory.config(&node);
+            shared.clone_from(&config.fleet);
+            let gateway = Gateway::builder().config(config).relay_socket(tunnel);
             nodes.push(Node::start(finish(gateway).bind().unwrap()));
         }
         let relay = Relay::start(RelayConfig {
@@ -200,6 +205,7 @@ impl Stage {
             relay,
             nodes,
             directory,
+            fleet: shared.unwrap(),
             _turn: turn,
         }
     }
@@ -220,6 +226,16 @@ impl Stage {
                 .sum::<u64>()
         };
         until(|| moves() > 0).await;
+    }
+
+    /// Waits until every node has heard its peers for so long that it hands new connections to them.
+    pub(crate) async fn until_welcome(&self) {
+        let all = || {
+            self.nodes
+                .iter()
+                .all(|node| node.peers().all(|peer| peer["welcomes"] == true))
+        };
+        until(all).await;
     }
 
     /// Where a client reaches the fleet.
@@ -263,6 +279,17 @@ pub(crate) fn fleet_key() -> FleetKey {
     FleetKey::new(Epoch(1), [7; 32])
 }
 
+/// The form of every connection ID here.
+pub(crate) fn cid_form() -> CidConfig {
+    let form = Config::default()
+        .cid
+        .form(|| Ok::<_, ConfigError>(fleet_key()));
+    form.unwrap()
+}
+
+/// A machine that compiles beside the tests may let a process wait for a second.
+const TIMING: &str = "fleet.heartbeat = \"50ms\"\nfleet.silent_after = \"10s\"";
+
 /// The instance of every node here.
 pub(crate) const INSTANCE: u8 = 9;
 
@@ -270,15 +297,24 @@ impl Node {
     pub(crate) fn start(gateway: Gateway) -> Self {
         let (address, metrics) = (gateway.local_addresses()[0], gateway.metrics());
         let handle = gateway.handle();
+        let fleet = gateway.fleet();
         let (stop, mut serving) = (CancellationToken::new(), JoinSet::new());
         serving.spawn(gateway.serve(stop.clone().cancelled_owned()));
         Self {
             address,
             metrics,
             handle,
+            fleet,
             stop,
             serving,
         }
+    }
+
+    /// What the node knows of its peers.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = serde_json::Value> {
+        let status = self.fleet.as_ref().map(FleetHandle::status);
+        let peers = status.and_then(|status| status["peers"].as_array().cloned());
+        peers.unwrap_or_default().into_iter()
     }
 
     /// Client moves of one kind that the node has seen.

@@ -64,8 +64,8 @@ impl QuicChange {
     /// they began with.
     pub(crate) fn apply(self) {
         let context = &self.control.context;
-        context.connections.resize(self.connections);
-        context.handshakes.resize(self.handshakes);
+        context.places.connections.resize(self.connections);
+        context.places.handshakes.resize(self.handshakes);
         context.terms.store(Arc::new(self.terms));
         self.control.endpoint.set_server_config(Some(self.server));
     }

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::{CryptoError, HandshakeTokenKey, HmacKey};
@@ -7,36 +7,34 @@ use quinn::{ConnectionId, ConnectionIdGenerator, TokenLog};
 use quinn_proto::InvalidCid;
 
 use super::address_token::AddressTokens;
-use crate::cid::{Cid, Minter};
+use super::minters::Minters;
+use crate::cid::Cid;
 use crate::edge::steering::Steering;
-use crate::fleet::ResetKeys;
 
 /// Everything by which an endpoint's connections are recognised: its connection IDs, the stateless
 /// reset tokens that go with them, and its address validation tokens.
 #[derive(Clone)]
 pub(crate) struct Issuer {
-    minter: Arc<Mutex<Minter>>,
+    minters: Arc<Minters>,
     steering: Arc<Steering>,
-    resets: Arc<ResetKeys>,
     tokens: Arc<AddressTokens>,
     lifetime: Duration,
     len: usize,
 }
 
 impl Issuer {
-    /// Combines what one endpoint issues. Open connections get new IDs after `lifetime`.
+    /// Combines what one endpoint issues; reset tokens are those of `steering`. Open connections get new
+    /// IDs after `lifetime`.
     pub(crate) fn new(
-        minter: Minter,
+        minters: Minters,
         steering: Arc<Steering>,
-        resets: Arc<ResetKeys>,
         tokens: AddressTokens,
         lifetime: Duration,
     ) -> Self {
-        let len = minter.config().cid_len();
+        let len = minters.cid_len();
         Self {
-            minter: Arc::new(Mutex::new(minter)),
+            minters: Arc::new(minters),
             steering,
-            resets,
             tokens: Arc::new(tokens),
             lifetime,
             len,
@@ -48,7 +46,7 @@ impl Issuer {
     }
 
     pub(super) fn reset_key(&self) -> Arc<dyn HmacKey> {
-        Arc::new(ResetKey(Arc::clone(&self.resets)))
+        Arc::new(ResetKey(Arc::clone(&self.steering)))
     }
 
     pub(super) fn token_log(&self) -> Arc<dyn TokenLog> {
@@ -66,31 +64,23 @@ impl ConnectionIdGenerator for Generator {
     /// An unroutable ID ends its connection at the client's next packet. It is the only answer left
     /// when the nonces or the random source are exhausted, and no panic.
     fn generate_cid(&mut self) -> ConnectionId {
-        let mut random = Random::default();
-        let minted = self
-            .0
-            .minter
-            .lock()
-            .expect("no holder panics")
-            .mint(|bytes| random.fill(bytes));
-        match minted {
-            Ok(cid) if !random.failed => ConnectionId::new(&cid),
-            _ => {
-                tracing::error!("connection IDs are exhausted; restart this process");
-                let mut bytes = [0; Cid::MAX_LEN];
-                random.fill(&mut bytes);
-                let len = self.0.len.max(Cid::MIN_UNROUTABLE_LEN);
-                let cid = Cid::unroutable(&bytes[..len]).expect("the length is in its range");
-                ConnectionId::new(&cid)
-            }
+        if let Ok(cid) = self.0.minters.mint() {
+            return ConnectionId::new(&cid);
         }
+        tracing::error!("connection IDs are exhausted; restart this process");
+        let mut bytes = [0; Cid::MAX_LEN];
+        if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+            tracing::error!("the system gives no random bytes");
+        }
+        let len = self.0.len.max(Cid::MIN_UNROUTABLE_LEN);
+        let cid = Cid::unroutable(&bytes[..len]).expect("the length is in its range");
+        ConnectionId::new(&cid)
     }
 
     /// Accepts only IDs of this process: quinn answers a packet with an ID that is accepted here
     /// and that it does not know with a valid stateless reset.
     fn validate(&self, cid: &ConnectionId) -> Result<(), InvalidCid> {
-        let own = self.0.minter.lock().expect("no holder panics").owns(cid);
-        if own || self.0.steering.accepts_any_cid() {
+        if self.0.minters.owns(cid) || self.0.steering.accepts_any_cid() {
             Ok(())
         } else {
             Err(InvalidCid)
@@ -106,24 +96,13 @@ impl ConnectionIdGenerator for Generator {
     }
 }
 
-#[derive(Debug, Default)]
-struct Random {
-    failed: bool,
-}
-
-impl Random {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        self.failed |= aws_lc_rs::rand::fill(bytes).is_err();
-    }
-}
-
 /// Derives the reset key of each connection ID's issuer, so that no node can make another's tokens
 /// by accident and any node could make them on purpose.
-struct ResetKey(Arc<ResetKeys>);
+struct ResetKey(Arc<Steering>);
 
 impl HmacKey for ResetKey {
     fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
-        signature_out.copy_from_slice(&self.0.token(data));
+        signature_out.copy_from_slice(&self.0.reset_token(data));
     }
 
     fn signature_len(&self) -> usize {
@@ -131,7 +110,7 @@ impl HmacKey for ResetKey {
     }
 
     fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
-        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0.token(data), signature)
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0.reset_token(data), signature)
             .map_err(|_unequal| CryptoError)
     }
 }

@@ -4,6 +4,7 @@
 mod address_token;
 mod control;
 mod identity;
+mod minters;
 mod paths;
 mod settings;
 pub(super) mod transport;
@@ -21,6 +22,7 @@ use tokio::time::MissedTickBehavior;
 pub(crate) use address_token::AddressTokens;
 pub(crate) use control::{QuicChange, QuicControl};
 pub(crate) use identity::Issuer;
+pub(crate) use minters::{Make, Minters};
 pub(crate) use settings::{EndpointParts, endpoint};
 
 use self::paths::{Paths, SWEEP_INTERVAL, Watched};
@@ -45,8 +47,7 @@ pub(crate) struct QuicEdge {
 /// What every connection of the endpoint shares.
 #[derive(Debug)]
 struct Context {
-    connections: Places,
-    handshakes: Places,
+    places: QuicPlaces,
     terms: ArcSwap<QuicTerms>,
     paths: Paths,
     metrics: Metrics,
@@ -69,12 +70,29 @@ pub(crate) struct QuicTerms {
 
 /// What a [`QuicEdge`] is made of, beside its endpoint.
 #[derive(Debug)]
-pub(crate) struct QuicParts<'a> {
+pub(crate) struct QuicParts {
     pub(crate) terms: QuicTerms,
     pub(crate) issuer: Issuer,
     pub(crate) metrics: Metrics,
     pub(crate) node: NodeId,
-    pub(crate) limits: &'a Limits,
+    pub(crate) places: QuicPlaces,
+}
+
+/// How many connections there may be; shared by all endpoints of a process.
+#[derive(Clone, Debug)]
+pub(crate) struct QuicPlaces {
+    connections: Places,
+    handshakes: Places,
+}
+
+impl QuicPlaces {
+    /// Starts with these limits.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            connections: Places::new(limits.connections),
+            handshakes: Places::new(limits.handshakes),
+        }
+    }
 }
 
 impl QuicEdge {
@@ -82,11 +100,10 @@ impl QuicEdge {
     pub(crate) fn new(
         endpoint: Endpoint,
         socket: Arc<SteeredSocket>,
-        parts: QuicParts<'_>,
+        parts: QuicParts,
     ) -> std::io::Result<Self> {
         let context = Context {
-            connections: Places::new(parts.limits.connections),
-            handshakes: Places::new(parts.limits.handshakes),
+            places: parts.places,
             terms: ArcSwap::from_pointee(parts.terms),
             paths: Paths::new(parts.metrics.clone()),
             metrics: parts.metrics,
@@ -131,8 +148,9 @@ impl QuicEdge {
                 },
                 Some(ended) = connections.join_next() => self.context.count(ended),
                 _ = sweep.tick() => {
-                    self.context.paths.sweep(now());
-                    self.socket.count_drops();
+                    let now = now();
+                    self.context.paths.sweep(now);
+                    self.socket.sweep(now);
                 }
                 () = &mut over => break,
                 () = &mut ending, if !told => told = true,
@@ -161,16 +179,16 @@ impl QuicEdge {
         let unproven = !incoming.remote_address_validated() && incoming.may_retry();
         // Handshakes of forged addresses last until their timeout, and would otherwise take every
         // place (RFC 9000, section 8.1.2).
-        if unproven && (terms.retry || self.context.handshakes.crowded()) {
+        if unproven && (terms.retry || self.context.places.handshakes.crowded()) {
             self.context.metrics.retries.inc();
             // Fails only where a Retry may not be sent, which was just asked.
             drop(incoming.retry());
             return;
         }
-        let Some(place) = self.context.connections.take() else {
+        let Some(place) = self.context.places.connections.take() else {
             return self.refuse(incoming, "connection_limit");
         };
-        let Some(handshake) = self.context.handshakes.take() else {
+        let Some(handshake) = self.context.places.handshakes.take() else {
             return self.refuse(incoming, "handshake_limit");
         };
         // An address that is not proven shows in no log and no field, so its requests wait.

@@ -4,31 +4,25 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
 use super::SIBLING_MESSAGE;
-use crate::edge::socket::Injected;
-use crate::edge::steering::Steering;
-use crate::edge::tunnel::{Endpoints, QUEUE_FULL};
-use crate::steer::{Arrival, Verdict};
+use crate::edge::socket::{Batch, Origin};
+use crate::edge::steering::{QUEUE_FULL, Steering};
+use crate::fleet::NodeId;
+use crate::steer::Arrival;
 use crate::sys::packets::{PacketSocket, WatchedPackets};
-use crate::wire::{Ecn, MAX_SIBLING_HEADER, Path, SiblingMessage};
+use crate::wire::{MAX_SIBLING_HEADER, SiblingMessage};
 
 /// Where that goes which siblings hand to this process.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    endpoints: Endpoints,
     steering: Arc<Steering>,
     envelopes: Option<mpsc::Sender<Bytes>>,
     ending: Notify,
 }
 
 impl Receiver {
-    /// Delivers datagrams to these endpoints, and tunnel datagrams to this tunnel, if there is one.
-    pub(crate) fn new(
-        endpoints: Endpoints,
-        steering: Arc<Steering>,
-        envelopes: Option<mpsc::Sender<Bytes>>,
-    ) -> Self {
+    /// Delivers datagrams as `steering` decides, and tunnel datagrams to this tunnel, if there is one.
+    pub(crate) fn new(steering: Arc<Steering>, envelopes: Option<mpsc::Sender<Bytes>>) -> Self {
         Self {
-            endpoints,
             steering,
             envelopes,
             ending: Notify::new(),
@@ -49,12 +43,20 @@ impl Receiver {
             Some(SiblingMessage::Datagrams {
                 path,
                 ecn,
+                ingress,
                 size,
                 bytes,
             }) => {
-                for datagram in bytes.chunks(size) {
-                    self.deliver(datagram, path, ecn);
-                }
+                self.steering.take(&Batch {
+                    bytes,
+                    stride: size,
+                    origin: Origin {
+                        path,
+                        ecn,
+                        arrival: Arrival::Sibling,
+                        ingress: ingress.map(NodeId::from_bytes),
+                    },
+                });
             }
             Some(SiblingMessage::Envelope(envelope)) => {
                 let envelope = Bytes::copy_from_slice(envelope);
@@ -65,23 +67,6 @@ impl Receiver {
             }
             Some(SiblingMessage::Ending) => self.ending.notify_one(),
             None => self.steering.count_drop(SIBLING_MESSAGE),
-        }
-    }
-
-    fn deliver(&self, datagram: &[u8], path: Path, ecn: Ecn) {
-        let verdict = self
-            .steering
-            .decide(datagram, path.source, Arrival::Sibling);
-        if !matches!(verdict, Verdict::Local(_) | Verdict::Accept(_)) {
-            return;
-        }
-        let injected = Injected {
-            datagram: Bytes::copy_from_slice(datagram),
-            path,
-            ecn,
-        };
-        if self.endpoints.of(datagram).try_send(injected).is_err() {
-            self.steering.count_drop(QUEUE_FULL);
         }
     }
 }

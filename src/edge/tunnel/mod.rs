@@ -1,59 +1,43 @@
 //! The tunnel between nodes: datagrams that reached the wrong node go to their owner, and
 //! heartbeats tell each node which process of its peers is alive.
 
+mod driver;
 mod forwarder;
 mod receiver;
+mod run;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
-
-use crate::edge::socket::udp::UdpSocketState;
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use driver::SnapshotRefused;
+pub(crate) use driver::{FleetDriver, Followers};
 pub(crate) use forwarder::Forwarder;
-pub(super) use receiver::QUEUE_FULL;
 
-use super::socket::{Drops, Injector};
+use super::socket::Drops;
+use super::socket::udp::UdpSocketState;
 use super::steering::Steering;
-use crate::cid::WorkerHash;
-use crate::fleet::{Association, NodeId};
+use crate::control::Snapshot;
+use crate::fleet::Membership;
 use crate::telemetry::{self, Metrics};
-use crate::wire::{Challenge, Datagram};
 
 /// This node's end of the tunnels to all its peers.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     io: Arc<TunnelSocket>,
-    own: NodeId,
-    peers: HashMap<NodeId, Peer>,
     forwarder: Arc<Forwarder>,
+    driver: Arc<FleetDriver>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
     metrics: Metrics,
     drops: Drops,
     handed: (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>),
-}
-
-/// A peer and where its end of the tunnel is.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    relay: SocketAddr,
-    association: Mutex<Association>,
-}
-
-/// Where datagrams from peers go: to the listener's endpoint that issued their connection ID.
-#[derive(Clone, Debug)]
-pub(crate) struct Endpoints {
-    hash: WorkerHash,
-    cid_len: usize,
-    lanes: NonZeroU16,
-    injectors: Vec<Injector>,
 }
 
 #[derive(Debug)]
@@ -62,50 +46,14 @@ struct TunnelSocket {
     state: UdpSocketState,
 }
 
-impl Peer {
-    /// Describes a peer.
-    pub(crate) fn new(relay: SocketAddr, association: Association) -> Self {
-        Self {
-            relay,
-            association: Mutex::new(association),
-        }
-    }
-}
-
-impl Endpoints {
-    /// Takes the endpoints in the order of their lanes, at least one. Their connection IDs have
-    /// `cid_len` bytes and are shared out by `hash`.
-    pub(crate) fn new(hash: WorkerHash, cid_len: usize, injectors: Vec<Injector>) -> Self {
-        let lanes = u16::try_from(injectors.len())
-            .ok()
-            .and_then(NonZeroU16::new);
-        let lanes = lanes.expect("a gateway has 1 to 65535 listeners");
-        Self {
-            hash,
-            cid_len,
-            lanes,
-            injectors,
-        }
-    }
-
-    /// Finds the endpoint that issued the destination connection ID of a datagram.
-    pub(super) fn of(&self, datagram: &[u8]) -> &Injector {
-        let cid = match Datagram::parse(datagram) {
-            Ok(Datagram::Short(rest)) => rest.get(..self.cid_len).unwrap_or(rest),
-            Ok(Datagram::Long(header)) => header.destination,
-            Err(_) => &[],
-        };
-        let lane = self.hash.worker_of(cid, self.cid_len, self.lanes);
-        &self.injectors[usize::from(lane)]
-    }
-}
-
 impl Tunnel {
-    /// Takes a bound socket and the peers. Needs a tokio runtime.
+    /// Takes a bound socket and a membership that follows a snapshot, and the way to further ones.
+    /// Needs a tokio runtime.
     pub(crate) fn new(
         socket: std::net::UdpSocket,
-        own: NodeId,
-        peers: impl IntoIterator<Item = Peer>,
+        membership: Membership,
+        (snapshot, snapshots): (&Snapshot, watch::Receiver<Arc<Snapshot>>),
+        followers: Followers,
         metrics: Metrics,
     ) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
@@ -113,14 +61,19 @@ impl Tunnel {
             io: UdpSocket::from_std(socket)?,
             state,
         });
-        let peers: HashMap<_, _> = peers.into_iter().map(|peer| (peer.id(), peer)).collect();
-        let relays = peers.iter().map(|(id, peer)| (*id, peer.relay));
-        let forwarder = Arc::new(Forwarder::new(Arc::clone(&io), relays));
+        let forwarder = Arc::new(Forwarder::new(Arc::clone(&io)));
+        let driver = FleetDriver::new(
+            membership,
+            snapshot,
+            Arc::clone(&forwarder),
+            followers,
+            metrics.clone(),
+        );
         Ok(Self {
             io,
-            own,
-            peers,
             forwarder,
+            driver: Arc::new(driver),
+            snapshots,
             drops: Drops::new(telemetry::UdpSocket::TUNNEL, metrics.clone()),
             metrics,
             handed: mpsc::channel(HANDED_QUEUE),
@@ -137,31 +90,37 @@ impl Tunnel {
         Arc::clone(&self.forwarder)
     }
 
-    /// Sends heartbeats and takes what peers send, until told to stop.
-    pub(crate) async fn serve(
-        mut self,
-        endpoints: Endpoints,
-        steering: Arc<Steering>,
-        stop: CancellationToken,
-    ) {
-        let mut tick = tokio::time::interval(HEARTBEAT_INTERVAL);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// What knows the peers.
+    pub(crate) fn driver(&self) -> Arc<FleetDriver> {
+        Arc::clone(&self.driver)
+    }
+
+    /// Sends heartbeats, takes what peers send, and follows the fleet's snapshots, until told to stop.
+    pub(crate) async fn serve(mut self, steering: Arc<Steering>, stop: CancellationToken) {
         let (never, nothing) = mpsc::channel(1);
         let (_kept, mut handed) = std::mem::replace(&mut self.handed, (never, nothing));
-        let mut receiver = receiver::Receiver::new(&self, &endpoints, &steering);
+        let mut receiver = receiver::Receiver::new(&self, &steering);
         let reading = steering.reading();
+        let mut snapshots = self.snapshots.clone();
+        let tick = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(tick);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = tick.tick() => {
-                    // Peers are to hear of the process that reads, and of no other.
-                    if reading.is_on() {
-                        self.beat_all();
+                () = &mut tick => {
+                    let (messages, next) = self.driver.tick();
+                    for (relay, message) in messages {
+                        self.send(&message, relay);
                     }
                     self.drops.count(&self.io.io);
+                    tick.as_mut().reset(next.into());
                 }
                 () = reading.next(|| self.readable()) => receiver.receive(),
-                Some(envelope) = handed.recv() => receiver.take(&envelope),
+                Some(envelope) = handed.recv() => receiver.take_one(&envelope),
+                snapshot = changed(&mut snapshots) => match self.driver.apply(&snapshot) {
+                    Ok(()) => tracing::info!("following a new snapshot of the fleet"),
+                    Err(error) => tracing::error!("the snapshot of the fleet is refused: {error}"),
+                },
             }
         }
     }
@@ -171,52 +130,31 @@ impl Tunnel {
         drop(self.io.io.readable().await);
     }
 
-    fn beat_all(&self) {
-        for peer in self.peers.values() {
-            self.beat(peer);
-        }
-    }
-
     /// Sends a heartbeat; one that the socket has no room for is lost, as on any network.
-    fn beat(&self, peer: &Peer) {
-        let mut challenge = [0; 16];
-        if aws_lc_rs::rand::fill(&mut challenge).is_err() {
-            return;
-        }
-        let mut heartbeat = Vec::with_capacity(HEARTBEAT_LEN);
-        let mut association = peer.association.lock().expect("no holder panics");
-        association.tick(Challenge(challenge));
-        association.heartbeat(None, &mut heartbeat);
-        drop(association);
-        self.send(&heartbeat, peer);
-    }
-
-    fn send(&self, heartbeat: &[u8], peer: &Peer) {
-        drop(self.io.io.try_send_to(heartbeat, peer.relay));
+    fn send(&self, heartbeat: &[u8], relay: SocketAddr) {
+        drop(self.io.io.try_send_to(heartbeat, relay));
     }
 }
 
-impl Peer {
-    fn id(&self) -> NodeId {
-        self.association.lock().expect("no holder panics").peer()
+/// Waits for the next snapshot; forever once there is nobody left to send one. Cancel safe.
+async fn changed(snapshots: &mut watch::Receiver<Arc<Snapshot>>) -> Arc<Snapshot> {
+    match snapshots.changed().await {
+        Ok(()) => Arc::clone(&snapshots.borrow_and_update()),
+        Err(_gone) => std::future::pending().await,
     }
 }
 
 /// Every reason for which the tunnel drops a datagram that it should have carried or delivered.
-pub(crate) const DROP_REASONS: [&str; 6] = [
+pub(crate) const DROP_REASONS: [&str; 5] = [
     forwarder::UNKNOWN_PEER,
     forwarder::PEER_UNCONFIRMED,
     forwarder::COUNTERS_EXHAUSTED,
     forwarder::TUNNEL_FULL,
     forwarder::TUNNEL_ERROR,
-    QUEUE_FULL,
 ];
 
-/// Four heartbeats a second: with four answerable challenges, an answer counts for one second.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// Envelopes that come from a sibling for as long as peers have not confirmed it.
 const HANDED_QUEUE: usize = 1024;
-const HEARTBEAT_LEN: usize = 86;
 
 #[cfg(test)]
 mod tests;

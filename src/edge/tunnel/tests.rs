@@ -1,20 +1,25 @@
 use std::io::IoSliceMut;
 use std::net::UdpSocket;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::cid::{Cid, CidConfig, ConfigId, ConfigSet, FirstOctet, Key, Nonce, WorkerHash};
+use crate::cid::{self, Nonce};
+use crate::config::Cid;
+use crate::control::{Source, StaticFiles};
+use crate::edge::cid_keys::SharedCidKeys;
+use crate::edge::endpoints::Endpoints;
+use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::socket::udp::{AsyncUdpSocket, RecvMeta};
-use crate::edge::socket::{Injected, SteeredSocket};
+use crate::edge::socket::{Injected, InjectedQueue, SocketParts, SteeredSocket};
 use crate::fleet::{
-    Counters, Epoch, FleetKey, Identity, InstanceId, Keyring, PairKeys, Party, PeerView, View,
-    server_id,
+    ConfigDigest, Epoch, Finding, Identity, InstanceId, Keyring, Member, NodeId, Own, PeerState,
+    Roster, Timing, View, server_id,
 };
 use crate::steer::{Slots, Steer};
-use crate::telemetry::Reason;
+use crate::telemetry::{PeerLife, Reason};
 use crate::wire::{BootId, Ecn, Path};
 
 const INSTANCE: InstanceId = InstanceId(1);
@@ -24,7 +29,10 @@ struct Node {
     steering: Arc<Steering>,
     metrics: Metrics,
     relay: SocketAddr,
-    arrived: mpsc::Receiver<Injected>,
+    arrived: InjectedQueue,
+    files: StaticFiles,
+    cids: SharedCidKeys,
+    driver: Arc<FleetDriver>,
 }
 
 struct Fleet {
@@ -37,16 +45,15 @@ fn id(index: usize) -> NodeId {
     NodeId::new(u32::try_from(index).unwrap() + 1).unwrap()
 }
 
-fn config() -> CidConfig {
-    let key = Key::from_bytes([1; 16]);
-    CidConfig::new(ConfigId::default(), 4, 12, FirstOctet::Random, Some(&key)).unwrap()
+fn keyring(epoch: u8) -> Keyring {
+    Keyring::testing(epoch)
 }
 
-fn cid(owner: usize, nonce: u8) -> Cid {
+fn cid(owner: usize, nonce: u8) -> cid::Cid {
     let id = server_id(id(owner), INSTANCE);
-    config()
-        .encode(&id, &Nonce::new(&[nonce; 12]).unwrap(), 0)
-        .unwrap()
+    let form = Cid::default().form(|| Ok::<_, cid::ConfigError>(keyring(0).current().clone()));
+    let nonce = Nonce::new(&[nonce; 12]).unwrap();
+    form.unwrap().encode(&id, &nonce, 0).unwrap()
 }
 
 fn short(owner: usize, nonce: u8, len: usize) -> Vec<u8> {
@@ -69,10 +76,15 @@ impl Fleet {
         let sockets: Vec<_> = (0..size)
             .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
             .collect();
-        let relays: Vec<_> = sockets
-            .iter()
-            .map(|socket| socket.local_addr().unwrap())
-            .collect();
+        let members = sockets.iter().enumerate().map(|(index, socket)| Member {
+            node: id(index),
+            relay: socket.local_addr().unwrap(),
+        });
+        let snapshot = Snapshot {
+            roster: Roster::new(members).unwrap(),
+            keyring: keyring(0),
+            link_mtu: 1500,
+        };
         let mut fleet = Self {
             nodes: Vec::new(),
             stop: CancellationToken::new(),
@@ -80,48 +92,72 @@ impl Fleet {
         };
         for (own, socket) in sockets.into_iter().enumerate() {
             socket.set_nonblocking(true).unwrap();
-            fleet.add(own, socket, &relays, queue);
+            fleet.add(own, socket, &snapshot, queue);
         }
         fleet
     }
 
-    fn add(&mut self, own: usize, socket: UdpSocket, relays: &[SocketAddr], queue: usize) {
-        let mut configs = ConfigSet::default();
-        assert!(configs.insert(config()).is_none());
-        let view = View::new(
-            Identity::Node(id(own), INSTANCE),
-            (0..relays.len()).map(|peer| PeerView::live(id(peer))),
-        );
+    fn add(&mut self, own: usize, socket: UdpSocket, snapshot: &Snapshot, queue: usize) {
+        let identity = Identity::Node(id(own), INSTANCE);
+        let form = Cid::default();
+        let keys = form.keys(&snapshot.keyring, identity.server_id()).unwrap();
         let metrics = Metrics::default();
-        let steering = Steering::testing(Steer::new(configs, view, Slots::single(17)), &metrics);
-        let party = Party {
+        let view = View::new(identity, []);
+        let steer = Steer::new(keys.configs().clone(), view, Slots::single(17));
+        let steering = Steering::testing(steer, &metrics);
+        let process = Own {
+            identity,
             node: id(own),
             instance: INSTANCE,
             boot: BootId([u8::try_from(own).unwrap() + 1; 16]),
+            config: ConfigDigest::default(),
         };
-        let keyring = Keyring::new(FleetKey::new(Epoch(0), [7; 32]));
-        let counters = Counters::new();
-        let peers = relays
-            .iter()
-            .enumerate()
-            .filter(|(peer, _)| *peer != own)
-            .map(|(peer, relay)| {
-                let keys = PairKeys::new(&keyring, id(own), id(peer));
-                let association = Association::new(party, id(peer), keys, Arc::clone(&counters));
-                Peer::new(*relay, association)
-            });
-        let tunnel = Tunnel::new(socket, id(own), peers, metrics.clone()).unwrap();
+        let Snapshot {
+            roster, keyring, ..
+        } = snapshot;
+        let now = crate::request::clock::now().into_std();
+        let membership = Membership::new(now, process, roster, keyring, Timing::DEFAULT);
+        let followers = Followers {
+            steering: Arc::clone(&steering),
+            cids: SharedCidKeys::new(keys, keyring.current().epoch()),
+            sessions: SharedSessionKeys::new(keyring),
+            form,
+            own: identity.server_id(),
+            node: id(own),
+            max_udp_payload: 1400,
+        };
+        let cids = followers.cids.clone();
+        let relay = socket.local_addr().unwrap();
+        let files = StaticFiles::new(snapshot.clone());
+        let snapshots = (snapshot, files.watch());
+        let membership = membership.unwrap();
+        let tunnel =
+            Tunnel::new(socket, membership, snapshots, followers, metrics.clone()).unwrap();
         steering.connect(tunnel.forwarder());
-        let (injector, arrived) = mpsc::channel(queue);
-        let endpoints = Endpoints::new(WorkerHash::new([0; 8]), config().cid_len(), vec![injector]);
-        let serve = tunnel.serve(endpoints, Arc::clone(&steering), self.stop.clone());
+        let driver = tunnel.driver();
+        let (endpoints, arrived) = Endpoints::testing(Slots::single(17), queue);
+        steering.serve(endpoints);
+        let serve = tunnel.serve(Arc::clone(&steering), self.stop.clone());
         self.tasks.spawn(serve);
         self.nodes.push(Node {
             steering,
             metrics,
-            relay: relays[own],
+            relay,
             arrived,
+            files,
+            cids,
+            driver,
         });
+    }
+
+    /// Waits until something holds.
+    async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        let reached = async {
+            while !holds(self) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.unwrap();
     }
 
     /// Waits until two nodes have confirmed each other.
@@ -143,11 +179,8 @@ impl Fleet {
     }
 
     async fn arrived(&mut self, at: usize) -> Injected {
-        let arrived = self.nodes[at].arrived.recv();
-        tokio::time::timeout(PATIENCE, arrived)
-            .await
-            .unwrap()
-            .unwrap()
+        let arrived = self.nodes[at].arrived.next();
+        tokio::time::timeout(PATIENCE, arrived).await.unwrap()
     }
 
     async fn count(&self, at: usize, counter: impl Fn(&Metrics) -> u64, expected: u64) {
@@ -192,9 +225,12 @@ async fn a_batch_reaches_its_owner_in_order_with_the_clients_path_and_mark() {
         .forward(id(1), batch.chunks(1200), path(), Ecn::Ect0);
     for nonce in 1..=61 {
         let injected = fleet.arrived(1).await;
-        assert_eq!((injected.path, injected.ecn), (path(), Ecn::Ect0));
         assert_eq!(
-            injected.datagram,
+            (injected.origin.path, injected.origin.ecn),
+            (path(), Ecn::Ect0)
+        );
+        assert_eq!(
+            injected.bytes,
             short(1, nonce, if nonce == 61 { 300 } else { 1200 })
         );
     }
@@ -205,11 +241,11 @@ async fn an_ipv4_client_of_a_dual_stack_socket_keeps_its_address_through_the_tun
     let mut fleet = Fleet::start(2, 16);
     fleet.confirm(0, 1).await;
     let node = &fleet.nodes[0];
-    let ingress = crate::sys::socket::bind_udp("[::]:0".parse().unwrap()).unwrap();
-    let service = SocketAddr::new([127, 0, 0, 1].into(), ingress.local_addr().unwrap().port());
+    let parts = SocketParts::testing("[::]:0", 1);
+    let port = parts.socket.local_addr().unwrap().port();
+    let service = SocketAddr::new([127, 0, 0, 1].into(), port);
     let steering = Arc::clone(&node.steering);
-    let (ingress, _injector) =
-        SteeredSocket::new(ingress, steering, 1, node.metrics.clone()).unwrap();
+    let (ingress, _endpoint) = SteeredSocket::new(parts, steering, node.metrics.clone()).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(&short(1, 1, 100), service).unwrap();
     let mut buffer = [0; 2048];
@@ -220,10 +256,10 @@ async fn an_ipv4_client_of_a_dual_stack_socket_keeps_its_address_through_the_tun
     let mut receive = std::pin::pin!(receive);
     let arrived = tokio::select! {
         received = &mut receive => unreachable!("{received:?} is not for this node"),
-        arrived = fleet.nodes[1].arrived.recv() => arrived.unwrap(),
+        arrived = fleet.nodes[1].arrived.next() => arrived,
     };
-    assert_eq!(arrived.path.source, client.local_addr().unwrap());
-    assert_eq!(arrived.path.destination, service);
+    assert_eq!(arrived.origin.path.source, client.local_addr().unwrap());
+    assert_eq!(arrived.origin.path.destination, service);
 }
 
 #[tokio::test]
@@ -284,7 +320,7 @@ async fn garbage_forgeries_and_strangers_are_refused_and_the_tunnel_goes_on() {
     };
     send(b"");
     send(b"garbage");
-    send(&[0x21; 100]);
+    send(&[0x31; 100]);
     send(&[0x1f; 100]);
     send(&[0x11; 30]);
     send(&forged(0));
@@ -300,7 +336,7 @@ async fn garbage_forgeries_and_strangers_are_refused_and_the_tunnel_goes_on() {
     fleet.nodes[0]
         .steering
         .forward(id(1), datagram.chunks(100), path(), Ecn::NotEct);
-    assert_eq!(fleet.arrived(1).await.datagram, datagram);
+    assert_eq!(fleet.arrived(1).await.bytes, datagram);
 }
 
 #[tokio::test]
@@ -324,7 +360,97 @@ async fn a_replayed_datagram_is_delivered_once() {
             .send_to(&captured, fleet.nodes[1].relay)
             .unwrap();
     }
-    assert_eq!(fleet.arrived(1).await.datagram, short(1, 9, 100));
+    assert_eq!(fleet.arrived(1).await.bytes, short(1, 9, 100));
     fleet.count(1, refused("replayed"), 2).await;
-    assert!(fleet.nodes[1].arrived.try_recv().is_err());
+    assert!(fleet.nodes[1].arrived.is_empty());
+}
+
+#[tokio::test]
+async fn members_leave_and_keys_rotate_while_datagrams_go_on() {
+    let mut fleet = Fleet::start(3, 64);
+    fleet.confirm(0, 1).await;
+    let publish = |fleet: &Fleet, at: usize, epoch: u8, members: usize| {
+        let relays = fleet.nodes.iter().take(members).map(|node| node.relay);
+        let members = relays.enumerate().map(|(index, relay)| Member {
+            node: id(index),
+            relay,
+        });
+        fleet.nodes[at].files.publish(Snapshot {
+            roster: Roster::new(members).unwrap(),
+            keyring: keyring(epoch),
+            link_mtu: 1500,
+        });
+    };
+    let minting = |epoch| {
+        move |fleet: &Fleet| {
+            let epochs = fleet
+                .nodes
+                .iter()
+                .take(2)
+                .map(|node| node.driver.status().minting);
+            epochs.into_iter().all(|minting| minting == Epoch(epoch))
+        }
+    };
+    publish(&fleet, 0, 1, 2);
+    fleet
+        .until(|fleet| fleet.nodes[0].driver.status().peers.len() == 1)
+        .await;
+    publish(&fleet, 1, 1, 2);
+    fleet.until(minting(1)).await;
+    assert_eq!(fleet.nodes[0].cids.load().minting, Epoch(1));
+
+    // An ID of the epoch before still leads to its owner.
+    let datagram = short(1, 1, 100);
+    fleet.nodes[0]
+        .steering
+        .forward(id(1), datagram.chunks(100), path(), Ecn::NotEct);
+    assert_eq!(fleet.arrived(1).await.bytes, datagram);
+    fleet.nodes[0]
+        .steering
+        .forward(id(2), datagram.chunks(100), path(), Ecn::NotEct);
+    assert_eq!(dropped("unknown_peer")(&fleet.nodes[0].metrics), 1);
+    fleet.count(1, dropped("undecodable_cid"), 0).await;
+
+    // Nobody has heard of the former member, which is refused and changes nothing.
+    fleet
+        .until(|fleet| refused("unknown_node")(&fleet.nodes[0].metrics) > 0)
+        .await;
+    fleet.nodes[0].files.publish(Snapshot {
+        roster: Roster::new([]).unwrap(),
+        keyring: keyring(2),
+        link_mtu: 1500,
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(fleet.nodes[0].driver.status().minting, Epoch(1));
+}
+
+#[tokio::test]
+async fn a_peer_with_another_key_is_named_and_silent() {
+    let fleet = Fleet::start(2, 1);
+    fleet.confirm(0, 1).await;
+    let members = fleet.nodes.iter().enumerate().map(|(index, node)| Member {
+        node: id(index),
+        relay: node.relay,
+    });
+    let forged = crate::fleet::FleetKey::new(Epoch(0), [0x77; 32]);
+    fleet.nodes[1].files.publish(Snapshot {
+        roster: Roster::new(members).unwrap(),
+        keyring: Keyring::new(forged),
+        link_mtu: 1500,
+    });
+    let named = |fleet: &Fleet| {
+        let status = fleet.nodes[0].driver.status();
+        status.peers[0].findings == [Finding::OtherKey]
+            && status.peers[0].state == PeerState::Silent
+    };
+    fleet.until(named).await;
+    let (_, silent) = PeerLife::ALL[1];
+    assert_eq!(
+        fleet.nodes[0]
+            .metrics
+            .fleet_peers
+            .get_or_create(&silent)
+            .get(),
+        1
+    );
 }

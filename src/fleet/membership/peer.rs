@@ -52,6 +52,11 @@ impl Peer {
     /// Listens anew for a peer that was no member for a while.
     pub(super) fn rejoin(&mut self, now: Instant, member: Member) {
         self.member = member;
+        self.listen(now);
+    }
+
+    /// Counts silence from here.
+    pub(super) fn listen(&mut self, now: Instant) {
         self.since = now;
         (self.proven, self.steady, self.told) = (None, None, None);
         self.state = PeerState::Live;
@@ -181,7 +186,7 @@ impl Peer {
         }
     }
 
-    fn findings(&self, now: Instant, timing: &Timing) -> Vec<Finding> {
+    pub(super) fn findings(&self, now: Instant, timing: &Timing) -> Vec<Finding> {
         let told = self.fresh(now, timing);
         let lasting = |(finding, sign): (&Finding, &Sign)| sign.is_lasting(now).then_some(*finding);
         let mut findings: Vec<_> = Finding::ALL

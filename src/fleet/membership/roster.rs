@@ -120,14 +120,18 @@ impl Roster {
     }
 }
 
-impl Default for Timing {
+impl Timing {
     /// Detects a death within a second.
+    pub const DEFAULT: Self = Self {
+        interval: Duration::from_millis(200),
+        silent_after: Duration::from_millis(800),
+        dead_after: Duration::from_secs(10),
+    };
+}
+
+impl Default for Timing {
     fn default() -> Self {
-        Self {
-            interval: Duration::from_millis(200),
-            silent_after: Duration::from_millis(800),
-            dead_after: Duration::from_secs(10),
-        }
+        Self::DEFAULT
     }
 }
 

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,30 @@ impl Finding {
             Self::OtherVersion => "other_version",
             Self::ClockApart => "clock_apart",
         }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DuplicateNode => "two processes run under the peer's node ID; stop one of them",
+            Self::OwnNodeTaken => {
+                "the peer hears another process under this node's ID; stop one of them"
+            }
+            Self::OtherKey => "the peer has another fleet key; compare the key files",
+            Self::OtherEpoch => {
+                "the peer uses an epoch of the fleet key that this node does not have; \
+                 copy the key file to both and reload"
+            }
+            Self::OtherConfig => {
+                "the peer has other members or other settings of connection IDs; \
+                 compare the configurations"
+            }
+            Self::OtherVersion => {
+                "the peer speaks another version of the tunnel; upgrade the older"
+            }
+            Self::ClockApart => "the peer's clock is 30 s or more apart; set both by NTP",
+        })
     }
 }
 

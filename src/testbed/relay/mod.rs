@@ -52,7 +52,7 @@ pub enum Move {
     Rebind,
     /// Every flow has a new address and port.
     Address,
-    /// The route leads to the next node.
+    /// The route leads to the next node that was not withdrawn.
     Flip,
 }
 
@@ -61,7 +61,8 @@ pub enum Move {
 pub struct Counts {
     /// Datagrams handed to each node.
     pub delivered: Vec<u64>,
-    /// Of those, datagrams handed to a node other than their flow's owner.
+    /// Of those, datagrams handed to a node other than their flow's owner, but for copies of the
+    /// Initial that the flow began with.
     pub foreign: Vec<u64>,
     /// Every flow, in the order of appearance.
     pub flows: Vec<FlowCounts>,
@@ -147,6 +148,25 @@ impl Relay {
         Ok(())
     }
 
+    /// Takes the node of this index out of the route, uncounted, and returns when that took effect:
+    /// if the route leads to it, it leads to the next one from here on, and flips pass it by. The
+    /// last node stays.
+    ///
+    /// # Errors
+    /// The relay has stopped.
+    pub async fn withdraw(&self, node: usize) -> Result<Instant, RelayGone> {
+        self.ask(|reply| Command::Withdraw(node, reply)).await
+    }
+
+    /// Takes the node of this index into the route again, uncounted: a later flip leads to it.
+    ///
+    /// # Errors
+    /// The relay has stopped.
+    pub async fn announce(&self, node: usize) -> Result<(), RelayGone> {
+        self.ask(|reply| Command::Announce(node, reply)).await?;
+        Ok(())
+    }
+
     /// What the relay has done so far.
     ///
     /// # Errors
@@ -172,6 +192,8 @@ impl Relay {
 enum Command {
     Make(Move, oneshot::Sender<Instant>),
     RouteTo(usize, oneshot::Sender<Instant>),
+    Withdraw(usize, oneshot::Sender<Instant>),
+    Announce(usize, oneshot::Sender<Instant>),
     Counts(oneshot::Sender<Counts>),
 }
 

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::delay::{DelayLine, until};
@@ -28,6 +29,7 @@ pub(super) struct Uplink {
     // Where datagrams go, and where they are counted; they differ in a relay that lies.
     route: usize,
     claimed: usize,
+    withdrawn: Vec<bool>,
     counts: Counts,
 }
 
@@ -37,6 +39,8 @@ struct Flow {
     address: Ipv4Addr,
     mapping: Mapping,
     owner: Option<usize>,
+    /// The connection ID that the client chose for its first Initial.
+    chosen: Option<Bytes>,
     delivered: Vec<u64>,
 }
 
@@ -68,6 +72,7 @@ impl Uplink {
             line: DelayLine::new(config.delay, MAX_HELD),
             route: 0,
             claimed: 0,
+            withdrawn: vec![false; counts.delivered.len()],
             counts,
         }
     }
@@ -98,9 +103,17 @@ impl Uplink {
         match command {
             Command::Make(event, reply) => answer(reply, self.make(event)?),
             Command::RouteTo(node, reply) => {
-                self.claimed = node % self.nodes.len();
-                self.route = self.claimed;
-                self.tcp.lead_to(self.nodes[self.route]);
+                self.lead_to(node % self.nodes.len());
+                answer(reply, now());
+            }
+            Command::Withdraw(node, reply) => {
+                self.withdraw(node);
+                answer(reply, now());
+            }
+            Command::Announce(node, reply) => {
+                if let Some(withdrawn) = self.withdrawn.get_mut(node) {
+                    *withdrawn = false;
+                }
                 answer(reply, now());
             }
             Command::Counts(reply) => answer(reply, self.count()),
@@ -121,15 +134,43 @@ impl Uplink {
             }
             Move::Flip => {
                 self.counts.flips += 1;
-                self.claimed = (self.claimed + 1) % self.nodes.len();
-                if self.honesty == Honesty::Honest {
-                    self.route = self.claimed;
-                    self.tcp.lead_to(self.nodes[self.route]);
+                let next = self.next();
+                match self.honesty {
+                    Honesty::Honest => self.lead_to(next),
+                    Honesty::ClaimsFlips => self.claimed = next,
                 }
             }
         }
         self.tcp.cut();
         Ok(now())
+    }
+
+    fn lead_to(&mut self, node: usize) {
+        self.claimed = node;
+        self.route = node;
+        self.tcp.lead_to(self.nodes[node]);
+    }
+
+    /// The next node in turn that was not withdrawn.
+    fn next(&self) -> usize {
+        let nodes = self.nodes.len();
+        (1..=nodes)
+            .map(|step| (self.claimed + step) % nodes)
+            .find(|node| !self.withdrawn[*node])
+            .unwrap_or(self.claimed)
+    }
+
+    fn withdraw(&mut self, node: usize) {
+        let others = (0..self.nodes.len()).any(|other| other != node && !self.withdrawn[other]);
+        if node >= self.nodes.len() || !others {
+            return;
+        }
+        self.withdrawn[node] = true;
+        if [self.route, self.claimed].contains(&node) {
+            let next = self.next();
+            self.lead_to(next);
+            self.tcp.cut();
+        }
     }
 
     fn remap(&mut self, address: impl Fn(&mut Nat, Ipv4Addr) -> Ipv4Addr) -> io::Result<()> {
@@ -173,6 +214,7 @@ impl Uplink {
             address,
             mapping,
             owner: None,
+            chosen: None,
             delivered: vec![0; self.nodes.len()],
         });
         self.by_client.insert(client, self.flows.len() - 1);
@@ -198,13 +240,19 @@ impl Uplink {
                     self.counts.overflowed += 1;
                     continue;
                 }
-                if flow.owner.is_none() && is_initial(datagram) {
+                let initial = is_initial(datagram)
+                    .then(|| destination(datagram))
+                    .flatten();
+                if flow.owner.is_none() && initial.is_some() {
                     flow.owner = Some(self.claimed);
+                    flow.chosen = initial.map(Bytes::copy_from_slice);
                 }
                 flow.delivered[self.claimed] += 1;
                 self.counts.delivered[self.claimed] += 1;
-                self.counts.foreign[self.claimed] +=
-                    u64::from(flow.owner.is_some_and(|owner| owner != self.claimed));
+                // The first Initial once more names nobody: any node begins a connection with it.
+                let names_nobody = initial.is_some() && initial == flow.chosen.as_deref();
+                let foreign = flow.owner.is_some_and(|owner| owner != self.claimed);
+                self.counts.foreign[self.claimed] += u64::from(foreign && !names_nobody);
             }
         }
     }
@@ -232,6 +280,12 @@ fn answer<T>(asked: oneshot::Sender<T>, answer: T) {
 /// Whether a datagram begins with an Initial of QUIC version 1 (RFC 9000, section 17.2.2).
 fn is_initial(datagram: &[u8]) -> bool {
     matches!(datagram, [first, 0, 0, 0, 1, ..] if first & 0xf0 == 0xc0)
+}
+
+/// The destination connection ID of a long header (RFC 8999, section 5.1).
+fn destination(datagram: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = datagram.get(5..)?.split_first()?;
+    rest.get(..usize::from(*len))
 }
 
 /// Datagrams on the way to the nodes; at 1400 bytes 22 MB, more than all windows in use.

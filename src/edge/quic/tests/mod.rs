@@ -6,15 +6,17 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::bridge::Origin;
-use crate::cid::{CidConfig, ConfigId, ConfigSet, FirstOctet, Lane, Minter, ServerId};
+use crate::cid::{CidConfig, ConfigId, ConfigSet, FirstOctet, Lane, Minter, MinterError, ServerId};
 use crate::config::{Quic, Timeouts};
+use crate::edge::cid_keys::SharedCidKeys;
 use crate::edge::http3::Rules as Http3Rules;
 use crate::edge::service::{Policy, Rules, Service};
 use crate::edge::session_keys::SharedSessionKeys;
+use crate::edge::socket::SocketParts;
 use crate::edge::steering::Steering;
 use crate::edge::tls::testing::identity_and_client;
 use crate::edge::tls::{self, FleetTicketer, ServerTls, Tickets};
-use crate::fleet::{Epoch, FleetKey, Identity, Keyring, ResetKeys, View};
+use crate::fleet::{CidKeys, Epoch, Identity, Keyring, View};
 use crate::request::SharedHandler;
 use crate::steer::{Slots, Steer};
 use crate::telemetry::AccessLog;
@@ -72,7 +74,7 @@ impl Edge {
             issuer: node.issuer.clone(),
             metrics: metrics.clone(),
             node: NodeId::default(),
-            limits,
+            places: QuicPlaces::new(limits),
         };
         let address = endpoint.local_addr().unwrap();
         let edge = QuicEdge::new(endpoint, socket, parts).unwrap();
@@ -162,18 +164,21 @@ fn socket_and_issuer(metrics: &Metrics, keys: SharedSessionKeys) -> (Arc<Steered
     let config = CidConfig::new(ConfigId::default(), 8, 7, FirstOctet::Random, None).unwrap();
     let configs: ConfigSet = [config.clone()].into_iter().collect();
     let steer = Steer::new(
-        configs.clone(),
+        configs,
         View::new(Identity::Opaque(own), []),
         Slots::single(16),
     );
     let steering = Steering::testing(steer, metrics);
-    let socket = crate::sys::socket::bind_udp(LOCALHOST).unwrap();
-    let socket = SteeredSocket::new(socket, Arc::clone(&steering), 16, metrics.clone());
-    let resets = ResetKeys::new(FleetKey::new(Epoch(1), [2; 32]), configs, own);
-    let minter = Minter::new(config, own, Lane::ONLY, 0).unwrap();
+    let parts = SocketParts::testing("127.0.0.1:0", 16);
+    let socket = SteeredSocket::new(parts, Arc::clone(&steering), metrics.clone());
+    let keyring = Keyring::testing(1);
+    let cids = CidKeys::new(&keyring, own, |_key| Ok::<_, MinterError>(config.clone()));
+    let cids = SharedCidKeys::new(cids.unwrap(), Epoch(1));
+    let make = Make::new(move |config, start| Minter::new(config, own, Lane::ONLY, start));
+    let minters = Minters::new(cids, make).unwrap();
     let tokens = AddressTokens::new(keys, metrics.clone());
     let lifetime = Duration::from_secs(300);
-    let issuer = Issuer::new(minter, steering, Arc::new(resets), tokens, lifetime);
+    let issuer = Issuer::new(minters, steering, tokens, lifetime);
     (Arc::new(socket.unwrap().0), issuer)
 }
 
