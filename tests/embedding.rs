@@ -172,6 +172,7 @@ impl Directory {
         config.listen = vec![Listen::new((Ipv4Addr::UNSPECIFIED, 0).into())];
         config.admin.listen = AdminAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into());
         config.state_dir.clone_from(&self.0);
+        config.runtime_dir = self.0.join("run");
         config
     }
 }

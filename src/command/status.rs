@@ -104,11 +104,12 @@ fn line(value: &Value) -> String {
 }
 
 /// What is printed first; anything else follows by name.
-const ORDER: [&str; 8] = [
+const ORDER: [&str; 9] = [
     "phase",
     "version",
     "node",
     "instance",
+    "generation",
     "siblings",
     "uptime_seconds",
     "workers",

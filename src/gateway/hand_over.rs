@@ -106,13 +106,20 @@ impl Reins {
     }
 
     /// Begins to read, as the process to which the sockets belong from here on.
-    pub(super) fn take(&self) {
+    fn take(&self) {
         self.enter(Stage::Reading);
         if let Some(admin) = &self.admin {
             admin.set(true);
         }
         self.choose_workers();
         self.steering.reading().resume();
+    }
+
+    /// Begins to read, unless this process does so already or has given way since.
+    pub(super) fn begin_reading(&self) {
+        if *self.stage.borrow() == Stage::Prepared {
+            self.take();
+        }
     }
 
     /// Lets the kernel choose workers by this process's hash, in place of that of the process that

@@ -206,7 +206,7 @@ impl Gateway {
     /// Reads the sockets from here on; [`Gateway::serve`] does it too. For a gateway that takes over,
     /// when the one before has stopped.
     pub fn take_over(&self) {
-        self.shared.reins.take();
+        self.shared.reins.begin_reading();
     }
 
     /// Serves until `shutdown` resolves. Then it sends clients elsewhere as
@@ -244,7 +244,7 @@ impl Gateway {
             let (receiver, end) = (self.sibling_receiver, end.clone());
             services.spawn(async move { siblings.serve(receiver, end).await });
         }
-        reins.take();
+        reins.begin_reading();
         reins.notifier.tell(State::Ready);
 
         let told = tokio::select! {
@@ -278,6 +278,9 @@ impl Gateway {
         };
         end.cancel();
         services.join_all().await;
+        if let Some(siblings) = &reins.siblings {
+            siblings.leave();
+        }
         match (told, left.iter().sum()) {
             (false, _) => Err(GatewayError::PartEnded),
             (true, 0) => Ok(()),

@@ -219,10 +219,10 @@ impl Process {
                 ticks.tick().await;
             }
         };
-        match timeout(PATIENCE, asking).await {
-            Ok(line) => line,
-            Err(_elapsed) => panic!("{text:?} was not said: {:#?}", self.errors.lock().unwrap()),
-        }
+        let Ok(line) = timeout(PATIENCE, asking).await else {
+            panic!("{text:?} was not said: {:#?}", self.errors.lock().unwrap());
+        };
+        line
     }
 
     /// Waits for the end, and for everything that was written until then.

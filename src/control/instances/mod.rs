@@ -7,9 +7,9 @@ mod entry;
 mod error;
 mod recent;
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,12 +56,9 @@ impl Registration {
             source,
         };
         let _lock = lock(&directory).map_err(failed)?;
-        let live: Vec<_> = scan(&directory, |_| false, remove)
-            .map_err(failed)?
-            .live
-            .iter()
-            .map(|entry| entry.instance)
-            .collect();
+        let (scan, refused) = look(&directory, |_| false).map_err(failed)?;
+        remove_dead(&refused);
+        let live: Vec<_> = scan.live.iter().map(|entry| entry.instance).collect();
         let recent = recent::read(&directory);
         let instance = match fixed {
             Some(fixed) if live.contains(&fixed) => return Err(InstancesError::Taken(fixed)),
@@ -89,17 +86,22 @@ impl Registration {
         Arc::clone(&self.listener)
     }
 
+    /// Takes this process out, so that no other finds it any more.
+    pub fn withdraw(&self) {
+        remove(&self.directory.join(self.own.file_name()));
+    }
+
     /// Looks for the other processes of the node, of which `known` ones have a connection already.
     pub fn scan(&self, known: impl Fn(&Entry) -> bool) -> io::Result<Scan> {
         let known = |entry: &Entry| *entry == self.own || known(entry);
-        // A file may only go while nobody registers; it is of no harm until a later scan.
-        let lock = try_lock(&self.directory)?;
-        let remove = |path: &Path| {
-            if lock.is_some() {
-                remove(path);
-            }
-        };
-        let mut scan = scan(&self.directory, known, remove)?;
+        let (mut scan, refused) = look(&self.directory, known)?;
+        // One that registers at this moment is bound and does not listen yet. While nobody does, what
+        // refuses is dead; while somebody does, its file is of no harm until a later scan.
+        if !refused.is_empty()
+            && let Some(_lock) = try_lock(&self.directory)?
+        {
+            remove_dead(&refused);
+        }
         scan.live.retain(|entry| *entry != self.own);
         Ok(scan)
     }
@@ -107,7 +109,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        remove(&self.directory.join(self.own.file_name()));
+        self.withdraw();
     }
 }
 
@@ -134,13 +136,13 @@ fn make(directory: &Path) -> Result<(), InstancesError> {
 
 /// Waits for the processes that register or scan at this moment, which takes them microseconds.
 fn lock(directory: &Path) -> io::Result<File> {
-    let file = File::create(directory.join("lock"))?;
+    let file = lock_file(directory)?;
     file.lock()?;
     Ok(file)
 }
 
 fn try_lock(directory: &Path) -> io::Result<Option<File>> {
-    let file = File::create(directory.join("lock"))?;
+    let file = lock_file(directory)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(fs::TryLockError::WouldBlock) => Ok(None),
@@ -148,12 +150,15 @@ fn try_lock(directory: &Path) -> io::Result<Option<File>> {
     }
 }
 
-fn scan(
-    directory: &Path,
-    known: impl Fn(&Entry) -> bool,
-    remove: impl Fn(&Path),
-) -> io::Result<Scan> {
-    let mut scan = Scan::default();
+fn lock_file(directory: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(directory.join("lock"))
+}
+
+/// Looks who lives, and gives also the sockets that refuse connections.
+fn look(directory: &Path, known: impl Fn(&Entry) -> bool) -> io::Result<(Scan, Vec<PathBuf>)> {
+    let (mut scan, mut refused) = (Scan::default(), Vec::new());
     for file in fs::read_dir(directory)?.take(MOST_FILES) {
         let file = file?;
         let Some(entry) = file.file_name().to_str().and_then(Entry::from_file_name) else {
@@ -169,7 +174,7 @@ fn scan(
                 scan.joined.push((entry, socket));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                remove(&file.path());
+                refused.push(file.path());
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             // It has not accepted its last connections yet.
@@ -177,7 +182,17 @@ fn scan(
         }
     }
     scan.live.sort_unstable();
-    Ok(scan)
+    Ok((scan, refused))
+}
+
+/// Removes those that still refuse; to be called under the lock.
+fn remove_dead(refused: &[PathBuf]) {
+    for path in refused {
+        let refuses = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        if PacketSocket::connect(path).is_err_and(refuses) {
+            remove(path);
+        }
+    }
 }
 
 /// What cannot be removed is tried again by the next scan.

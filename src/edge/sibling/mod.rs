@@ -193,13 +193,11 @@ impl Siblings {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => self.refresh(receiver.steering()),
                 () = self.changed.notified() => self.refresh(receiver.steering()),
-                Some(ended) = connections.join_next() => {
-                    // A sibling is gone, or said that the node ends.
-                    if matches!(ended, Ok(true)) {
-                        self.census.send_modify(|census| census.ending = true);
-                    }
-                    self.refresh(receiver.steering());
+                () = receiver.ending() => {
+                    self.census.send_modify(|census| census.ending = true);
                 }
+                // A sibling is gone.
+                Some(_) = connections.join_next() => self.refresh(receiver.steering()),
                 accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
                     if let Ok(socket) = accepted {
                         connections.spawn(receiver::run(socket, Arc::clone(&receiver)));
@@ -207,6 +205,11 @@ impl Siblings {
                 }
             }
         }
+    }
+
+    /// Leaves the node: no sibling finds this process any more.
+    pub(crate) fn leave(&self) {
+        self.registration.withdraw();
     }
 
     fn send(&self, link: &Link, message: SiblingMessage<'_>) -> Result<(), &'static str> {

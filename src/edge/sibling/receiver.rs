@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::SIBLING_MESSAGE;
 use crate::edge::socket::{Batch, Origin};
@@ -16,6 +16,7 @@ use crate::wire::{MAX_SIBLING_HEADER, SiblingMessage};
 pub(crate) struct Receiver {
     steering: Arc<Steering>,
     envelopes: Option<mpsc::Sender<Bytes>>,
+    ending: Notify,
 }
 
 impl Receiver {
@@ -24,15 +25,20 @@ impl Receiver {
         Self {
             steering,
             envelopes,
+            ending: Notify::new(),
         }
+    }
+
+    /// Waits until a sibling says that the node ends. Cancel safe.
+    pub(super) async fn ending(&self) {
+        self.ending.notified().await;
     }
 
     pub(super) fn steering(&self) -> &Steering {
         &self.steering
     }
 
-    /// Handles a message; whether it says that the node ends.
-    fn handle(&self, message: &[u8]) -> bool {
+    fn handle(&self, message: &[u8]) {
         match SiblingMessage::parse(message) {
             Some(SiblingMessage::Datagrams {
                 path,
@@ -51,7 +57,6 @@ impl Receiver {
                         ingress: ingress.map(NodeId::from_bytes),
                     },
                 });
-                false
             }
             Some(SiblingMessage::Envelope(envelope)) => {
                 let envelope = Bytes::copy_from_slice(envelope);
@@ -59,31 +64,23 @@ impl Receiver {
                 if tunnel.is_none_or(|tunnel| tunnel.try_send(envelope).is_err()) {
                     self.steering.count_drop(QUEUE_FULL);
                 }
-                false
             }
-            Some(SiblingMessage::Ending) => true,
-            None => {
-                self.steering.count_drop(SIBLING_MESSAGE);
-                false
-            }
+            Some(SiblingMessage::Ending) => self.ending.notify_one(),
+            None => self.steering.count_drop(SIBLING_MESSAGE),
         }
     }
 }
 
-/// Takes what one sibling sends until it is gone; whether it said that the node ends.
-pub(super) async fn run(socket: PacketSocket, receiver: Arc<Receiver>) -> bool {
+/// Takes what one sibling sends until it is gone.
+pub(super) async fn run(socket: PacketSocket, receiver: Arc<Receiver>) {
     let Ok(socket) = WatchedPackets::new(Arc::new(socket)) else {
-        return false;
+        return;
     };
     let mut buffer = vec![0; MAX_MESSAGE];
     loop {
         match socket.receive(&mut buffer).await {
-            Ok(0) | Err(_) => return false,
-            Ok(length) => {
-                if receiver.handle(&buffer[..length]) {
-                    return true;
-                }
-            }
+            Ok(0) | Err(_) => return,
+            Ok(length) => receiver.handle(&buffer[..length]),
         }
     }
 }
