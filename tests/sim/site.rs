@@ -13,6 +13,8 @@ pub(crate) struct Site {
     pub(crate) processes: Vec<Process>,
     /// Whether routes lead here.
     pub(crate) announced: bool,
+    /// Whether it belongs to the fleet, whoever knows that yet.
+    pub(crate) member: bool,
     pub(crate) roster: Roster,
     pub(crate) keyring: Keyring,
     /// When heartbeats are due.
@@ -28,6 +30,7 @@ impl Site {
             node,
             processes: Vec::new(),
             announced: false,
+            member: true,
             roster,
             keyring,
             tick_at: None,

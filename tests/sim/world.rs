@@ -343,15 +343,16 @@ impl World {
         }
     }
 
+    /// The sites that belong to the fleet.
+    pub(crate) fn members(&self) -> Vec<usize> {
+        let sites = 0..self.sites.len();
+        sites.filter(|site| self.sites[*site].member).collect()
+    }
+
     /// Tells the checker who the members are.
     pub(crate) fn count_members(&mut self) {
-        let members = self
-            .sites
-            .iter()
-            .filter(|site| site.roster.get(site.node).is_some());
-        self.checker
-            .hearing
-            .set_members(members.map(|site| site.node).collect());
+        let members = self.members().into_iter().map(node);
+        self.checker.hearing.set_members(members.collect());
     }
 }
 
