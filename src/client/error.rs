@@ -54,7 +54,7 @@ pub enum ClientError {
     Http3Connection(#[from] h3::error::ConnectionError),
     /// HTTP/3 failed on the request's stream.
     #[error("the HTTP/3 request failed")]
-    Http3(#[from] h3::error::StreamError),
+    Http3(#[from] StreamError),
     /// HTTP/2 failed.
     #[error("the HTTP/2 request failed")]
     Http2(#[from] hyper::Error),
