@@ -42,21 +42,19 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(Exit::Clean.into())
 }
 
-/// One line for each member; those of an object beside each other, a list of objects below.
+/// One line for each member; those of an object beside each other, a list of objects below. An object
+/// that holds such a list has its members among the others.
 fn table(status: &Value) -> String {
     let mut out = String::new();
-    let Value::Object(members) = status else {
-        return out;
-    };
-    let width = members.keys().map(String::len).max().unwrap_or(0);
+    let mut members = Vec::new();
+    collect(status, &mut members);
+    let width = members.iter().map(|(name, _)| name.len()).max();
+    let width = width.unwrap_or(0);
     let place = |name: &str| ORDER.iter().position(|known| *known == name);
-    let mut members: Vec<_> = members.iter().collect();
     members.sort_by_key(|(name, _)| place(name).unwrap_or(ORDER.len()));
     for (name, value) in members {
         let rows = match value {
-            Value::Array(items) if items.iter().any(Value::is_object) => {
-                items.iter().map(line).collect()
-            }
+            Value::Array(items) if is_list(value) => items.iter().map(line).collect(),
             value => vec![line(value)],
         };
         for (index, row) in rows.iter().enumerate() {
@@ -69,6 +67,23 @@ fn table(status: &Value) -> String {
         }
     }
     out
+}
+
+fn collect<'v>(value: &'v Value, members: &mut Vec<(&'v str, &'v Value)>) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let nested = value.as_object();
+        if nested.is_some_and(|nested| nested.values().any(is_list)) {
+            collect(value, members);
+        } else {
+            members.push((name, value));
+        }
+    }
+}
+
+fn is_list(value: &Value) -> bool {
+    value
+        .as_array()
+        .is_some_and(|items| items.iter().any(Value::is_object))
 }
 
 fn line(value: &Value) -> String {
@@ -113,7 +128,9 @@ mod tests {
             "uptime_seconds": 7,
             "dropped": {},
             "connections": { "quic": 3, "tcp": 1 },
-            "peers": [{ "node": 1, "state": "live" }, { "node": 2, "state": "dead" }],
+            "fleet": {
+                "peers": [{ "node": 1, "state": "live" }, { "node": 2, "state": "dead" }],
+            },
         });
         let table = table(&status);
         let lines: Vec<_> = table

@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::error::Origin;
 use super::schema::{Key, Kind};
 use super::tree::{Entry, Value};
-use super::{AdminAddress, EarlyData, Keepalive, LogFormat, Profile, Upstream, names, units};
+use super::{
+    AdminAddress, EarlyData, Keepalive, LogFormat, Profile, Return, Upstream, names, units,
+};
 use crate::cid::{ConfigId, FirstOctet};
 use crate::fleet::NodeId;
 
@@ -178,6 +180,21 @@ impl Decode for Vec<Upstream> {
     }
 }
 
+impl Decode for Vec<SocketAddr> {
+    fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
+        let Value::List(items) = &entry.value else {
+            return Err(mismatch(entry, key));
+        };
+        let addresses = items.iter().map(|item| SocketAddr::decode(item, key));
+        let addresses = addresses.collect::<Result<Self, _>>()?;
+        let of_family = |v4| addresses.iter().filter(|one| one.is_ipv4() == v4).count();
+        if of_family(true) > 1 || of_family(false) > 1 {
+            return Err(format!("several of one family; expected {}", key.kind));
+        }
+        Ok(addresses)
+    }
+}
+
 /// A command: its program and its arguments, none of which goes through a shell.
 impl Decode for Vec<String> {
     fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
@@ -218,6 +235,16 @@ impl Decode for FirstOctet {
 impl Decode for EarlyData {
     fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
         word(entry, key, &[("off", Self::Off), ("owner", Self::Owner)])
+    }
+}
+
+impl Decode for Return {
+    fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
+        word(
+            entry,
+            key,
+            &[("direct", Self::Direct), ("ingress", Self::Ingress)],
+        )
     }
 }
 

@@ -62,6 +62,15 @@ impl Fleet {
     pub(super) const DEFAULT_LINK_MTU: u16 = 1500;
     /// The defaults of `fleet.heartbeat`, `fleet.silent_after` and `fleet.dead_after`.
     pub(super) const DEFAULT_TIMING: Timing = Timing::DEFAULT;
+
+    /// How fast it is decided who lives.
+    pub fn timing(&self) -> Timing {
+        Timing {
+            interval: self.heartbeat,
+            silent_after: self.silent_after,
+            dead_after: self.dead_after,
+        }
+    }
 }
 
 impl Cid {
@@ -94,6 +103,7 @@ impl Default for Quic {
             retry: false,
             retry_token_lifetime: Duration::from_secs(90),
             early_data: EarlyData::Off,
+            preferred_address: Vec::new(),
             cid_lifetime: Duration::from_mins(5),
         }
     }

@@ -2,28 +2,31 @@
 
 use std::time::Duration;
 
+use super::fleet_keys::FLEET_KEYS;
 use super::operating_keys::OPERATING_KEYS;
 use super::schema::{Key, Kind};
 
 /// Every key of the configuration, in the order of docs/config.md.
 pub static KEYS: &[Key] = &JOINED;
 
-const JOINED: [Key; SERVING_KEYS.len() + OPERATING_KEYS.len()] = {
-    let mut keys = [SERVING_KEYS[0]; _];
-    let mut index = 0;
-    while index < keys.len() {
-        keys[index] = if index < SERVING_KEYS.len() {
-            SERVING_KEYS[index]
+const PARTS: [&[Key]; 4] = [CLIENT_KEYS, FLEET_KEYS, TRANSPORT_KEYS, OPERATING_KEYS];
+
+const JOINED: [Key; PARTS[0].len() + PARTS[1].len() + PARTS[2].len() + PARTS[3].len()] = {
+    let mut keys = [CLIENT_KEYS[0]; _];
+    let (mut part, mut index, mut joined) = (0, 0, 0);
+    while joined < keys.len() {
+        if index == PARTS[part].len() {
+            (part, index) = (part + 1, 0);
         } else {
-            OPERATING_KEYS[index - SERVING_KEYS.len()]
-        };
-        index += 1;
+            keys[joined] = PARTS[part][index];
+            (index, joined) = (index + 1, joined + 1);
+        }
     }
     keys
 };
 
-/// What concerns clients, backends and peers.
-const SERVING_KEYS: &[Key] = &[
+/// What clients reach and where it leads.
+const CLIENT_KEYS: &[Key] = &[
     Key {
         path: "state_dir",
         kind: Kind::Directory,
@@ -106,120 +109,10 @@ const SERVING_KEYS: &[Key] = &[
         meaning: "The backends, any of which can serve any request: `http://` speaks HTTP/1.1, \
                   `h2://` HTTP/2 without TLS.",
     },
-    Key {
-        path: "node.id",
-        kind: Kind::Integer(0, 0x00ff_ffff),
-        default: "0",
-        example: "1",
-        meaning: "The node's ID, unique in the fleet; required when there is a fleet.",
-    },
-    Key {
-        path: "node.instance",
-        kind: Kind::Integer(0, 255),
-        default: "random at each start",
-        example: "7",
-        meaning: "The instance byte of connection IDs, which tells two processes of one node \
-                  apart.",
-    },
-    Key {
-        path: "fleet.file",
-        kind: Kind::File,
-        default: "none",
-        example: "fleet.toml",
-        meaning: "A file with the keys of this table, which every node shares unchanged; keys \
-                  beside it win, except `member`.",
-    },
-    Key {
-        path: "fleet.key_file",
-        kind: Kind::File,
-        default: "none",
-        example: "fleet.key",
-        meaning: "The file with the fleet's key, mode 0600, from `wayhold keys init`.",
-    },
-    Key {
-        path: "fleet.link_mtu",
-        kind: Kind::Integer(1280, 65535),
-        default: "1500",
-        example: "9000",
-        meaning: "The MTU of the links between nodes in bytes; it also bounds `quic.max_udp_payload`, so \
-                  that what a client sends fits through the tunnel.",
-    },
-    Key {
-        path: "fleet.heartbeat",
-        kind: Kind::Duration(Duration::from_millis(50), Duration::from_secs(1)),
-        default: "200ms",
-        example: "250ms",
-        meaning: "Between two heartbeats to each peer; the round trip between two nodes must be shorter \
-                  than three.",
-    },
-    Key {
-        path: "fleet.silent_after",
-        kind: Kind::Duration(Duration::from_millis(150), Duration::from_secs(30)),
-        default: "800ms",
-        example: "2s",
-        meaning: "A peer that proves nothing for this long is silent, and dead once more than half of \
-                  the members say so; at least three heartbeats.",
-    },
-    Key {
-        path: "fleet.dead_after",
-        kind: Kind::Duration(Duration::from_secs(1), Duration::from_mins(10)),
-        default: "10s",
-        example: "30s",
-        meaning: "In a fleet of two nodes, where there is no majority, a peer that proves nothing for \
-                  this long is dead; at least `fleet.silent_after`.",
-    },
-    Key {
-        path: "fleet.member.N.id",
-        kind: Kind::Integer(0, 0x00ff_ffff),
-        default: "none",
-        example: "2",
-        meaning: "A node's ID.",
-    },
-    Key {
-        path: "fleet.member.N.relay",
-        kind: Kind::RelayAddress,
-        default: "none",
-        example: "10.0.0.2:4434",
-        meaning: "The UDP address at which the node takes tunnelled datagrams from its peers.",
-    },
-    Key {
-        path: "cid.profile",
-        kind: Kind::Word(&["wayhold", "aws-nlb"]),
-        default: "wayhold",
-        example: "aws-nlb",
-        meaning: "The form of connection IDs: `wayhold` is encrypted; `aws-nlb` is plaintext \
-                  with the 8-byte server ID of the environment variable `AWS_LBC_QUIC_SERVER_ID`.",
-    },
-    Key {
-        path: "cid.config_id",
-        kind: Kind::Integer(0, 6),
-        default: "0",
-        example: "1",
-        meaning: "The config rotation bits.",
-    },
-    Key {
-        path: "cid.nonce_len",
-        kind: Kind::Integer(4, 18),
-        default: "12; 7 under aws-nlb",
-        example: "10",
-        meaning: "Bytes of nonce; with the server ID (4 bytes; 8 under `aws-nlb`) at most 19.",
-    },
-    Key {
-        path: "cid.first_octet",
-        kind: Kind::Word(&["random", "length"]),
-        default: "random",
-        example: "length",
-        meaning: "The low five bits of the first octet: random, or the connection ID's length \
-                  for hardware that needs it.",
-    },
-    Key {
-        path: "cid.dangerous_short_nonce",
-        kind: Kind::Boolean,
-        default: "false",
-        example: "true",
-        meaning: "Whether encrypted nonces of less than 8 bytes may be minted, although they can \
-                  run out.",
-    },
+];
+
+/// QUIC, and bounds on what clients hold and on time.
+const TRANSPORT_KEYS: &[Key] = &[
     Key {
         path: "quic.idle_timeout",
         kind: Kind::Duration(Duration::from_millis(100), HOUR),
@@ -285,6 +178,13 @@ const SERVING_KEYS: &[Key] = &[
         default: "off",
         example: "owner",
         meaning: "Whether QUIC clients resume at the `owner` only, and may send early data there.",
+    },
+    Key {
+        path: "quic.preferred_address",
+        kind: Kind::Addresses,
+        default: "no address",
+        example: "192.0.2.9:4433,[2001:db8::9]:4433",
+        meaning: "Addresses to which clients are asked to move once they are connected.",
     },
     Key {
         path: "quic.cid_lifetime",
@@ -354,7 +254,7 @@ const SERVING_KEYS: &[Key] = &[
         kind: Kind::Integer(16, 1 << 20),
         default: "4096",
         example: "8192",
-        meaning: "Datagrams from peers that wait for the endpoint.",
+        meaning: "Datagrams from peers and other workers that wait for an endpoint.",
     },
     Key {
         path: "limits.early_sessions",

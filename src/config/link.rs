@@ -3,6 +3,16 @@ use std::net::SocketAddr;
 use super::Fleet;
 use crate::wire::MAX_OVERHEAD;
 
+/// How answers go to clients whose packets reach a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Return {
+    /// From the owner, with the service address as source.
+    #[default]
+    Direct,
+    /// Through the tunnel to the peer, which gives them to the client.
+    Ingress,
+}
+
 /// A link between nodes that cannot carry the smallest QUIC datagram in an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

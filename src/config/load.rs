@@ -167,6 +167,7 @@ impl Reader<'_> {
         let mut fleet = Fleet::new(PathBuf::new(), self.each("fleet.member", Self::member));
         self.read("fleet.key_file", &mut fleet.key_file);
         self.read("fleet.link_mtu", &mut fleet.link_mtu);
+        self.read("fleet.return", &mut fleet.return_by);
         self.read("fleet.heartbeat", &mut fleet.heartbeat);
         self.read("fleet.silent_after", &mut fleet.silent_after);
         self.read("fleet.dead_after", &mut fleet.dead_after);
@@ -208,6 +209,7 @@ impl Reader<'_> {
         self.read("quic.retry", &mut quic.retry);
         self.read("quic.retry_token_lifetime", &mut quic.retry_token_lifetime);
         self.read("quic.early_data", &mut quic.early_data);
+        self.read("quic.preferred_address", &mut quic.preferred_address);
         self.read("quic.cid_lifetime", &mut quic.cid_lifetime);
         quic
     }

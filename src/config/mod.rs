@@ -8,6 +8,7 @@
 mod decode;
 mod defaults;
 mod error;
+mod fleet_keys;
 mod form;
 mod keys;
 mod layers;
@@ -26,7 +27,7 @@ mod units;
 pub use error::{LoadError, LoadErrors, Origin, UpstreamError};
 pub use keys::KEYS;
 pub use layers::{FILE_VARIABLE, PREFIX, Setting, SettingError, Sources};
-pub use link::{LinkMtuError, max_udp_payload};
+pub use link::{LinkMtuError, Return, max_udp_payload};
 pub use load::load;
 pub use schema::{Key, Kind};
 pub use sections::{

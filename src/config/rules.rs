@@ -85,6 +85,13 @@ fn routes(routes: &[Route], reader: &mut Reader<'_>) {
 
 fn quic(config: &Config, reader: &mut Reader<'_>) {
     let quic = &config.quic;
+    for address in &quic.preferred_address {
+        let mut listeners = config.listen.iter();
+        if !listeners.any(|listen| overlap(*address, listen.addr)) {
+            let message = format!("no listener takes datagrams to {address}");
+            either(reader, ["quic.preferred_address", "listen"], message);
+        }
+    }
     if let Keepalive::After(after) = quic.keep_alive
         && after >= quic.idle_timeout
     {

@@ -59,6 +59,8 @@ pub enum Kind {
     Directory,
     /// A list of backend URLs.
     Upstreams,
+    /// At most one IPv4 and one IPv6 address, each with a port that is not 0.
+    Addresses,
     /// A program and its arguments.
     Command,
 }
@@ -107,6 +109,9 @@ impl fmt::Display for Kind {
             Self::File => f.write_str("the path of a file"),
             Self::Directory => f.write_str("the path of a directory"),
             Self::Command => f.write_str("a list of words such as [\"ip\", \"route\"]"),
+            Self::Addresses => f.write_str(
+                "a list of at most one IPv4 and one IPv6 address such as [\"192.0.2.1:443\"]",
+            ),
             Self::Upstreams => f.write_str("a list of URLs such as [\"http://10.0.0.1:8080\"]"),
         }
     }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{UpstreamError, names};
+use super::{Return, UpstreamError, names};
 use crate::cid::{self, FirstOctet};
-use crate::fleet::{NodeId, Timing};
+use crate::fleet::NodeId;
 
 /// The whole configuration of one gateway process, checked.
 ///
@@ -121,6 +121,8 @@ pub struct Fleet {
     pub member: Vec<Member>,
     /// The MTU of the links between nodes in bytes. Default 1500.
     pub link_mtu: u16,
+    /// How answers go to clients whose packets reach a peer; written `return`. Default `direct`.
+    pub return_by: Return,
     /// Between two heartbeats to each peer. Default 200 ms.
     pub heartbeat: Duration,
     /// A peer that proves nothing for this long is silent. Default 800 ms.
@@ -191,6 +193,9 @@ pub struct Quic {
     pub retry_token_lifetime: Duration,
     /// Who may send requests before the handshake is complete. Default `off`.
     pub early_data: EarlyData,
+    /// Where clients are asked to move once they are connected (RFC 9000, section 9.6): at most one
+    /// address of each family. Default none.
+    pub preferred_address: Vec<SocketAddr>,
     /// Open connection IDs are replaced after this time. Default 300 s.
     pub cid_lifetime: Duration,
 }
@@ -381,18 +386,10 @@ impl Fleet {
             key_file: key_file.into(),
             member,
             link_mtu: Self::DEFAULT_LINK_MTU,
+            return_by: Return::default(),
             heartbeat: Self::DEFAULT_TIMING.interval,
             silent_after: Self::DEFAULT_TIMING.silent_after,
             dead_after: Self::DEFAULT_TIMING.dead_after,
-        }
-    }
-
-    /// How fast it is decided who lives.
-    pub fn timing(&self) -> Timing {
-        Timing {
-            interval: self.heartbeat,
-            silent_after: self.silent_after,
-            dead_after: self.dead_after,
         }
     }
 }

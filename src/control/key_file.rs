@@ -79,7 +79,7 @@ pub fn replace_key_file(path: &Path, record: &KeyRecord) -> Result<(), KeyFileEr
             fs::remove_file(&new)?;
         }
         replaced?;
-        let directory = path.parent().unwrap_or(Path::new("/"));
+        let directory = path.parent().unwrap_or_else(|| Path::new("/"));
         File::open(directory)?.sync_all()
     };
     replace().map_err(|source| KeyFileError::Write {

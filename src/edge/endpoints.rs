@@ -1,97 +1,81 @@
-//! The endpoints of this process, one for each worker of each listener, and the ways into them from
-//! outside their own sockets.
+//! The QUIC endpoints of this process: one for each worker of each listener.
 
-use std::sync::{Arc, Weak};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::socket::{Injected, Injector, SteeredSocket};
-use crate::steer::{Slot, Slots, Verdict};
-use crate::wire::Path;
+use super::socket::{Injector, Port};
+use crate::steer::{Slot, Slots};
 
-/// Where datagrams go that reached another endpoint, another node or another process. Cheap to clone.
-#[derive(Clone, Debug)]
+/// The endpoints in the order of their slots.
+#[derive(Debug)]
 pub(crate) struct Endpoints {
     slots: Slots,
-    /// In the order of their slots.
-    entrances: Arc<[Entrance]>,
+    members: Vec<Endpoint>,
 }
 
-/// The way into one endpoint.
+/// How an endpoint is reached from the rest of the process.
 #[derive(Debug)]
-pub(crate) struct Entrance {
-    injector: Injector,
-    /// Does not keep the socket open.
-    socket: Weak<SteeredSocket>,
-    port: u16,
-}
-
-impl Entrance {
-    /// The way into the endpoint of this socket.
-    pub(crate) fn new(socket: &Arc<SteeredSocket>, injector: Injector) -> Self {
-        Self {
-            injector,
-            socket: Arc::downgrade(socket),
-            port: socket.port(),
-        }
-    }
+pub(crate) struct Endpoint {
+    /// The socket on which it answers.
+    pub(crate) port: Arc<Port>,
+    /// The way to put in datagrams.
+    pub(crate) injector: Injector,
 }
 
 impl Endpoints {
-    /// Takes the entrances in the order of their slots.
-    pub(crate) fn new(slots: Slots, entrances: Vec<Entrance>) -> Self {
-        debug_assert_eq!(entrances.len(), usize::from(slots.count().get()));
-        Self {
-            slots,
-            entrances: entrances.into(),
-        }
+    /// Collects the endpoints, one for each slot.
+    pub(crate) fn new(slots: Slots, members: Vec<Endpoint>) -> Self {
+        debug_assert_eq!(members.len(), usize::from(slots.count().get()));
+        Self { slots, members }
     }
 
-    /// One endpoint without a socket.
+    /// The only endpoint of a process; gives also what is put in there.
     #[cfg(test)]
-    pub(crate) fn testing(injector: Injector) -> Self {
-        let entrance = Entrance {
-            injector,
-            socket: Weak::new(),
-            port: 0,
-        };
-        Self::new(Slots::single(17), vec![entrance])
+    pub(super) fn testing(slots: Slots, queue: usize) -> (Self, super::socket::InjectedQueue) {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (injector, injected) = Injector::new(queue);
+        let port = Arc::new(Port::new(socket).unwrap());
+        (
+            Self::new(slots, vec![Endpoint { port, injector }]),
+            injected,
+        )
     }
 
-    /// Puts in a datagram whose verdict was [`Verdict::Local`] or [`Verdict::Accept`]; whether there was
-    /// room.
-    pub(super) fn put(&self, verdict: Verdict, injected: Injected) -> bool {
-        let slot = match verdict {
-            Verdict::Local(slot) => slot,
-            Verdict::Accept(worker) => {
-                let listener = self.listener_at(injected.path.destination.port());
-                self.slots.slot(listener, worker)
-            }
-            _ => return false,
-        };
-        self.entrance(slot)
-            .is_some_and(|entrance| entrance.injector.try_send(injected).is_ok())
+    /// The endpoint of a slot.
+    pub(super) fn of(&self, slot: Slot) -> Option<&Endpoint> {
+        self.members.get(usize::from(slot.0))
     }
 
-    /// Sends a packet of no connection back to where a datagram came from, from the service address that
-    /// it was sent to.
-    pub(super) fn answer(&self, packet: Option<Vec<u8>>, path: Path) {
-        let slot = self
-            .slots
-            .slot(self.listener_at(path.destination.port()), 0);
-        let socket = self.entrance(slot).and_then(|found| found.socket.upgrade());
-        if let Some(socket) = socket {
-            socket.answer(packet, path);
-        }
+    /// The slot of a worker at the listener which a client reached, maybe at a peer. That of the first
+    /// listener takes what no listener here has the port of.
+    pub(super) fn accepting(&self, reached: SocketAddr, worker: u16) -> Slot {
+        let found = self.listener(|port| port.covers(reached));
+        let found = found.or_else(|| self.listener(|port| port.local().port() == reached.port()));
+        self.slots.slot(found.unwrap_or(0), worker)
     }
 
-    fn entrance(&self, slot: Slot) -> Option<&Entrance> {
-        self.entrances.get(usize::from(slot.0))
+    /// The socket of the listener which a client reached, maybe at a peer.
+    pub(super) fn reached(&self, address: SocketAddr) -> Option<&Port> {
+        let slot = self.accepting(address, 0);
+        self.of(slot).map(|endpoint| &*endpoint.port)
     }
 
-    /// The listener at this port; the first where none is, as when nodes listen on other ports.
-    fn listener_at(&self, port: u16) -> u16 {
-        let workers = usize::from(self.slots.workers().get());
-        let mut listeners = self.entrances.chunks(workers);
-        let found = listeners.position(|listener| listener[0].port == port);
-        found.and_then(|at| u16::try_from(at).ok()).unwrap_or(0)
+    /// A socket that answers from this address.
+    pub(super) fn port(&self, local: SocketAddr) -> Option<&Port> {
+        let found = self.listener(|port| port.covers(local))?;
+        let first = self.slots.slot(found, 0);
+        self.of(first).map(|endpoint| &*endpoint.port)
+    }
+
+    /// The first listener whose socket is such.
+    fn listener(&self, so: impl Fn(&Port) -> bool) -> Option<u16> {
+        let first_workers = self
+            .members
+            .iter()
+            .step_by(self.slots.workers().get().into());
+        let mut numbered = (0..).zip(first_workers);
+        numbered
+            .find(|(_, first)| so(&first.port))
+            .map(|(listener, _)| listener)
     }
 }

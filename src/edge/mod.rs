@@ -20,7 +20,7 @@ mod tunnel;
 pub(crate) use cid_keys::SharedCidKeys;
 pub(crate) use course::Course;
 pub use course::Phase;
-pub(crate) use endpoints::{Endpoints, Entrance};
+pub(crate) use endpoints::{Endpoint, Endpoints};
 pub(crate) use http3::{Http3, Rules as Http3Rules};
 pub(crate) use quic::{
     AddressTokens, EndpointParts, Issuer, Make, Minters, QuicChange, QuicControl, QuicEdge,
@@ -30,7 +30,7 @@ pub(crate) use reading::Reading;
 pub(crate) use service::{Policy, Rules, Service};
 pub(crate) use session_keys::SharedSessionKeys;
 pub(crate) use sibling::{Receiver as SiblingReceiver, Siblings};
-pub(crate) use socket::SteeredSocket;
+pub(crate) use socket::{SocketParts, SteeredSocket};
 pub use steering::Fault;
 pub(crate) use steering::{Steering, declare_reasons, drop_reasons};
 pub(crate) use tcp::{TcpEdge, TcpParts, alt_svc};

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::conductor::Conductor;
 use super::console::Operated;
-use super::fleet::{Membership, TunnelParts, random};
+use super::fleet::{BoundTunnel, Membership, TunnelParts, random};
 use super::fleet_handle::FleetHandle;
 use super::hand_over::Reins;
 use super::identities::{Identities, Resumption};
@@ -17,13 +17,13 @@ use super::reload::Reloader;
 use super::shared::{self, Shared};
 use super::supply::{self, Supply};
 use super::{Gateway, GatewayError};
-use crate::admin::AdminState;
+use crate::admin::{Admin, AdminState};
 use crate::bridge::{Bridge, Origin};
-use crate::config::{Config, EarlyData, Sources};
+use crate::config::{Config, EarlyData, Return, Sources};
 use crate::control::Source;
 use crate::edge::{
-    AddressTokens, Endpoints, Entrance, Fault, Identity, SharedSessionKeys, SiblingReceiver,
-    Steering, TlsError, declare_reasons,
+    AddressTokens, Endpoints, Fault, Identity, QuicPlaces, SharedSessionKeys, SiblingReceiver,
+    Siblings, Steering, TlsError, declare_reasons,
 };
 use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
 use crate::request::{Handler, SharedHandler};
@@ -191,26 +191,11 @@ impl GatewayBuilder {
             membership: &membership,
             steering: &steering,
             tokens: &tokens,
+            places: QuicPlaces::new(&config.limits),
         };
-        let (listeners, entrances) = bind_listeners(&bound, &mut supply)?;
-        let endpoints = Endpoints::new(membership.slots, entrances);
-        steering.lead_to(endpoints.clone());
-        let parts = TunnelParts {
-            supply: &mut supply,
-            endpoints: endpoints.clone(),
-            steering: Arc::clone(&steering),
-            session_keys,
-            max_udp_payload,
-            metrics: &metrics,
-        };
-        let (tunnel, fleet) = membership.tunnel(parts)?.unzip();
-        let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
-        let sibling_receiver = SiblingReceiver::new(endpoints, Arc::clone(&steering), envelopes);
-        let admin = supply.admin(&config.admin.listen, steering.reading())?;
-        let held = (siblings, supply.finish(&config, &membership.keyring)?);
-        let reins = Reins::new(&bound, held, admin.as_ref(), self.notifier);
+        let opened = open(&bound, (supply, session_keys), siblings, self.notifier)?;
         let reloader = Reloader {
-            listeners: listeners.iter().map(Listener::control).collect(),
+            listeners: opened.listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
             given_handler: self.handler,
             given_identity: given,
@@ -219,40 +204,34 @@ impl GatewayBuilder {
             metrics: metrics.clone(),
             node: membership.node,
             max_udp_payload,
-            fleet: fleet.clone(),
+            fleet: opened.fleet.clone(),
         };
-        let driver = fleet.as_ref().map(FleetHandle::driver);
         let shared = Shared {
-            lifecycle: Lifecycle::new(
-                Arc::clone(&steering),
-                driver,
-                membership.node,
-                metrics.clone(),
-            ),
+            lifecycle: opened.lifecycle,
             config: watch::Sender::new(Arc::new(config)),
             steering,
             metrics,
-            addresses: listeners.iter().map(Listener::address).collect(),
+            addresses: opened.listeners.iter().map(Listener::address).collect(),
             node: membership.node,
             instance: membership.instance,
             started: shared::now(),
-            reins: Arc::new(reins),
+            reins: Arc::new(opened.reins),
             program: self.program,
-            fleet: fleet.clone(),
+            fleet: opened.fleet.clone(),
         };
         let (conductor, handle) = Conductor::new(Arc::new(shared), reloader, watched);
         let console = Box::new(Operated(handle.clone()));
         Ok(Gateway {
-            admin,
-            listeners,
-            tunnel: tunnel.map(Box::new),
-            fleet,
+            admin: opened.admin,
+            listeners: opened.listeners,
+            tunnel: opened.tunnel.map(Box::new),
+            fleet: opened.fleet,
             admin_state: Arc::new(AdminState { registry, console }),
             development: identities.into_development(),
             shared: conductor.shared(),
             conductor,
             handle,
-            sibling_receiver,
+            sibling_receiver: opened.sibling_receiver,
         })
     }
 
@@ -297,20 +276,64 @@ fn steering(
     let tables = Tables::new(u64::from_be_bytes(random()?));
     let resets = membership.reset_keys();
     let steering = Steering::new(steer, tables, resets, metrics.clone(), fault);
+    let fleet = config.fleet.as_ref();
+    let steering = steering.returning(fleet.map_or(Return::Direct, |fleet| fleet.return_by));
     Ok((Arc::new(steering), tokens))
 }
 
-fn bind_listeners(
+/// Everything of a gateway that has a socket or follows those that have.
+struct Opened {
+    listeners: Vec<Listener>,
+    tunnel: Option<BoundTunnel>,
+    fleet: Option<FleetHandle>,
+    admin: Option<Admin>,
+    sibling_receiver: SiblingReceiver,
+    reins: Reins,
+    lifecycle: Lifecycle,
+}
+
+fn open(
     bound: &Bound<'_>,
-    supply: &mut Supply,
-) -> Result<(Vec<Listener>, Vec<Entrance>), GatewayError> {
+    (mut supply, session_keys): (Supply, SharedSessionKeys),
+    siblings: Option<Arc<Siblings>>,
+    notifier: Notifier,
+) -> Result<Opened, GatewayError> {
+    let (config, membership, steering) = (bound.plan.config, bound.membership, bound.steering);
+    let listeners = bind_listeners(bound, &mut supply)?;
+    let parts = TunnelParts {
+        supply: &mut supply,
+        steering: Arc::clone(steering),
+        session_keys,
+        max_udp_payload: bound.plan.max_udp_payload,
+        metrics: bound.plan.metrics,
+    };
+    let (tunnel, fleet) = membership.tunnel(parts)?.unzip();
+    let envelopes = tunnel.as_ref().map(|bound| bound.tunnel.envelopes());
+    let admin = supply.admin(&config.admin.listen, steering.reading())?;
+    let held = (siblings, supply.finish(config, &membership.keyring)?);
+    let driver = fleet.as_ref().map(FleetHandle::driver);
+    let metrics = bound.plan.metrics.clone();
+    Ok(Opened {
+        listeners,
+        tunnel,
+        fleet,
+        sibling_receiver: SiblingReceiver::new(Arc::clone(steering), envelopes),
+        reins: Reins::new(bound, held, admin.as_ref(), notifier),
+        admin,
+        lifecycle: Lifecycle::new(Arc::clone(steering), driver, membership.node, metrics),
+    })
+}
+
+fn bind_listeners(bound: &Bound<'_>, supply: &mut Supply) -> Result<Vec<Listener>, GatewayError> {
     let workers = bound.membership.slots.workers();
-    let (mut listeners, mut entrances) = (Vec::new(), Vec::new());
+    let (mut listeners, mut endpoints) = (Vec::new(), Vec::new());
     for (index, listen) in bound.plan.config.listen.iter().enumerate() {
         let sockets = supply.listener(index, listen, workers)?;
         let (listener, of_listener) = bound.listener(index, sockets)?;
         listeners.push(listener);
-        entrances.extend(of_listener);
+        endpoints.extend(of_listener);
     }
-    Ok((listeners, entrances))
+    let endpoints = Endpoints::new(bound.membership.slots, endpoints);
+    bound.steering.serve(endpoints);
+    Ok(listeners)
 }

@@ -10,7 +10,7 @@ use super::supply::Supply;
 use crate::cid::{ConfigId, FirstOctet, ServerId, WorkerHash};
 use crate::config::{self, Config};
 use crate::control::{Snapshot, Source, StaticFiles};
-use crate::edge::{Endpoints, Followers, SharedCidKeys, SharedSessionKeys, Steering, Tunnel};
+use crate::edge::{Followers, SharedCidKeys, SharedSessionKeys, Steering, Tunnel};
 use crate::fleet::{
     ConfigDigest, Epoch, FleetKey, Identity, InstanceId, Keyring, NodeId, Own, ResetKeys, Timing,
     View,
@@ -47,7 +47,6 @@ struct FleetSource {
 #[derive(Debug)]
 pub(super) struct BoundTunnel {
     pub(super) tunnel: Tunnel,
-    pub(super) endpoints: Endpoints,
     pub(super) steering: Arc<Steering>,
 }
 
@@ -55,7 +54,6 @@ pub(super) struct BoundTunnel {
 #[derive(Debug)]
 pub(super) struct TunnelParts<'a> {
     pub(super) supply: &'a mut Supply,
-    pub(super) endpoints: Endpoints,
     pub(super) steering: Arc<Steering>,
     pub(super) session_keys: SharedSessionKeys,
     pub(super) max_udp_payload: u16,
@@ -64,7 +62,7 @@ pub(super) struct TunnelParts<'a> {
 
 impl BoundTunnel {
     pub(super) async fn serve(self, stop: CancellationToken) {
-        self.tunnel.serve(self.endpoints, self.steering, stop).await;
+        self.tunnel.serve(self.steering, stop).await;
     }
 }
 
@@ -206,7 +204,6 @@ impl Membership {
         let handle = FleetHandle::new(tunnel.driver(), fleet.files.clone());
         let bound = BoundTunnel {
             tunnel,
-            endpoints: parts.endpoints,
             steering: parts.steering,
         };
         Ok(Some((bound, handle)))

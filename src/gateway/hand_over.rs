@@ -118,6 +118,9 @@ impl Reins {
     /// Lets the kernel choose workers by this process's hash, in place of that of the process that
     /// read before. Where it cannot, user space hands datagrams from worker to worker.
     fn choose_workers(&self) {
+        if self.steering.ignores_kernel() {
+            return;
+        }
         let held = self.sockets.lock().expect("no holder panics");
         let mut groups = BTreeMap::<usize, Vec<_>>::new();
         for (name, socket) in held.sockets() {

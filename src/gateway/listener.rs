@@ -13,13 +13,13 @@ use super::plan::Plan;
 use crate::cid::Minter;
 use crate::config::Listen;
 use crate::edge::{
-    AddressTokens, Course, EndpointParts, Entrance, Issuer, Make, Minters, QuicControl, QuicEdge,
-    QuicParts, QuicPlaces, Reading, Service, SteeredSocket, Steering, TcpEdge, endpoint,
+    AddressTokens, Course, Endpoint, EndpointParts, Issuer, Make, Minters, QuicControl, QuicEdge,
+    QuicParts, QuicPlaces, Reading, Service, SocketParts, SteeredSocket, Steering, TcpEdge,
+    endpoint,
 };
 use crate::steer::Slot;
 use crate::sys;
 use crate::sys::socket::Buffers;
-use crate::sys::worker_program;
 
 /// One address of the configuration, bound.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ pub(super) struct Bound<'a> {
     pub(super) membership: &'a Membership,
     pub(super) steering: &'a Arc<Steering>,
     pub(super) tokens: &'a AddressTokens,
+    pub(super) places: QuicPlaces,
 }
 
 impl Listener {
@@ -79,13 +80,13 @@ impl Listener {
 }
 
 impl Bound<'_> {
-    /// Builds the configuration's listener of this index on these sockets. Gives also the ways into its
+    /// Builds the configuration's listener of this index on these sockets. Gives also its
     /// endpoints, in the order of the workers.
     pub(super) fn listener(
         &self,
         index: usize,
         sockets: Sockets,
-    ) -> Result<(Listener, Vec<Entrance>), GatewayError> {
+    ) -> Result<(Listener, Vec<Endpoint>), GatewayError> {
         let listen = &self.plan.config.listen[index];
         let failed = |source| GatewayError::Bind {
             address: listen.addr.to_string(),
@@ -95,17 +96,15 @@ impl Bound<'_> {
             return Err(failed(io::ErrorKind::InvalidInput.into()));
         };
         let address = first.local_addr().map_err(failed)?;
-        self.choose_in_kernel(first);
         // Each listener has a service of its own, because responses name the listener's port.
         let policy = self.plan.policy(index, address);
         let service = Arc::new(Service::new(policy, self.plan.metrics.clone()));
-        let places = QuicPlaces::new(&self.plan.config.limits);
-        let (mut quic, mut entrances) = (Vec::new(), Vec::new());
+        let (mut quic, mut endpoints) = (Vec::new(), Vec::new());
         for (worker, socket) in (0..).zip(sockets.udp) {
-            let built = self.worker((index, worker), socket, &service, &places);
-            let (edge, entrance) = built.map_err(failed)?;
+            let built = self.worker((index, worker), socket, &service);
+            let (edge, endpoint) = built.map_err(failed)?;
             quic.push(edge);
-            entrances.push(entrance);
+            endpoints.push(endpoint);
         }
         let tcp = match sockets.tcp {
             None => None,
@@ -122,21 +121,7 @@ impl Bound<'_> {
             quic,
             tcp,
         };
-        Ok((listener, entrances))
-    }
-
-    /// Lets the kernel hand datagrams to the workers of a group of sockets. Without, they hand them to
-    /// each other.
-    fn choose_in_kernel(&self, group: &UdpSocket) {
-        let slots = &self.membership.slots;
-        if slots.workers() == NonZeroU16::MIN {
-            return;
-        }
-        let attached =
-            worker_program::attach(group, slots.hash(), slots.cid_len(), slots.workers());
-        if let Err(error) = attached {
-            tracing::warn!(%error, "the kernel does not choose workers; they pass datagrams on");
-        }
+        Ok((listener, endpoints))
     }
 
     /// One worker of the listener of this index.
@@ -145,9 +130,7 @@ impl Bound<'_> {
         (index, worker): (usize, u16),
         socket: UdpSocket,
         service: &Arc<Service>,
-        places: &QuicPlaces,
-    ) -> io::Result<(QuicEdge, Entrance)> {
-        socket.set_nonblocking(true)?;
+    ) -> io::Result<(QuicEdge, Endpoint)> {
         let Plan {
             config,
             identities,
@@ -156,12 +139,17 @@ impl Bound<'_> {
             max_udp_payload,
             ..
         } = self.plan;
-        let queue = usize::try_from(config.limits.tunnel_queue).unwrap_or(usize::MAX);
         let listener = u16::try_from(index).map_err(io::Error::other)?;
         let slot = self.membership.slots.slot(listener, worker);
+        let parts = SocketParts {
+            socket,
+            slot,
+            queue: usize::try_from(config.limits.tunnel_queue).unwrap_or(usize::MAX),
+            preferred: config.quic.preferred_address.clone(),
+            idle_timeout: config.quic.idle_timeout,
+        };
         let steering = Arc::clone(self.steering);
-        let (socket, injector) =
-            SteeredSocket::new(socket, steering, slot, queue, metrics.clone())?;
+        let (socket, way) = SteeredSocket::new(parts, steering, metrics.clone())?;
         let socket = Arc::new(socket);
         let issuer = self.issuer(slot)?;
         let endpoint = endpoint(EndpointParts {
@@ -177,10 +165,9 @@ impl Bound<'_> {
             issuer,
             metrics: metrics.clone(),
             node,
-            places: places.clone(),
+            places: self.places.clone(),
         };
-        let entrance = Entrance::new(&socket, injector);
-        Ok((QuicEdge::new(endpoint, socket, parts)?, entrance))
+        Ok((QuicEdge::new(endpoint, socket, parts)?, way))
     }
 
     /// Each worker has a lane of nonces of its own.

@@ -3,7 +3,6 @@ use serde_json::{Map, Value, json};
 use super::fleet_handle::FleetHandle;
 use super::shared::Shared;
 use crate::edge::drop_reasons;
-use crate::fleet::{PeerState, PeerView};
 use crate::telemetry::{Metrics, Reason, ReloadOutcome, Transport};
 
 /// What `/status` shows.
@@ -13,7 +12,6 @@ pub(super) fn status(shared: &Shared) -> Value {
     let reloads = |outcome| metrics.reloads.get_or_create(&outcome).get();
     let steer = shared.steering.current();
     let siblings: Vec<_> = steer.view().siblings().iter().map(|id| id.0).collect();
-    let peers: Vec<_> = steer.view().peers().iter().copied().map(peer).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "phase": shared.lifecycle.phase().name(),
@@ -32,7 +30,6 @@ pub(super) fn status(shared: &Shared) -> Value {
             "resets": metrics.resets.get(),
         },
         "dropped": dropped(metrics),
-        "peers": peers,
         "fleet": shared.fleet.as_ref().map(FleetHandle::status),
         "reloads": {
             "applied": reloads(ReloadOutcome::APPLIED),
@@ -50,13 +47,4 @@ fn dropped(metrics: &Metrics) -> Map<String, Value> {
             (count > 0).then(|| (reason.to_owned(), count.into()))
         })
         .collect()
-}
-
-fn peer(peer: PeerView) -> Value {
-    let state = match peer.state {
-        PeerState::Live => "live",
-        PeerState::Silent => "silent",
-        PeerState::Dead => "dead",
-    };
-    json!({ "node": peer.node.get(), "state": state, "welcomes": peer.welcomes })
 }

@@ -106,12 +106,17 @@ fn of_quic(old: &Quic, new: &Quic) -> Vec<String> {
         retry: _,
         retry_token_lifetime: _,
         early_data,
+        preferred_address,
         cid_lifetime,
     } = old;
     named([
         (
             "quic.max_udp_payload",
             *max_udp_payload != new.max_udp_payload,
+        ),
+        (
+            "quic.preferred_address",
+            *preferred_address != new.preferred_address,
         ),
         ("quic.early_data", *early_data != new.early_data),
         ("quic.cid_lifetime", *cid_lifetime != new.cid_lifetime),
@@ -154,6 +159,7 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
         key_file: _,
         member: _,
         link_mtu,
+        return_by,
         heartbeat,
         silent_after,
         dead_after,
@@ -164,6 +170,7 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
         own.map(|member| member.relay)
     };
     named([
+        ("fleet.return", *return_by != new.return_by),
         ("fleet.link_mtu", *link_mtu != new.link_mtu),
         ("fleet.heartbeat", *heartbeat != new.heartbeat),
         ("fleet.silent_after", *silent_after != new.silent_after),

@@ -84,6 +84,11 @@ impl Slots {
         Slot(listener * self.workers.get() + worker)
     }
 
+    /// The endpoint of another worker of the same listener.
+    pub fn beside(&self, slot: Slot, worker: u16) -> Slot {
+        self.slot(slot.0 / self.workers, worker)
+    }
+
     /// The share of nonces of an endpoint; its minter makes connection IDs of this slot only.
     ///
     /// # Panics

@@ -79,6 +79,14 @@ pub struct Metrics {
     pub version_negotiations: Counter,
     /// Datagrams that one endpoint of this process received for another, by cause.
     pub handed_over: Family<HandedOver, Counter>,
+    /// Answers sent through the tunnel to the node that their client's packets reach.
+    pub replies_tunnelled: Counter,
+    /// Answers of peers sent on to clients.
+    pub replies_emitted: Counter,
+    /// Clients whose way back is kept, because their packets do not come in where they first did.
+    pub return_paths: Gauge,
+    /// How often such a way back was not kept because there was no room.
+    pub return_paths_refused: Counter,
     /// Stateless resets sent for connections whose owner is gone.
     pub resets: Counter,
     /// The other members of the fleet, by whether they live.
@@ -133,8 +141,12 @@ impl HandedOver {
     pub const DIRECT: Self = Self { cause: "direct" };
     /// The kernel merged it with datagrams before it, the first of which chose the worker.
     pub const MERGED: Self = Self { cause: "merged" };
-    /// It is early data, and another endpoint's turn came first to look at what waits.
+    /// It is early data, and waited for what told where it belongs.
     pub const WAITED: Self = Self { cause: "waited" };
+    /// It came out of the tunnel.
+    pub const TUNNEL: Self = Self { cause: "tunnel" };
+    /// It came from another process of this node.
+    pub const SIBLING: Self = Self { cause: "sibling" };
 }
 
 impl Transport {
@@ -202,6 +214,7 @@ impl Metrics {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("wayhold");
         metrics.register_datagrams(registry);
+        metrics.register_returns(registry);
         metrics.register_fleet(registry);
         metrics.register_requests(registry);
         metrics
@@ -280,6 +293,29 @@ impl Metrics {
             "fleet_epoch",
             "Epoch of the fleet key in which connection IDs are issued",
             self.fleet_epoch.clone(),
+        );
+    }
+
+    fn register_returns(&self, registry: &mut Registry) {
+        registry.register(
+            "replies_tunnelled",
+            "Answers sent through the tunnel to the node that their client's packets reach",
+            self.replies_tunnelled.clone(),
+        );
+        registry.register(
+            "replies_emitted",
+            "Answers of peers sent on to clients",
+            self.replies_emitted.clone(),
+        );
+        registry.register(
+            "return_paths",
+            "Clients whose way back is kept",
+            self.return_paths.clone(),
+        );
+        registry.register(
+            "return_paths_refused",
+            "Ways back that were not kept for lack of room",
+            self.return_paths_refused.clone(),
         );
     }
 

@@ -2,7 +2,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::reader::Reader;
 
-/// What one node writes in front of a client's datagram when it passes it to the owner.
+/// What one node writes in front of a datagram: of a client, when it passes it to the owner; or of the
+/// owner, when it passes the answer to the node that the client's packets reach.
 ///
 /// ```text
 ///  0        version (4 bits), kind (4 bits)
@@ -22,10 +23,21 @@ pub struct Envelope {
     pub sender: Sender,
     /// Never repeats under one traffic key.
     pub counter: u64,
+    /// Which way it goes.
+    pub cargo: Cargo,
     /// Between which addresses the client's datagram travelled.
     pub path: Path,
-    /// The mark that the client's datagram carried.
+    /// The mark that the datagram carried, or is to carry.
     pub ecn: Ecn,
+}
+
+/// Which way a datagram in an envelope goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cargo {
+    /// From a client to the owner of its connection.
+    Datagram,
+    /// From the owner to the client, by way of the node that the client's packets reach.
+    Reply,
 }
 
 /// The process that sends a tunnel datagram and the key it uses.
@@ -67,6 +79,8 @@ pub enum Ecn {
 pub enum Kind {
     /// A client's datagram.
     Datagram,
+    /// A datagram for a client.
+    Reply,
     /// A heartbeat.
     Heartbeat,
 }
@@ -80,7 +94,7 @@ pub struct Sealed<'a> {
     pub header: &'a [u8],
     /// The tag.
     pub tag: [u8; TAG_LEN],
-    /// The client's datagram.
+    /// The datagram.
     pub payload: &'a [u8],
 }
 
@@ -105,6 +119,7 @@ impl Kind {
         let first = bytes.first().ok_or(EnvelopeError::Length)?;
         match (first >> 4, first & 0x0f) {
             (TUNNEL_VERSION, KIND_DATAGRAM) => Ok(Self::Datagram),
+            (TUNNEL_VERSION, KIND_REPLY) => Ok(Self::Reply),
             (TUNNEL_VERSION | REPORT_VERSION, KIND_HEARTBEAT) => Ok(Self::Heartbeat),
             (TUNNEL_VERSION | REPORT_VERSION, _) => Err(EnvelopeError::Kind),
             _ => Err(EnvelopeError::Version),
@@ -114,6 +129,7 @@ impl Kind {
     pub(super) fn first_octet(self, version: u8) -> u8 {
         let kind = match self {
             Self::Datagram => KIND_DATAGRAM,
+            Self::Reply => KIND_REPLY,
             Self::Heartbeat => KIND_HEARTBEAT,
         };
         version << 4 | kind
@@ -135,10 +151,19 @@ impl Sender {
     }
 }
 
+impl From<Cargo> for Kind {
+    fn from(cargo: Cargo) -> Self {
+        match cargo {
+            Cargo::Datagram => Self::Datagram,
+            Cargo::Reply => Self::Reply,
+        }
+    }
+}
+
 impl Envelope {
     /// Appends everything in front of the tag for a datagram of `len` bytes.
     pub fn write_header(&self, len: u16, out: &mut Vec<u8>) {
-        out.push(Kind::Datagram.first_octet(TUNNEL_VERSION));
+        out.push(Kind::from(self.cargo).first_octet(TUNNEL_VERSION));
         self.sender.write(out);
         out.extend_from_slice(&self.counter.to_be_bytes());
         self.path.write(self.ecn, out);
@@ -148,15 +173,17 @@ impl Envelope {
     /// Reads an envelope and what it carries; nothing is authentic yet.
     ///
     /// # Errors
-    /// [`EnvelopeError`] when the form is not that of a client's datagram in an envelope.
+    /// [`EnvelopeError`] when the form is not that of a datagram in an envelope.
     pub fn parse(bytes: &[u8]) -> Result<Sealed<'_>, EnvelopeError> {
-        if Kind::of(bytes)? != Kind::Datagram {
-            return Err(EnvelopeError::Kind);
-        }
-        Self::read(bytes).ok_or(EnvelopeError::Length)
+        let cargo = match Kind::of(bytes)? {
+            Kind::Datagram => Cargo::Datagram,
+            Kind::Reply => Cargo::Reply,
+            Kind::Heartbeat => return Err(EnvelopeError::Kind),
+        };
+        Self::read(bytes, cargo).ok_or(EnvelopeError::Length)
     }
 
-    fn read(bytes: &[u8]) -> Option<Sealed<'_>> {
+    fn read(bytes: &[u8], cargo: Cargo) -> Option<Sealed<'_>> {
         let mut reader = Reader::new(bytes.get(1..)?);
         let sender = Sender::read(&mut reader)?;
         let counter = reader.u64()?;
@@ -168,6 +195,7 @@ impl Envelope {
         let envelope = Self {
             sender,
             counter,
+            cargo,
             path,
             ecn,
         };
@@ -257,5 +285,6 @@ pub const MAX_OVERHEAD: usize = 15 + 2 * 18 + 2 + TAG_LEN;
 
 const KIND_DATAGRAM: u8 = 1;
 const KIND_HEARTBEAT: u8 = 2;
+const KIND_REPLY: u8 = 3;
 const SOURCE_V6: u8 = 0b0100;
 const DESTINATION_V6: u8 = 0b1000;

@@ -14,8 +14,8 @@ mod sibling;
 
 pub use datagram::{Datagram, LongHeader, LongKind, MAX_CID_LEN, NotQuic};
 pub use envelope::{
-    AUTHENTICATED_PAYLOAD, Ecn, Envelope, EnvelopeError, Kind, MAX_OVERHEAD, Path, REPORT_VERSION,
-    Sealed, Sender, TAG_LEN, TUNNEL_VERSION,
+    AUTHENTICATED_PAYLOAD, Cargo, Ecn, Envelope, EnvelopeError, Kind, MAX_OVERHEAD, Path,
+    REPORT_VERSION, Sealed, Sender, TAG_LEN, TUNNEL_VERSION,
 };
 pub use heartbeat::{BootId, Challenge, Hearing, Heartbeat, Reachable, Report, SealedHeartbeat};
 pub use negotiation::{SUPPORTED_VERSIONS, version_negotiation};

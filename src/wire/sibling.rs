@@ -7,6 +7,7 @@ use super::{Ecn, Path};
 ///  0     kind
 ///        datagrams: ECN (2 bits), source is IPv6 (1 bit), destination is IPv6 (1 bit);
 ///                   source port and address, destination port and address;
+///                   0, or 1 and the ID of the node that they reached first (3 bytes);
 ///                   size of a datagram (2 bytes); the datagrams
 ///        envelope:  what a peer sent
 ///        ending:    nothing
@@ -20,6 +21,8 @@ pub enum SiblingMessage<'a> {
         path: Path,
         /// The mark that they carried.
         ecn: Ecn,
+        /// The node that they reached first, if that was a peer: its ID in network byte order.
+        ingress: Option<[u8; 3]>,
         /// Bytes of each, at least 1.
         size: usize,
         /// All of them, at least one.
@@ -38,11 +41,16 @@ impl<'a> SiblingMessage<'a> {
         match reader.u8()? {
             KIND_DATAGRAMS => {
                 let (path, ecn) = Path::read(&mut reader)?;
+                let ingress = match reader.u8()? {
+                    0 => None,
+                    _ => Some(reader.array()?),
+                };
                 let size = usize::from(reader.u16()?);
                 let bytes = reader.rest();
                 (size > 0 && !bytes.is_empty()).then_some(Self::Datagrams {
                     path,
                     ecn,
+                    ingress,
                     size,
                     bytes,
                 })
@@ -59,11 +67,14 @@ impl<'a> SiblingMessage<'a> {
             Self::Datagrams {
                 path,
                 ecn,
+                ingress,
                 size,
                 bytes,
             } => {
                 out.push(KIND_DATAGRAMS);
                 path.write(ecn, out);
+                out.push(u8::from(ingress.is_some()));
+                out.extend(ingress.into_iter().flatten());
                 // No datagram is longer than 65535 bytes.
                 let size = u16::try_from(size.min(bytes.len())).unwrap_or(u16::MAX);
                 out.extend_from_slice(&size.to_be_bytes());
@@ -82,7 +93,7 @@ impl<'a> SiblingMessage<'a> {
 }
 
 /// The most bytes in front of those that a message carries: both addresses IPv6.
-pub const MAX_SIBLING_HEADER: usize = 2 + 2 * 18 + 2;
+pub const MAX_SIBLING_HEADER: usize = 2 + 2 * 18 + 4 + 2;
 
 const KIND_DATAGRAMS: u8 = 1;
 const KIND_ENVELOPE: u8 = 2;
@@ -104,9 +115,9 @@ mod tests {
 
     #[test]
     fn every_message_is_read_back() {
-        for (source, destination) in [
-            ("192.0.2.1:1", "192.0.2.2:2"),
-            ("[2001:db8::1]:1", "[2001:db8::2]:2"),
+        for (source, destination, ingress) in [
+            ("192.0.2.1:1", "192.0.2.2:2", None),
+            ("[2001:db8::1]:1", "[2001:db8::2]:2", Some([1, 2, 3])),
         ] {
             read_back(SiblingMessage::Datagrams {
                 path: Path {
@@ -114,6 +125,7 @@ mod tests {
                     destination: destination.parse().unwrap(),
                 },
                 ecn: Ecn::Ce,
+                ingress,
                 size: 1200,
                 bytes: &[7; 3000],
             });

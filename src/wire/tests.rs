@@ -23,6 +23,7 @@ fn sealed(path: Path, ecn: Ecn, payload: &[u8]) -> Vec<u8> {
     Envelope {
         sender,
         counter: 6,
+        cargo: Cargo::Datagram,
         path,
         ecn,
     }
@@ -147,6 +148,7 @@ fn an_envelope_with_a_wrong_length_version_or_kind_is_refused() {
     assert_eq!(with_first(0x31), Err(EnvelopeError::Version));
     assert_eq!(with_first(0x21), Err(EnvelopeError::Kind));
     assert_eq!(with_first(0x12), Err(EnvelopeError::Kind));
+    assert_eq!(with_first(0x13), Ok(()));
     assert_eq!(with_first(0x1f), Err(EnvelopeError::Kind));
 }
 

@@ -385,6 +385,7 @@ async fn a_replayed_flight_is_never_executed_again_at_any_node() {
 async fn early_data_that_overtakes_its_initial_waits_for_it() {
     let ledger = Ledger::default();
     let stage = Stage::configured(2, OWNER, ledger.clone()).await;
+    stage.until_welcome().await;
     let tap = Tap::start(LOCALHOST, stage.nodes.iter().map(|node| node.address)).await;
     let client = Client::new(&stage.directory);
     client.visit(tap.address).await;

@@ -14,11 +14,13 @@ use crate::wild::Wild;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draining_node_hands_new_connections_to_a_peer_and_finishes_its_own() {
     let stage = Stage::start(2).await;
+    stage.until_welcome().await;
     let [first, second] = &stage.nodes[..] else {
         panic!("two nodes");
     };
     let old = connect(&stage.directory, &stage.target()).await;
     let mut download = Download::begin(&old, 81, 8_000_000).await;
+    stage.until_welcome().await;
     first.handle.drain().await.unwrap();
     assert_eq!(first.handle.phase(), Phase::Draining);
 

@@ -36,3 +36,4 @@ mod tap;
 mod transfer;
 mod upgrade;
 mod wild;
+mod workers;

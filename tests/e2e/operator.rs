@@ -3,12 +3,12 @@
 use std::fs;
 
 use serde_json::Value;
-use wayhold::cid::{CidConfig, ConfigId, FirstOctet, Nonce};
+use wayhold::cid::Nonce;
 use wayhold::control::write_key_file;
 use wayhold::fleet::{InstanceId, Keyring, NodeId, server_id};
 
 use crate::process::{Process, outcome};
-use crate::stage::{Directory, fleet_key, turn};
+use crate::stage::{Directory, cid_form, fleet_key, turn};
 
 /// A fleet of nodes 1 and 2, of which this directory's is the first.
 fn found(directory: &Directory) {
@@ -18,8 +18,8 @@ fn found(directory: &Directory) {
     let relay = free.each_ref().map(|socket| socket.local_addr().unwrap());
     let text = format!(
         "listen = [{{ addr = \"127.0.0.1:0\", cert = \"tls.pem\", key = \"tls.key\" }}]\n\
-         node = {{ id = 1, instance = 9 }}\n\
-         [fleet]\nkey_file = \"fleet.key\"\n\
+         node = {{ id = 1, instance = 9 }}\nworkers = 1\n\
+         [fleet]\nsilent_after = \"10s\"\nkey_file = \"fleet.key\"\n\
          member = [{{ id = 1, relay = \"{}\" }}, {{ id = 2, relay = \"{}\" }}]\n",
         relay[0], relay[1]
     );
@@ -28,12 +28,8 @@ fn found(directory: &Directory) {
 
 /// A connection ID that a process of this node would issue.
 fn cid(node: u32, instance: u8) -> String {
-    let key = fleet_key().cid_key(ConfigId::default());
-    let config = CidConfig::new(ConfigId::default(), 4, 12, FirstOctet::Random, Some(&key));
     let id = server_id(NodeId::new(node).unwrap(), InstanceId(instance));
-    let cid = config
-        .unwrap()
-        .encode(&id, &Nonce::new(&[5; 12]).unwrap(), 0);
+    let cid = cid_form().encode(&id, &Nonce::new(&[5; 12]).unwrap(), 0);
     cid.unwrap().to_string()
 }
 
@@ -106,8 +102,8 @@ async fn status_is_for_people_and_for_programs() {
     assert_eq!(status["node"], 1);
     assert_eq!(status["instance"], 9);
     assert_eq!(status["phase"], "ready");
-    assert_eq!(status["peers"][0]["node"], 2);
-    assert_eq!(status["workers"], 1);
+    assert_eq!(status["fleet"]["peers"][0]["node"], 2);
+    assert!(status["workers"].as_u64() > Some(0));
     let (code, out, _) = outcome(&directory, &["status", "-c", "wayhold.toml"]).await;
     assert_eq!(code, Some(0));
     assert!(out.starts_with("phase           ready\n"), "{out}");

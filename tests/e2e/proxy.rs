@@ -56,10 +56,22 @@ impl Proxy {
     /// Leads to this address from now on, from a new socket; replies to the old one are lost.
     pub(crate) async fn lead_to(&mut self, to: SocketAddr) {
         let socket = near(to).await;
+        self.lead(socket, to);
+    }
+
+    fn lead(&mut self, socket: Arc<UdpSocket>, to: SocketAddr) {
         let mut way = self.shared.way.lock().unwrap();
         (way.socket, way.to) = (Arc::clone(&socket), to);
         drop(way);
         self.tasks.spawn(Arc::clone(&self.shared).down(socket));
+    }
+
+    /// The same, but nothing from anywhere else reaches the client: its NAT or a firewall lets only
+    /// answers in.
+    pub(crate) async fn lead_strictly_to(&mut self, to: SocketAddr) {
+        let socket = near(to).await;
+        socket.connect(to).await.unwrap();
+        self.lead(socket, to);
     }
 
     /// Sends the next datagram of such a length on from another address, whose replies are lost.

@@ -182,7 +182,7 @@ impl Stage {
             })
             .collect();
         let fleet = format!(
-            "fleet = {{ key_file = \"fleet.key\", member = [{}] }}",
+            "fleet.key_file = \"fleet.key\"\n{TIMING}\nfleet.member = [{}]",
             members.join(", ")
         );
         let mut nodes = Vec::new();
@@ -286,6 +286,9 @@ pub(crate) fn cid_form() -> CidConfig {
         .form(|| Ok::<_, ConfigError>(fleet_key()));
     form.unwrap()
 }
+
+/// A machine that compiles beside the tests may let a process wait for a second.
+const TIMING: &str = "fleet.heartbeat = \"50ms\"\nfleet.silent_after = \"10s\"";
 
 /// The instance of every node here.
 pub(crate) const INSTANCE: u8 = 9;

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use wayhold::link::Random;
-use wayhold::wire::Ecn;
+use wayhold::link::{PerMillion, Random};
+use wayhold::wire::{Datagram, Ecn, LongKind};
 
 use crate::client::Client;
 use crate::endpoint::{Output, Received};
@@ -60,6 +60,18 @@ impl World {
     pub(crate) fn spoof(&mut self, site: usize, original: &Received) {
         let from = self.adversary.stranger();
         self.send_as(site, from, original.bytes.clone());
+    }
+
+    /// What looks like early data of a flow arrives before its first packet.
+    pub(crate) fn overtake(&mut self, site: usize, first: &Received) {
+        let Ok(Datagram::Long(header)) = Datagram::parse(&first.bytes) else {
+            return;
+        };
+        if header.kind == LongKind::Initial && self.random.happens(PerMillion::percent(10)) {
+            let bytes = early_data(header.destination);
+            let early = Received { bytes, ..*first };
+            self.inject(site, early);
+        }
     }
 
     /// Someone opens a connection with an address that is not theirs.
@@ -151,6 +163,7 @@ struct Form(u8, u32);
 
 impl Form {
     const INITIAL: Self = Self(0xc0, 1);
+    const EARLY: Self = Self(0xd0, 1);
     const HANDSHAKE: Self = Self(0xe0, 1);
     const RETRY: Self = Self(0xf0, 1);
     const NEGOTIATION: Self = Self(0xc0, 0);
@@ -176,6 +189,7 @@ fn mutations(random: &mut Random, original: &[u8]) -> Vec<Vec<u8>> {
         short(&drawn, 60),
         short(&cid, 60),
         short(&cid, 21),
+        long(random, Form::EARLY, &[7; 8], 200),
         long(random, Form::HANDSHAKE, &[7; 8], 200),
         long(random, Form::HANDSHAKE, &cid, 200),
         long(random, Form::RETRY, &[7; 8], 200),
@@ -207,6 +221,14 @@ fn long(random: &mut Random, form: Form, cid: &[u8], len: usize) -> Vec<u8> {
         let rest = (len - at - 2) as u16;
         bytes[at..at + 2].copy_from_slice(&(0x4000 | rest).to_be_bytes());
     }
+    bytes
+}
+
+/// A 0-RTT packet that nobody can read.
+fn early_data(cid: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![Form::EARLY.0, 0, 0, 0, 1, cid.len() as u8];
+    bytes.extend_from_slice(cid);
+    bytes.resize(200, 0);
     bytes
 }
 

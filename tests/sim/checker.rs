@@ -38,7 +38,7 @@ pub(crate) struct Checker {
 }
 
 /// How often what happened.
-pub(crate) type Counts = BTreeMap<String, u64>;
+pub(crate) type Counts = BTreeMap<&'static str, u64>;
 
 /// What a process decided about a datagram, and by which view.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +68,8 @@ impl Checker {
         self.violation.get_or_insert(what);
     }
 
-    pub(crate) fn count(&mut self, what: &str) {
-        *self.counts.entry(what.to_owned()).or_default() += 1;
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
     }
 
     pub(crate) fn started(&mut self, process: ProcessId) {
@@ -151,15 +151,7 @@ impl Checker {
             verdict,
             ..
         } = decision;
-        self.count(match verdict {
-            Verdict::Drop(reason) => reason.name(),
-            Verdict::Local(_) => "Local",
-            Verdict::Accept(_) => "Accept",
-            Verdict::Sibling(_) => "Sibling",
-            Verdict::Forward(_) => "Forward",
-            Verdict::Reset => "Reset",
-            Verdict::Negotiate => "Negotiate",
-        });
+        self.count(name_of(*verdict));
         let again = match inbound.arrival {
             Arrival::Direct => false,
             Arrival::Tunnel => matches!(verdict, Verdict::Forward(_)),
@@ -248,7 +240,7 @@ impl Checker {
     }
 
     pub(crate) fn refused(&mut self, refusal: Refusal) {
-        self.count(&format!("refused: {refusal:?}"));
+        self.count(refusal.reason());
     }
 
     /// Someone sends with an address at which nothing is ever received.
@@ -329,6 +321,20 @@ impl Checker {
             ));
         }
         self.early.insert(key, (verdict, now));
+    }
+}
+
+/// Under which a verdict is counted.
+pub(crate) fn name_of(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Drop(reason) => reason.name(),
+        Verdict::Local(_) => "Local",
+        Verdict::Accept(_) => "Accept",
+        Verdict::Sibling(_) => "Sibling",
+        Verdict::Forward(_) => "Forward",
+        Verdict::Wait => "Wait",
+        Verdict::Reset => "Reset",
+        Verdict::Negotiate => "Negotiate",
     }
 }
 

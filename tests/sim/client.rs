@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use quinn_proto::{
     ClientConfig, ConnectionError, ConnectionId, ConnectionIdGenerator, EndpointConfig,
-    MtuDiscoveryConfig, TransportConfig, VarInt,
+    MtuDiscoveryConfig, TokenMemoryCache, TransportConfig, VarInt,
 };
 use wayhold::link::Random;
 
@@ -61,7 +61,9 @@ impl Client {
         let mut random = random;
         let cids = Arc::new(Mutex::new(random.fork()));
         let mut config = ClientConfig::new(tls::client(hello));
-        config.transport_config(Arc::new(transport()));
+        config
+            .transport_config(Arc::new(transport()))
+            .token_store(Arc::new(TokenMemoryCache::default()));
         config.initial_dst_cid_provider(Arc::new(move || {
             let random = &mut *cids.lock().unwrap();
             let len = 8 + random.below(13) as usize;
@@ -271,9 +273,9 @@ pub(crate) fn address(number: u64, network: u8) -> SocketAddr {
 fn endpoint(random: &mut Random) -> quinn_proto::Endpoint {
     let keyring = wayhold::fleet::Keyring::new(crate::keys::fleet_key(0));
     let own = wayhold::cid::ServerId::new(&[0; 4]).unwrap();
-    let resets = crate::keys::Resets::new(&keyring, own);
+    let keys = crate::keys::cid_keys(&keyring, own);
     let mut config = EndpointConfig::new(Arc::new(ResetSigner {
-        resets: Arc::new(Mutex::new(Arc::new(resets))),
+        keys: Arc::new(Mutex::new(keys)),
         shared: None,
     }));
     let mut seed = [0; 32];

@@ -344,12 +344,13 @@ impl World {
         }
         self.checker.count("rotation");
         for site in 0..self.sites.len() {
-            let known = self.within(ms(400));
+            let known = self.within(ms(800));
             self.later(known, Then::Keys(site, epoch, Step::Distributed));
-            let used = ms(900) + self.within(ms(400));
+            // An operator who does not wait until all know the next key harms nobody.
+            let used = known + ms(1) + self.within(ms(800));
             self.later(used, Then::Keys(site, epoch, Step::Used));
             // Everything that the key before made has ended by then.
-            let alone = ms(1300) + 2 * CID_LIFETIME + IDLE_TIMEOUT;
+            let alone = ms(1700) + 2 * CID_LIFETIME + IDLE_TIMEOUT;
             self.later(alone, Then::Keys(site, epoch, Step::Alone));
         }
     }

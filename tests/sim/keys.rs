@@ -1,10 +1,11 @@
 //! Everything that follows from a keyring.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use quinn_proto::crypto::{AeadKey, CryptoError, HandshakeTokenKey, HmacKey};
-use wayhold::cid::{CidConfig, ConfigId, ConfigSet, FirstOctet, ServerId};
-use wayhold::fleet::{Epoch, FleetKey, Keyring, ResetKeys};
+use wayhold::cid::{CidConfig, ConfigId, FirstOctet, ServerId};
+use wayhold::fleet::{CidKeys, Epoch, FleetKey, Keyring, ResetKey};
 use wayhold::session::SessionKeys;
 
 use crate::tls::SharedKeys;
@@ -44,59 +45,29 @@ pub(crate) enum Step {
 
 /// The configuration of the connection IDs of an epoch.
 pub(crate) fn config_of(key: &FleetKey) -> CidConfig {
-    let id = config_id_of(key.epoch());
+    let id = ConfigId::default().rotated(key.epoch().0);
     CidConfig::new(id, 4, 12, FirstOctet::Random, Some(&key.cid_key(id))).unwrap()
 }
 
-pub(crate) fn config_id_of(epoch: Epoch) -> ConfigId {
-    let id = epoch.0 % (u32::from(ConfigId::MAX) + 1);
-    ConfigId::new(id as u8).unwrap()
-}
-
-/// The configurations of all epochs in force.
-pub(crate) fn configs_of(keyring: &Keyring) -> ConfigSet {
-    keyring.iter().map(config_of).collect()
-}
-
-/// Makes the reset tokens of a process, and of others for those that are gone.
-#[derive(Debug)]
-pub(crate) struct Resets {
-    keys: Vec<(ConfigId, ResetKeys)>,
-}
-
-impl Resets {
-    pub(crate) fn new(keyring: &Keyring, own: ServerId) -> Self {
-        let keys = keyring.iter().map(|key| {
-            let config = config_of(key);
-            let configs = [config.clone()].into_iter().collect();
-            (config.id(), ResetKeys::new(key.clone(), configs, own))
-        });
-        Self {
-            keys: keys.collect(),
-        }
-    }
-
-    pub(crate) fn token(&self, cid: &[u8]) -> [u8; 16] {
-        let config = cid.first().map(|first| first >> 5);
-        let of_config = |(id, _): &&(ConfigId, ResetKeys)| Some(id.get()) == config;
-        let (_, keys) = self.keys.iter().find(of_config).unwrap_or(&self.keys[0]);
-        keys.token(cid)
-    }
+/// The connection IDs of all epochs in force, for a process with this server ID.
+pub(crate) fn cid_keys(keyring: &Keyring, own: ServerId) -> CidKeys {
+    let form = |key: &FleetKey| Ok::<_, Infallible>(config_of(key));
+    CidKeys::new(keyring, own, form).unwrap()
 }
 
 /// The reset tokens of a process as its endpoints ask for them.
 #[derive(Clone, Debug)]
 pub(crate) struct ResetSigner {
-    pub(crate) resets: Arc<Mutex<Arc<Resets>>>,
+    pub(crate) keys: Arc<Mutex<CidKeys>>,
     /// A key that all processes share by mistake.
-    pub(crate) shared: Option<wayhold::fleet::ResetKey>,
+    pub(crate) shared: Option<ResetKey>,
 }
 
 impl ResetSigner {
     pub(crate) fn token(&self, cid: &[u8]) -> [u8; 16] {
         match &self.shared {
             Some(key) => key.token(cid),
-            None => self.resets.lock().unwrap().token(cid),
+            None => self.keys.lock().unwrap().resets().token(cid),
         }
     }
 }
@@ -119,17 +90,23 @@ impl HmacKey for ResetSigner {
 
 /// Address-validation tokens with the fleet's keys of the moment.
 #[derive(Clone, Debug)]
-pub(crate) struct AddressTokens(pub(crate) SharedKeys);
+pub(crate) struct AddressTokens {
+    pub(crate) keys: SharedKeys,
+    /// The process that tokens name, if they do.
+    pub(crate) owner: Option<ServerId>,
+}
 
 struct OneToken {
     keys: Arc<SessionKeys>,
+    owner: Option<ServerId>,
     random: Vec<u8>,
 }
 
 impl HandshakeTokenKey for AddressTokens {
     fn aead_from_hkdf(&self, random_bytes: &[u8]) -> Box<dyn AeadKey> {
         Box::new(OneToken {
-            keys: Arc::clone(&self.0.lock().unwrap()),
+            keys: Arc::clone(&self.keys.lock().unwrap()),
+            owner: self.owner,
             random: random_bytes.to_vec(),
         })
     }
@@ -137,7 +114,10 @@ impl HandshakeTokenKey for AddressTokens {
 
 impl AeadKey for OneToken {
     fn seal(&self, data: &mut Vec<u8>, _additional: &[u8]) -> Result<(), CryptoError> {
-        *data = self.keys.tokens.seal(data, None, &self.random);
+        *data = self
+            .keys
+            .tokens
+            .seal(data, self.owner.as_ref(), &self.random);
         Ok(())
     }
 

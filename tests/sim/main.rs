@@ -6,7 +6,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
-    reason = "a test may panic, and its numbers are small"
+    clippy::print_stdout,
+    reason = "a test may panic and print, and its numbers are small"
 )]
 
 mod adversary;
@@ -92,7 +93,7 @@ fn run_all(seeds: u64) -> Counts {
     let failed = failed.into_inner().unwrap();
     if let Some((seed, failure)) = failed.first() {
         panic!(
-            "seed {seed}: {failure}\nreplay: WAYHOLD_SIM_SEED={seed} cargo test --test sim every_seed"
+            "seed {seed}: {failure}\nreplay: WAYHOLD_SIM_SEED={seed} cargo test --test sim every_seed -- --nocapture"
         );
     }
     counts.into_inner().unwrap()
@@ -105,36 +106,41 @@ fn number_from(variable: &str) -> Option<u64> {
 #[test]
 fn every_seed_holds_every_invariant() {
     if let Some(seed) = number_from("WAYHOLD_SIM_SEED") {
-        let outcome = run(seed, None, Keep::Lines);
-        let plan = Plan::new(seed);
-        panic!(
-            "{}\n{plan:#?}\n{:#?}\nseed {seed}: {:?}",
-            outcome.lines.join("\n"),
-            outcome.counts,
-            outcome.result
-        );
+        let Outcome {
+            counts,
+            result,
+            lines,
+            ..
+        } = run(seed, None, Keep::Lines);
+        println!("{:#?}\n{}\n{counts:#?}", Plan::new(seed), lines.join("\n"));
+        assert_eq!(result, Ok(()), "seed {seed}");
+        return;
     }
     let seeds = number_from("WAYHOLD_SIM_SEEDS").unwrap_or(SEEDS);
     let counts = run_all(seeds);
     println!("{seeds} seeds: {counts:#?}");
-    let mut expected: Vec<_> = DropReason::ALL.map(DropReason::name).to_vec();
-    expected.extend([
-        "Local",
-        "Accept",
-        "Sibling",
-        "Forward",
-        "Reset",
-        "Negotiate",
-    ]);
-    let missing = expected
-        .into_iter()
-        .filter(|what| !counts.contains_key(*what));
-    let missing: Vec<_> = missing.collect();
+    let reasons = DropReason::ALL.map(DropReason::name);
+    let expected = reasons.iter().chain(VERDICTS).chain(EVENTS);
+    let missing: Vec<_> = expected
+        .filter(|what| !counts.contains_key(**what))
+        .collect();
     let enough = seeds >= SEEDS;
     assert!(
         !enough || missing.is_empty(),
         "never seen: {missing:?} in {counts:#?}"
     );
+}
+
+#[test]
+fn every_plan_has_ten_clients_and_three_faults() {
+    for seed in 0..SEEDS {
+        let plan = Plan::new(seed);
+        assert!((3..=5).contains(&plan.nodes), "{plan:?}");
+        assert!(
+            plan.clients.len() >= 10 && plan.faults.len() >= 3,
+            "{plan:?}"
+        );
+    }
 }
 
 #[test]
@@ -157,5 +163,27 @@ fn every_planted_defect_is_caught() {
     }
 }
 
+/// Under which each verdict is counted.
+const VERDICTS: &[&str] = &[
+    "Local",
+    "Accept",
+    "Sibling",
+    "Forward",
+    "Wait",
+    "Reset",
+    "Negotiate",
+];
+/// Things that happen in some world.
+const EVENTS: &[&str] = &[
+    "crash",
+    "cut",
+    "drain",
+    "join",
+    "left",
+    "move",
+    "released",
+    "rotation",
+    "upgrade ended",
+];
 /// How many seeds are run if nothing else is asked for.
 const SEEDS: u64 = 2000;

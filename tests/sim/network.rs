@@ -109,6 +109,7 @@ impl World {
         if self.adversary.spoofs(number, &received) {
             self.spoof(site, &received);
         }
+        self.overtake(site, &received);
         let len = received.bytes.len();
         self.trace
             .note(self.now, "sent", number as u64 + 1000 * site as u64, len);

@@ -13,6 +13,7 @@ pub(crate) struct Plan {
     pub(crate) nodes: usize,
     pub(crate) workers: u16,
     pub(crate) retry: Vec<bool>,
+    pub(crate) early_data: EarlyData,
     pub(crate) clients: Vec<ClientPlan>,
     /// The way between clients and the fleet.
     pub(crate) access: Profile,
@@ -23,6 +24,13 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<(Duration, Fault)>,
     /// When clients end.
     pub(crate) end: Duration,
+}
+
+/// Whether address tokens lead early data back to the process that keeps its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EarlyData {
+    Off,
+    Owner,
 }
 
 /// One client.
@@ -110,6 +118,11 @@ impl Plan {
             seed,
             nodes,
             workers: 1 + below(&mut random, 3) as u16,
+            early_data: if one_in(&mut random, 3) {
+                EarlyData::Owner
+            } else {
+                EarlyData::Off
+            },
             retry: (0..=nodes).map(|_| one_in(&mut random, 3)).collect(),
             clients: (0..clients).map(|_| client(&mut random, nodes)).collect(),
             access: weather(&mut random, 5..40),
@@ -139,6 +152,12 @@ impl Plan {
             let at = ms(300) + random.up_to(self.end.saturating_sub(ms(1000)));
             let fault = self.small(random);
             self.faults.push((at, fault));
+        }
+        // Some connect just when something large happens.
+        for client in self.clients.iter_mut().take(4) {
+            let (at, _) = self.faults[below(random, large)];
+            client.start = at.saturating_sub(ms(600)) + random.up_to(ms(400));
+            client.start = client.start.saturating_sub(ms(200));
         }
         self.faults.sort_by_key(|(at, _)| *at);
     }

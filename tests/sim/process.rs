@@ -8,22 +8,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use wayhold::cid::{ServerId, WorkerHash};
+use wayhold::cid::WorkerHash;
 use wayhold::fleet::{
     ConfigDigest, Identity, InstanceId, Keyring, Membership, NodeId, Outgoing, Own, PeerState,
     Roster, Timing, View,
 };
 use wayhold::link::Random;
 use wayhold::session::SessionKeys;
-use wayhold::steer::{Arrival, EarlyTable, Inbound, Intake, Slot, Slots, Steer, Tables, Verdict};
+use wayhold::steer::{
+    Arrival, EarlyKey, EarlyTable, Inbound, Intake, Slot, Slots, Steer, Tables, Verdict, Waiting,
+};
 use wayhold::wire::{BootId, Datagram, Ecn, RESET_RANDOM, stateless_reset, version_negotiation};
 
-use crate::checker::{Checker, Decision};
+use crate::checker::{Checker, Decision, name_of};
 use crate::clock::WallClock;
 use crate::defect::Defect;
 use crate::endpoint::{Received, Sent};
 use crate::issuer::CID_LEN;
-use crate::keys::{ResetSigner, Resets, config_id_of, config_of, configs_of};
+use crate::keys::{ResetSigner, cid_keys, config_of};
+use crate::plan::EarlyData;
 use crate::tls::SharedKeys;
 use crate::trace::Trace;
 use crate::worker::{Settings, Worker};
@@ -43,6 +46,7 @@ pub(crate) struct Start<'a> {
     pub(crate) roster: &'a Roster,
     pub(crate) keyring: &'a Keyring,
     pub(crate) retry: bool,
+    pub(crate) early_data: EarlyData,
     pub(crate) clock: WallClock,
     pub(crate) random: Random,
     pub(crate) defect: Option<Defect>,
@@ -59,6 +63,7 @@ pub(crate) struct Process {
     pub(crate) outgoing: BTreeMap<NodeId, Arc<Outgoing>>,
     steer: Steer,
     tables: Tables,
+    waiting: Waiting<Received>,
     resets: ResetSigner,
     sessions: SharedKeys,
     pub(crate) clock: WallClock,
@@ -104,11 +109,10 @@ impl Process {
         let membership =
             Membership::new(now, own, start.roster, start.keyring, Timing::default()).unwrap();
         let sessions: SharedKeys = Arc::new(Mutex::new(Arc::new(SessionKeys::new(start.keyring))));
+        let keys = cid_keys(start.keyring, identity.server_id());
+        let configs = keys.configs().clone();
         let resets = ResetSigner {
-            resets: Arc::new(Mutex::new(Arc::new(Resets::new(
-                start.keyring,
-                identity.server_id(),
-            )))),
+            keys: Arc::new(Mutex::new(keys)),
             shared: (start.defect == Some(Defect::SharedResetKey)).then(shared_reset_key),
         };
         let going_away = Arc::new(AtomicBool::new(false));
@@ -127,11 +131,15 @@ impl Process {
                 random: random.fork(),
                 going_away: Arc::clone(&going_away),
                 retry: start.retry,
+                names_owner: start.early_data == EarlyData::Owner,
                 lax: start.defect == Some(Defect::LaxValidate),
             })
         });
         let workers = workers.collect();
-        let view = View::new(identity, []);
+        let mut steer = Steer::new(configs, View::new(identity, []), slots);
+        if start.early_data == EarlyData::Owner {
+            steer = steer.with_owners(sessions.lock().unwrap().tokens.clone());
+        }
         let mut process = Self {
             id: start.id,
             boot: start.boot,
@@ -140,7 +148,8 @@ impl Process {
             keyring: start.keyring.clone(),
             membership,
             outgoing: BTreeMap::new(),
-            steer: Steer::new(configs_of(start.keyring), view, slots),
+            steer,
+            waiting: Waiting::default(),
             tables: Tables::new(random.number()),
             resets,
             sessions,
@@ -185,12 +194,15 @@ impl Process {
         };
         let tables = &mut self.tables;
         let verdict = self.steer.handle(scene.now, &inbound, || tables);
-        scene.trace.note(
-            scene.now,
-            &format!("{verdict:?}"),
-            self.place(),
-            received.bytes.len(),
-        );
+        let chosen = match verdict {
+            Verdict::Local(Slot(chosen)) | Verdict::Accept(chosen) => u64::from(chosen),
+            Verdict::Forward(node) => u64::from(node.get()),
+            Verdict::Sibling(instance) => u64::from(instance.0),
+            _ => 0,
+        };
+        let place = self.place() * 100 + chosen;
+        let len = received.bytes.len();
+        scene.trace.note(scene.now, name_of(verdict), place, len);
         let decision = Decision {
             by: self.id,
             inbound: Inbound { arrival, ..inbound },
@@ -199,12 +211,18 @@ impl Process {
         };
         scene.checker.decided(scene.now, &decision);
         scene.checker.table(self.id, self.tables.early.len());
+        self.carry_out(scene, verdict, received);
+        self.release(scene);
+    }
+
+    fn carry_out(&mut self, scene: &mut Scene<'_>, verdict: Verdict, received: Received) {
         match verdict {
             Verdict::Local(Slot(worker)) | Verdict::Accept(worker) => {
                 self.deliver(scene, worker, &received);
             }
             Verdict::Sibling(instance) => scene.out.push(Action::Sibling(instance, received)),
             Verdict::Forward(peer) => self.forward(scene, peer, &received),
+            Verdict::Wait => self.hold(scene, received),
             Verdict::Reset => self.reset(scene, &received),
             Verdict::Negotiate => self.negotiate(scene, &received),
             Verdict::Drop(_) => {}
@@ -226,15 +244,13 @@ impl Process {
         let outgoing = self.membership.update(now, roster, keyring).unwrap();
         self.outgoing.extend(outgoing);
         self.keyring = keyring.clone();
-        let server_id = self.server_id();
-        *self.resets.resets.lock().unwrap() = Arc::new(Resets::new(keyring, server_id));
-        *self.sessions.lock().unwrap() = Arc::new(SessionKeys::new(keyring));
-        let (view, slots, intake) = (
-            self.steer.view().clone(),
-            *self.steer.slots(),
-            self.steer.intake(),
-        );
-        self.steer = Steer::new(configs_of(keyring), view, slots).with_intake(intake);
+        let keys = cid_keys(keyring, self.steer.view().own().server_id());
+        let sessions = SessionKeys::new(keyring);
+        self.steer = self
+            .steer
+            .with_keys(keys.configs().clone(), &sessions.tokens);
+        *self.resets.keys.lock().unwrap() = keys;
+        *self.sessions.lock().unwrap() = Arc::new(sessions);
         self.follow();
     }
 
@@ -258,17 +274,16 @@ impl Process {
         self.workers.iter().map(open).sum()
     }
 
-    fn server_id(&self) -> ServerId {
-        self.steer.view().own().server_id()
-    }
-
     pub(crate) fn place(&self) -> u64 {
-        u64::from(self.id.node.get()) << 8 | u64::from(self.id.instance.0)
+        u64::from(self.id.node.get()) * 100 + u64::from(self.id.instance.0)
     }
 
     /// Steers by the view of now, and mints under the epoch of now.
     pub(crate) fn follow(&mut self) {
-        let minting = config_id_of(self.membership.minting());
+        let keys = self.resets.keys.lock().unwrap();
+        let place = keys.place_of(self.membership.minting());
+        let minting = keys.epochs()[place].config.id();
+        drop(keys);
         for worker in &self.workers {
             worker.issuer.rotate(self.steer.configs(), minting);
         }
@@ -279,8 +294,32 @@ impl Process {
             Some(Defect::MajorityIgnored) => without_majority(&view),
             _ => view,
         };
-        self.steer = Steer::new(self.steer.configs().clone(), view, *self.steer.slots())
-            .with_intake(self.steer.intake());
+        let siblings = view.siblings().to_vec();
+        self.steer = self.steer.with_peers(view).with_siblings(siblings);
+    }
+
+    /// Keeps early data until the Initial of its flow has come.
+    fn hold(&mut self, scene: &mut Scene<'_>, received: Received) {
+        let Ok(Datagram::Long(header)) = Datagram::parse(&received.bytes) else {
+            return;
+        };
+        let key = EarlyKey::new(header.destination, received.from);
+        let key = key.expect("the verdict looks at the length");
+        if self.waiting.hold(scene.now, key, received).is_err() {
+            scene.checker.count("waiting full");
+        }
+    }
+
+    fn release(&mut self, scene: &mut Scene<'_>) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let early = &self.tables.early;
+        let known = |key: &EarlyKey| early.get(scene.now, key).is_some();
+        for received in self.waiting.release(scene.now, known).known {
+            scene.checker.count("released");
+            self.arrive(scene, received, Arrival::Direct);
+        }
     }
 
     fn deliver(&mut self, scene: &mut Scene<'_>, worker: u16, received: &Received) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wayhold::link::{PerMillion, Profile};
 
-use crate::plan::{Astray, ClientPlan, Plan, ms};
+use crate::plan::{Astray, ClientPlan, EarlyData, Plan, ms};
 use crate::tls::Hello;
 use crate::trace::Keep;
 use crate::world::World;
@@ -16,6 +16,7 @@ fn plan(hello: Hello, retry: bool, astray: Astray) -> Plan {
         nodes: 3,
         workers: 2,
         retry: vec![retry; 4],
+        early_data: EarlyData::Off,
         clients: vec![ClientPlan {
             hello,
             start: Duration::ZERO,

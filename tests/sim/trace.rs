@@ -26,9 +26,9 @@ impl Trace {
         let time = now.duration_since(beginning()).as_nanos() as u64;
         self.steps += 1;
         for number in [time, place, len as u64] {
-            self.mix(&number.to_be_bytes());
+            self.mix(number);
         }
-        self.mix(what.as_bytes());
+        what.bytes().for_each(|byte| self.mix(byte.into()));
         if let Some(lines) = &mut self.lines {
             let micros = time / 1000;
             lines.push(format!("{micros:>10} us {what} at {place}, {len} bytes"));
@@ -44,10 +44,9 @@ impl Trace {
         self.lines.as_deref().unwrap_or_default()
     }
 
-    fn mix(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+    fn mix(&mut self, number: u64) {
+        self.hash = (self.hash ^ number).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        self.hash ^= self.hash >> 32;
     }
 }
 

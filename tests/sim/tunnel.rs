@@ -2,7 +2,7 @@
 
 use wayhold::fleet::{NodeId, Refusal};
 use wayhold::steer::Arrival;
-use wayhold::wire::{Envelope, Heartbeat, Kind, Path};
+use wayhold::wire::{Envelope, EnvelopeError, Heartbeat, Kind, Path};
 
 use crate::defect::Defect;
 use crate::endpoint::Received;
@@ -14,6 +14,8 @@ impl Process {
         let outcome = match Kind::of(bytes) {
             Ok(Kind::Heartbeat) => self.heartbeat(scene, bytes),
             Ok(Kind::Datagram) => self.envelope(scene, bytes),
+            // Every node answers clients directly here.
+            Ok(Kind::Reply) => Err(EnvelopeError::Kind.into()),
             Err(error) => Err(error.into()),
         };
         if let Err(refusal) = outcome {
@@ -25,7 +27,7 @@ impl Process {
     }
 
     /// Sends a client's datagram to its owner.
-    pub(crate) fn forward(&mut self, scene: &mut Scene<'_>, peer: NodeId, received: &Received) {
+    pub(crate) fn forward(&self, scene: &mut Scene<'_>, peer: NodeId, received: &Received) {
         let Some(outgoing) = self.outgoing.get(&peer) else {
             scene.checker.count("peer_unconfirmed");
             return;

@@ -137,8 +137,7 @@ impl World {
 
     /// Lets what is left end: nothing may stay behind.
     fn end(&mut self) -> Result<(), String> {
-        // What a node sends of its own may make it wait for as long again.
-        let last = self.now + 2 * crate::worker::IDLE_TIMEOUT + ms(4000);
+        let last = self.now + FAREWELL;
         while let Some(Reverse((at, _, event))) = self.queue.pop() {
             if at > last {
                 break;
@@ -256,7 +255,7 @@ impl World {
         act: impl FnOnce(&mut Client, Instant, &mut Output<crate::app::Asking>) -> Wishes,
     ) {
         let mut out = Output::default();
-        let before = self.clients[number].current;
+        let (before, from) = (self.clients[number].current, self.clients[number].address);
         let wishes = act(&mut self.clients[number], self.now, &mut out);
         let client = &self.clients[number];
         if client.current.is_some() && client.current != before {
@@ -275,8 +274,10 @@ impl World {
         if let Some(fault) = out.fault {
             self.checker.fail(format!("client {number}: {fault}"));
         }
-        self.homes.retain(|_, home| *home != number);
-        self.homes.insert(self.clients[number].address, number);
+        if self.clients[number].address != from {
+            self.homes.remove(&from);
+            self.homes.insert(self.clients[number].address, number);
+        }
         if let Some(think) = wishes.think {
             self.at(self.now + think, Event::GoOn(number));
         }
@@ -306,6 +307,7 @@ impl World {
                 roster: &site.roster,
                 keyring: &site.keyring,
                 retry: self.plan.retry[number],
+                early_data: self.plan.early_data,
                 clock: self.clock.clone(),
                 random: self.random.fork(),
                 defect: self.defect,
@@ -367,5 +369,8 @@ pub(crate) fn node(number: usize) -> NodeId {
     NodeId::new(number as u32 + 1).unwrap()
 }
 
+/// Longer than any connection may last without its client: three probe timeouts where those are long, which
+/// they are after a cut, and as much again after what a node sends of its own (RFC 9000, section 10.1).
+const FAREWELL: Duration = Duration::from_secs(90);
 /// Longer than it takes to lose a connection, connect anew and fetch once.
 const PATIENCE: Duration = Duration::from_secs(25);

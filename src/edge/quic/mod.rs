@@ -78,7 +78,7 @@ pub(crate) struct QuicParts {
     pub(crate) places: QuicPlaces,
 }
 
-/// The places of a listener, which its workers share.
+/// How many connections there may be; shared by all endpoints of a process.
 #[derive(Clone, Debug)]
 pub(crate) struct QuicPlaces {
     connections: Places,
@@ -86,6 +86,7 @@ pub(crate) struct QuicPlaces {
 }
 
 impl QuicPlaces {
+    /// Starts with these limits.
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             connections: Places::new(limits.connections),
@@ -147,8 +148,9 @@ impl QuicEdge {
                 },
                 Some(ended) = connections.join_next() => self.context.count(ended),
                 _ = sweep.tick() => {
-                    self.context.paths.sweep(now());
-                    self.socket.count_drops();
+                    let now = now();
+                    self.context.paths.sweep(now);
+                    self.socket.sweep(now);
                 }
                 () = &mut over => break,
                 () = &mut ending, if !told => told = true,

@@ -1,4 +1,5 @@
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,12 @@ pub(super) fn server(parts: &EndpointParts<'_>) -> io::Result<ServerConfig> {
     let mut server = ServerConfig::new(Arc::new(crypto), parts.issuer.token_key());
     server.transport_config(Arc::new(transport(parts)?));
     server.migration(true);
+    for preferred in &parts.quic.preferred_address {
+        match *preferred {
+            SocketAddr::V4(v4) => server.preferred_address_v4(Some(v4)),
+            SocketAddr::V6(v6) => server.preferred_address_v6(Some(v6)),
+        };
+    }
     // quinn takes a token that a fast clock dated ahead; one that a slow clock dated back needs the
     // difference on top.
     server.retry_token_lifetime(parts.quic.retry_token_lifetime + CLOCK_SKEW);

@@ -4,31 +4,24 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::SIBLING_MESSAGE;
-use crate::edge::endpoints::Endpoints;
-use crate::edge::socket::Injected;
-use crate::edge::steering::Steering;
-use crate::edge::tunnel::QUEUE_FULL;
-use crate::steer::{Arrival, Verdict};
+use crate::edge::socket::{Batch, Origin};
+use crate::edge::steering::{QUEUE_FULL, Steering};
+use crate::fleet::NodeId;
+use crate::steer::Arrival;
 use crate::sys::packets::{PacketSocket, WatchedPackets};
-use crate::wire::{Ecn, MAX_SIBLING_HEADER, Path, SiblingMessage};
+use crate::wire::{MAX_SIBLING_HEADER, SiblingMessage};
 
 /// Where that goes which siblings hand to this process.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    endpoints: Endpoints,
     steering: Arc<Steering>,
     envelopes: Option<mpsc::Sender<Bytes>>,
 }
 
 impl Receiver {
-    /// Delivers datagrams to these endpoints, and tunnel datagrams to this tunnel, if there is one.
-    pub(crate) fn new(
-        endpoints: Endpoints,
-        steering: Arc<Steering>,
-        envelopes: Option<mpsc::Sender<Bytes>>,
-    ) -> Self {
+    /// Delivers datagrams as `steering` decides, and tunnel datagrams to this tunnel, if there is one.
+    pub(crate) fn new(steering: Arc<Steering>, envelopes: Option<mpsc::Sender<Bytes>>) -> Self {
         Self {
-            endpoints,
             steering,
             envelopes,
         }
@@ -44,12 +37,20 @@ impl Receiver {
             Some(SiblingMessage::Datagrams {
                 path,
                 ecn,
+                ingress,
                 size,
                 bytes,
             }) => {
-                for datagram in bytes.chunks(size) {
-                    self.deliver(datagram, path, ecn);
-                }
+                self.steering.take(&Batch {
+                    bytes,
+                    stride: size,
+                    origin: Origin {
+                        path,
+                        ecn,
+                        arrival: Arrival::Sibling,
+                        ingress: ingress.map(NodeId::from_bytes),
+                    },
+                });
                 false
             }
             Some(SiblingMessage::Envelope(envelope)) => {
@@ -65,22 +66,6 @@ impl Receiver {
                 self.steering.count_drop(SIBLING_MESSAGE);
                 false
             }
-        }
-    }
-
-    fn deliver(&self, datagram: &[u8], path: Path, ecn: Ecn) {
-        let verdict = self
-            .steering
-            .decide(datagram, path.source, Arrival::Sibling);
-        match verdict {
-            Verdict::Local(_) | Verdict::Accept(_) => {
-                let injected = Injected::new(datagram, path, ecn);
-                if !self.endpoints.put(verdict, injected) {
-                    self.steering.count_drop(QUEUE_FULL);
-                }
-            }
-            Verdict::Reset => self.endpoints.answer(self.steering.reset(datagram), path),
-            _ => {}
         }
     }
 }

@@ -10,9 +10,9 @@ use super::*;
 use crate::cid::{CidConfig, ConfigId, FirstOctet, Key, Nonce};
 use crate::control::Birth;
 use crate::edge::endpoints::Endpoints;
-use crate::edge::socket::Injected;
+use crate::edge::socket::{Batch, Injected, InjectedQueue, Origin};
 use crate::fleet::{Identity, NodeId, View};
-use crate::steer::{Slots, Steer};
+use crate::steer::{Arrival, Slots, Steer};
 use crate::telemetry::{Metrics, Reason};
 use crate::wire::{Ecn, Path};
 
@@ -39,7 +39,7 @@ struct Process {
     siblings: Arc<Siblings>,
     steering: Arc<Steering>,
     metrics: Metrics,
-    injected: mpsc::Receiver<Injected>,
+    injected: InjectedQueue,
     envelopes: mpsc::Receiver<Bytes>,
     tasks: JoinSet<()>,
 }
@@ -57,10 +57,10 @@ impl Process {
         let steering = Steering::testing(steer, &metrics);
         let siblings = Arc::new(Siblings::new(registration));
         steering.join(Arc::clone(&siblings));
-        let (injector, injected) = mpsc::channel(QUEUED);
+        let (endpoints, injected) = Endpoints::testing(slots, QUEUED);
+        steering.serve(endpoints);
         let (envelopes_in, envelopes) = mpsc::channel(1);
-        let endpoints = Endpoints::testing(injector);
-        let receiver = Receiver::new(endpoints, Arc::clone(&steering), Some(envelopes_in));
+        let receiver = Receiver::new(Arc::clone(&steering), Some(envelopes_in));
         let mut tasks = JoinSet::new();
         let serving = Arc::clone(&siblings);
         tasks.spawn(async move { serving.serve(receiver, CancellationToken::new()).await });
@@ -95,10 +95,7 @@ impl Process {
     }
 
     async fn taken(&mut self) -> Injected {
-        timeout(PATIENCE, self.injected.recv())
-            .await
-            .unwrap()
-            .unwrap()
+        timeout(PATIENCE, self.injected.next()).await.unwrap()
     }
 }
 
@@ -118,6 +115,18 @@ fn path() -> Path {
     }
 }
 
+fn batch(bytes: &[u8], stride: usize, ecn: Ecn) -> Batch<'_> {
+    let origin = Origin {
+        ingress: Some(NodeId::new(5).unwrap()),
+        ..Origin::direct(path(), ecn)
+    };
+    Batch {
+        bytes,
+        stride,
+        origin,
+    }
+}
+
 async fn census(process: &Process, so: impl FnMut(&Census) -> bool) {
     let mut census = process.siblings.census();
     timeout(PATIENCE, census.wait_for(so))
@@ -134,11 +143,18 @@ async fn a_batch_reaches_the_process_that_owns_it_with_its_path_and_mark() {
     new.siblings.refresh(&new.steering);
     let batch = [old.packet(100, 1), old.packet(100, 2), old.packet(60, 3)].concat();
     new.steering
-        .pass(old.instance(), (&batch, 100), path(), Ecn::Ce);
+        .pass(old.instance(), &self::batch(&batch, 100, Ecn::Ce));
     for (len, fill) in [(100, 1), (100, 2), (60, 3)] {
         let taken = old.taken().await;
-        assert_eq!((taken.path, taken.ecn), (path(), Ecn::Ce));
-        assert_eq!((taken.datagram.len(), taken.datagram[59]), (len, fill));
+        let Origin {
+            path: kept,
+            ecn,
+            arrival,
+            ingress,
+        } = taken.origin;
+        assert_eq!((kept, ecn, arrival), (path(), Ecn::Ce, Arrival::Sibling));
+        assert_eq!(ingress, NodeId::new(5).ok());
+        assert_eq!((taken.bytes.len(), taken.bytes[59]), (len, fill));
     }
     assert_eq!(new.metrics.datagrams_passed.get(), 3);
 }
@@ -152,7 +168,7 @@ async fn what_a_sibling_wrongly_passes_on_stops_here() {
     old.siblings.refresh(&old.steering);
     let packet = new.packet(100, 1);
     new.steering
-        .pass(old.instance(), (&packet, 100), path(), Ecn::NotEct);
+        .pass(old.instance(), &batch(&packet, 100, Ecn::NotEct));
     until(|| old.dropped("hop_limit") == 1).await;
 }
 
@@ -221,13 +237,13 @@ async fn what_nobody_takes_in_time_is_dropped_and_counted() {
     let packet = old.packet(1200, 1);
     for _ in 0..100_000 {
         new.steering
-            .pass(old.instance(), (&packet, 1200), path(), Ecn::NotEct);
+            .pass(old.instance(), &batch(&packet, 1200, Ecn::NotEct));
     }
     let lost = new.dropped(SIBLING_FULL) + new.dropped(SIBLING_ERROR);
     assert_eq!(lost + new.metrics.datagrams_passed.get(), 100_000);
     assert!(lost > 0);
     new.steering
-        .pass(InstanceId(200), (&packet, 1200), path(), Ecn::NotEct);
+        .pass(InstanceId(200), &batch(&packet, 1200, Ecn::NotEct));
     assert_eq!(new.dropped(NO_SIBLING), 1);
 }
 

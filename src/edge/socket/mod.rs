@@ -1,5 +1,5 @@
-//! The UDP socket under the QUIC endpoint: every datagram is steered before quinn sees it, and
-//! datagrams that arrived at another node are put in as if they had arrived here.
+//! The UDP sockets under the QUIC endpoints: every datagram is steered before quinn sees it, and
+//! datagrams that arrived elsewhere are put in as if they had arrived here.
 //!
 //! IPv4 addresses have one form above the socket, never the mapped one that a dual-stack socket shows.
 //! So a client that reaches an IPv4 socket of one node and a dual-stack one of another keeps its
@@ -7,20 +7,19 @@
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::slice::Chunks;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use quinn::udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
+use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
 
-use super::steering::Steering;
+use super::steering::{Steering, now};
 use crate::steer::{Arrival, Slot, Verdict};
 use crate::telemetry::{self, HandedOver, Metrics};
 use crate::wire::{Ecn, Path};
@@ -36,61 +35,87 @@ mod batch;
 mod drops;
 mod injected;
 mod poller;
-mod waiting;
+mod port;
+mod returns;
 
 use poller::WritablePoller;
+use port::{canonical, codepoint, specified};
+use returns::{Entrance, Returns};
 
+pub(super) use batch::split;
 pub(super) use drops::Drops;
-pub(crate) use injected::{Injected, Injector};
+pub(super) use injected::{Batch, Injected, InjectedQueue, Injector, Origin};
+pub(super) use port::Port;
 
 /// A UDP socket whose datagrams are steered.
 pub(crate) struct SteeredSocket {
-    io: UdpSocket,
-    state: UdpSocketState,
-    local: SocketAddr,
+    port: Arc<Port>,
     steering: Arc<Steering>,
     slot: Slot,
-    worker: u16,
-    injected: Mutex<mpsc::Receiver<Injected>>,
-    injector: Injector,
+    injected: Mutex<InjectedQueue>,
     injected_first: AtomicBool,
-    last_local: Mutex<LastLocal>,
+    returns: Mutex<Returns>,
+    /// Entries of `returns` that the metrics know of.
+    counted_returns: Mutex<usize>,
     drops: Drops,
+    metrics: Metrics,
 }
 
-/// The address that clients of each family reached last, for replies after a change of family.
-#[derive(Debug, Default)]
-struct LastLocal {
-    v4: Option<IpAddr>,
-    v6: Option<IpAddr>,
+/// What a [`SteeredSocket`] is made of.
+#[derive(Debug)]
+pub(crate) struct SocketParts {
+    /// A bound socket.
+    pub(crate) socket: std::net::UdpSocket,
+    /// Whose endpoint it is under.
+    pub(crate) slot: Slot,
+    /// How many datagrams may wait that arrived elsewhere.
+    pub(crate) queue: usize,
+    /// Addresses to which clients may move in the middle of a connection.
+    pub(crate) preferred: Vec<SocketAddr>,
+    /// How long a client may be silent.
+    pub(crate) idle_timeout: Duration,
+}
+
+impl SocketParts {
+    /// The socket of a process that has one endpoint, at which `queue` datagrams may wait.
+    #[cfg(test)]
+    pub(super) fn testing(address: &str, queue: usize) -> Self {
+        Self {
+            socket: crate::sys::socket::bind_udp(address.parse().unwrap()).unwrap(),
+            slot: Slot::default(),
+            queue,
+            preferred: Vec::new(),
+            idle_timeout: Duration::from_secs(120),
+        }
+    }
 }
 
 impl SteeredSocket {
-    /// Wraps a bound socket, whose endpoint issues the connection IDs of `slot`. At most `queue` datagrams from peers wait; needs a tokio runtime.
+    /// Wraps a bound socket; needs a tokio runtime.
     pub(crate) fn new(
-        socket: std::net::UdpSocket,
+        parts: SocketParts,
         steering: Arc<Steering>,
-        slot: Slot,
-        queue: usize,
         metrics: Metrics,
-    ) -> io::Result<(Self, Injector)> {
-        let state = UdpSocketState::new((&socket).into())?;
-        let io = UdpSocket::from_std(socket)?;
-        let (injector, injected) = mpsc::channel(queue);
-        let socket = Self {
-            worker: slot.0 % steering.workers(),
-            slot,
-            local: io.local_addr()?,
-            io,
-            state,
-            steering,
-            injected: Mutex::new(injected),
-            injector: injector.clone(),
-            injected_first: AtomicBool::new(true),
-            last_local: Mutex::default(),
-            drops: Drops::new(telemetry::UdpSocket::SERVICE, metrics),
+    ) -> io::Result<(Self, super::Endpoint)> {
+        let port = Arc::new(Port::new(parts.socket)?);
+        let (injector, injected) = Injector::new(parts.queue);
+        let returns = Returns::new(port.local(), parts.preferred, parts.idle_timeout);
+        let endpoint = super::Endpoint {
+            port: Arc::clone(&port),
+            injector,
         };
-        Ok((socket, injector))
+        let socket = Self {
+            port,
+            steering,
+            slot: parts.slot,
+            injected: Mutex::new(injected),
+            injected_first: AtomicBool::new(true),
+            returns: Mutex::new(returns),
+            counted_returns: Mutex::default(),
+            drops: Drops::new(telemetry::UdpSocket::SERVICE, metrics.clone()),
+            metrics,
+        };
+        Ok((socket, endpoint))
     }
 
     fn poll_injected(
@@ -102,31 +127,33 @@ impl SteeredSocket {
         let mut queue = self.injected.lock().expect("no holder panics");
         let mut filled = 0;
         while filled < bufs.len().min(meta.len()) {
-            let Poll::Ready(Some(injected)) = queue.poll_recv(cx) else {
-                break;
+            let injected = match queue.poll(cx, bufs[filled].len()) {
+                Poll::Ready(Ok(injected)) => injected,
+                Poll::Ready(Err(too_long)) => {
+                    self.drop_all(&too_long, OVERSIZED);
+                    continue;
+                }
+                Poll::Pending => break,
             };
             let Path {
                 source,
                 destination,
-            } = injected.path;
-            if source.is_ipv6() && self.local.is_ipv4() {
-                self.steering.count_drop(WRONG_FAMILY);
+            } = injected.origin.path;
+            let unanswerable = source.is_ipv6() && self.port.local().is_ipv4();
+            if unanswerable && self.steering.port(destination).is_none() {
+                self.drop_all(&injected, WRONG_FAMILY);
                 continue;
             }
-            let len = injected.datagram.len();
-            let Some(buf) = bufs[filled].get_mut(..len) else {
-                self.steering.count_drop(OVERSIZED);
-                continue;
-            };
-            buf.copy_from_slice(&injected.datagram);
+            let len = injected.bytes.len();
+            bufs[filled][..len].copy_from_slice(&injected.bytes);
             meta[filled] = RecvMeta {
                 addr: source,
                 len,
-                stride: len,
-                ecn: codepoint(injected.ecn),
+                stride: injected.stride.min(len),
+                ecn: codepoint(injected.origin.ecn),
                 dst_ip: specified(destination.ip()),
             };
-            self.note_local(&meta[filled]);
+            self.note_return(now(), &injected.origin, Proven::WhoPassedItOn);
             filled += 1;
         }
         if filled > 0 {
@@ -134,6 +161,11 @@ impl SteeredSocket {
         } else {
             Poll::Pending
         }
+    }
+
+    fn drop_all(&self, injected: &Injected, reason: &'static str) {
+        let count = injected.batch().count();
+        self.steering.count_drops(reason, count as u64);
     }
 
     /// Receives and steers until something is for this endpoint.
@@ -146,7 +178,7 @@ impl SteeredSocket {
         ready!(self.steering.reading().poll_on(cx));
         for _ in 0..BATCHES_PER_POLL {
             // An error here would end the endpoint, and none of them ends the socket.
-            let ready = ready!(self.io.poll_recv_ready(cx));
+            let ready = ready!(self.port.io.poll_recv_ready(cx));
             let Ok(received) = ready.and_then(|()| self.receive(bufs, meta)) else {
                 continue;
             };
@@ -162,98 +194,132 @@ impl SteeredSocket {
     }
 
     fn receive(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
-        self.io.try_io(Interest::READABLE, || {
-            self.state.recv((&self.io).into(), bufs, meta)
-        })
+        let Port { io, state, .. } = &*self.port;
+        io.try_io(Interest::READABLE, || state.recv(io.into(), bufs, meta))
     }
 
     /// Keeps in `buf` what belongs to this endpoint and sends the rest on its way.
     fn steer(&self, buf: &mut [u8], meta: &mut RecvMeta) {
-        if meta.len == 0 {
-            self.steering.decide(&[], meta.addr, Arrival::Direct);
-            return;
-        }
         meta.addr = canonical(meta.addr);
         meta.dst_ip = meta.dst_ip.map(|ip| ip.to_canonical());
+        let local = self.port.local();
         let path = Path {
             source: meta.addr,
-            destination: SocketAddr::new(
-                meta.dst_ip.unwrap_or_else(|| self.local.ip()),
-                self.local.port(),
-            ),
+            destination: SocketAddr::new(meta.dst_ip.unwrap_or_else(|| local.ip()), local.port()),
         };
         let ecn = meta
             .ecn
             .map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8));
+        let origin = Origin::direct(path, ecn);
         let stride = meta.stride.max(1);
-        let cause = if meta.len > stride {
-            HandedOver::MERGED
-        } else {
-            HandedOver::DIRECT
-        };
+        let mut judge = self.steering.judge(path.source, Arrival::Direct);
+        let now = judge.now();
+        let mut proven = Proven::Nothing;
         meta.len = batch::sort(
             &mut buf[..meta.len],
             stride,
-            |segment| self.steering.decide(segment, path.source, Arrival::Direct),
-            |verdict| self.is_own(verdict),
-            |verdict, bytes| match verdict {
-                Verdict::Forward(node) => {
-                    let datagrams = bytes.chunks(stride);
-                    if self.steering.copies_foreign() {
-                        self.copy_to_self(datagrams.clone(), path, ecn);
-                    }
-                    self.steering.forward(node, datagrams, path, ecn);
+            |datagram| {
+                let verdict = judge.decide(datagram);
+                if matches!(verdict, Verdict::Local(_)) {
+                    proven = Proven::ItsConnectionId;
                 }
-                Verdict::Negotiate => self.answer(Steering::negotiation(bytes), path),
-                Verdict::Reset => self.answer(self.steering.reset(bytes), path),
-                Verdict::Sibling(instance) => {
-                    self.steering.pass(instance, (bytes, stride), path, ecn);
-                }
-                Verdict::Wait => self.steering.hold(Injected::new(bytes, path, ecn)),
-                Verdict::Local(_) | Verdict::Accept(_) => {
-                    let injected = Injected::new(bytes, path, ecn);
-                    self.steering.hand_over(verdict, injected, cause);
-                }
-                Verdict::Drop(_) => {}
+                verdict
+            },
+            |verdict| self.home(verdict) == Some(self.slot),
+            |verdict, at, bytes| {
+                let batch = Batch {
+                    bytes,
+                    stride,
+                    origin,
+                };
+                self.send_on(verdict, at, &batch);
             },
         );
+        drop(judge);
         if meta.len > 0 {
-            self.note_local(meta);
+            self.note_return(now, &origin, proven);
         }
-        self.steer_waiting();
+        self.steering.take_released();
     }
 
-    /// Whether a datagram with this verdict is for this socket's endpoint.
-    fn is_own(&self, verdict: Verdict) -> bool {
+    /// The endpoint of this process that a datagram which was received here is for.
+    fn home(&self, verdict: Verdict) -> Option<Slot> {
         match verdict {
-            Verdict::Local(slot) => slot == self.slot,
-            Verdict::Accept(worker) => worker == self.worker,
-            _ => false,
+            Verdict::Local(slot) => Some(slot),
+            Verdict::Accept(worker) => Some(self.steering.slots().beside(self.slot, worker)),
+            _ => None,
         }
     }
 
-    /// Carries out the planted fault that lets foreign datagrams through.
-    fn copy_to_self(&self, datagrams: Chunks<'_, u8>, path: Path, ecn: Ecn) {
-        for datagram in datagrams {
-            drop(self.injector.try_send(Injected::new(datagram, path, ecn)));
-        }
-    }
-
-    /// Sends a packet of no connection back to where a datagram came from.
-    pub(super) fn answer(&self, answer: Option<Vec<u8>>, path: Path) {
-        let Some(answer) = answer else {
+    /// Sends datagrams on their way that are not for this endpoint; they began `at` this byte of what
+    /// was received at once.
+    fn send_on(&self, verdict: Verdict, at: usize, batch: &Batch<'_>) {
+        if let Some(slot) = self.home(verdict) {
+            // The kernel chose by the first of a batch alone.
+            let misplaced = u64::from(at == 0);
+            let taken = self.steering.inject(slot, batch) as u64;
+            let count = |cause, number| {
+                self.metrics
+                    .handed_over
+                    .get_or_create(&cause)
+                    .inc_by(number);
+            };
+            count(HandedOver::DIRECT, misplaced.min(taken));
+            count(HandedOver::MERGED, taken.saturating_sub(misplaced));
             return;
-        };
-        let transmit = Transmit {
-            destination: path.source,
-            ecn: None,
-            contents: &answer,
-            segment_size: None,
-            src_ip: specified(path.destination.ip()),
-        };
-        // A packet that the socket has no room for is lost, as on any network.
-        drop(self.try_send(&transmit));
+        }
+        if matches!(verdict, Verdict::Forward(_)) && self.steering.copies_foreign() {
+            self.steering.inject(self.slot, batch);
+        }
+        self.steering.carry_out(verdict, batch);
     }
+
+    /// Notes where a client's datagrams came in, for the replies.
+    fn note_return(&self, now: Instant, origin: &Origin, proven: Proven) {
+        let entrance = Entrance {
+            local: origin.path.destination,
+            ingress: origin
+                .ingress
+                .filter(|_| self.steering.returns_through_ingress()),
+        };
+        let client = origin.path.source;
+        let mut returns = self.returns.lock().expect("no holder panics");
+        match proven {
+            Proven::Nothing => returns.renew(now, client, entrance),
+            Proven::ItsConnectionId | Proven::WhoPassedItOn => {
+                if returns.note(now, client, entrance).is_err() {
+                    self.metrics.return_paths_refused.inc();
+                }
+            }
+        }
+    }
+
+    /// Forgets clients that are silent, and brings the metrics up to date.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.drops.count(&self.port.io);
+        let entries = self.returns.lock().expect("no holder panics").sweep(now);
+        let mut counted = self.counted_returns.lock().expect("no holder panics");
+        let gauge = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        let change = gauge(entries) - gauge(*counted);
+        self.metrics.return_paths.inc_by(change);
+        *counted = entries;
+    }
+
+    pub(super) fn steering(&self) -> &Steering {
+        &self.steering
+    }
+
+    pub(super) fn io(&self) -> &UdpSocket {
+        &self.port.io
+    }
+}
+
+/// What proves that datagrams are of a connection of this endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proven {
+    Nothing,
+    ItsConnectionId,
+    WhoPassedItOn,
 }
 
 impl AsyncUdpSocket for SteeredSocket {
@@ -262,18 +328,40 @@ impl AsyncUdpSocket for SteeredSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let client = transmit.destination;
+        let returns = self.returns.lock().expect("no holder panics");
+        let departure = returns.departure(client, transmit.src_ip);
+        drop(returns);
+        let source = departure.source;
+        if let Some(node) = departure.ingress {
+            let path = Path {
+                source: client,
+                destination: source.unwrap_or_else(|| self.port.local()),
+            };
+            let size = transmit.segment_size.unwrap_or(transmit.contents.len());
+            let datagrams = (transmit.contents, size);
+            let ecn = transmit
+                .ecn
+                .map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8));
+            if self.steering.reply(node, datagrams, path, ecn) {
+                return Ok(());
+            }
+        }
         let transmit = Transmit {
-            src_ip: self
-                .source_for(transmit.destination, transmit.src_ip)
-                .map(|ip| self.own_form(SocketAddr::new(ip, 0)).ip()),
-            destination: self.own_form(transmit.destination),
+            src_ip: source.and_then(|source| specified(source.ip())),
+            destination: client,
             ecn: transmit.ecn,
             contents: transmit.contents,
             segment_size: transmit.segment_size,
         };
-        self.io.try_io(Interest::WRITABLE, || {
-            self.state.send((&self.io).into(), &transmit)
-        })
+        let elsewhere = source.filter(|source| !self.port.covers(*source));
+        match elsewhere.and_then(|source| self.steering.port(source)) {
+            // Waiting for room in this endpoint's socket would be for nothing, so without room in the
+            // other it is lost, as on any network.
+            Some(other) => drop(other.send(&transmit)),
+            None => return self.port.send(&transmit),
+        }
+        Ok(())
     }
 
     fn poll_recv(
@@ -297,119 +385,36 @@ impl AsyncUdpSocket for SteeredSocket {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.local)
+        Ok(self.port.local())
     }
 
     fn may_fragment(&self) -> bool {
-        self.state.may_fragment()
+        self.port.state.may_fragment()
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.port.state.max_gso_segments()
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.state.gro_segments()
-    }
-}
-
-impl SteeredSocket {
-    /// quinn keeps the local address of a connection's first packet. After a client moved between
-    /// IPv4 and IPv6 that address is of the wrong family, and the address that clients of the new
-    /// family reach is the one to answer from.
-    fn source_for(&self, destination: SocketAddr, source: Option<IpAddr>) -> Option<IpAddr> {
-        let source = source?;
-        if source.is_ipv4() == destination.is_ipv4() {
-            return Some(source);
-        }
-        self.last_local
-            .lock()
-            .expect("no holder panics")
-            .of_family(destination.ip())
-    }
-
-    fn note_local(&self, meta: &RecvMeta) {
-        if let Some(ip) = meta.dst_ip {
-            self.last_local.lock().expect("no holder panics").note(ip);
-        }
-    }
-
-    /// The form of an address that the system takes for this socket.
-    fn own_form(&self, address: SocketAddr) -> SocketAddr {
-        match address {
-            SocketAddr::V4(v4) if self.local.is_ipv6() => {
-                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
-            }
-            own => own,
-        }
-    }
-
-    /// Brings the metric of datagrams that the kernel dropped up to date.
-    pub(super) fn count_drops(&self) {
-        self.drops.count(&self.io);
-    }
-
-    /// The port that clients send to.
-    pub(super) fn port(&self) -> u16 {
-        self.local.port()
-    }
-
-    /// What steers its datagrams.
-    pub(super) fn steering(&self) -> &Steering {
-        &self.steering
-    }
-
-    pub(super) fn io(&self) -> &UdpSocket {
-        &self.io
-    }
-}
-
-impl LastLocal {
-    fn note(&mut self, ip: IpAddr) {
-        let slot = if ip.is_ipv4() {
-            &mut self.v4
-        } else {
-            &mut self.v6
-        };
-        *slot = Some(ip);
-    }
-
-    fn of_family(&self, ip: IpAddr) -> Option<IpAddr> {
-        if ip.is_ipv4() { self.v4 } else { self.v6 }
+        self.port.state.gro_segments()
     }
 }
 
 impl fmt::Debug for SteeredSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SteeredSocket")
-            .field("local", &self.local)
+            .field("local", &self.port.local())
+            .field("slot", &self.slot)
             .finish_non_exhaustive()
     }
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
-        IpAddr::V6(_) => address,
-    }
-}
-
-/// What a socket bound to all addresses cannot tell is left to the system.
-fn specified(ip: IpAddr) -> Option<IpAddr> {
-    (!ip.is_unspecified()).then_some(ip)
-}
-
-/// Translates to quinn's form of the ECN codepoint.
-pub(super) fn codepoint(ecn: Ecn) -> Option<EcnCodepoint> {
-    EcnCodepoint::from_bits(ecn.bits())
-}
-
-/// Every reason for which the socket drops a datagram that a peer passed on or that waited.
-pub(super) const DROP_REASONS: [&str; 3] = [WRONG_FAMILY, OVERSIZED, QUEUE_FULL];
+/// Every reason for which the socket drops a datagram that arrived elsewhere.
+pub(super) const DROP_REASONS: [&str; 2] = [WRONG_FAMILY, OVERSIZED];
 
 const WRONG_FAMILY: &str = "wrong_family";
 const OVERSIZED: &str = "oversized";
-const QUEUE_FULL: &str = "queue_full";
 /// How many batches without a local datagram are handled before other tasks get a turn; a node that
 /// only forwards would otherwise never yield.
 const BATCHES_PER_POLL: usize = 8;

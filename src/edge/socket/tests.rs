@@ -1,12 +1,13 @@
-use std::net::UdpSocket as Client;
+use std::net::{IpAddr, UdpSocket as Client};
 use std::time::Duration;
 
-use quinn::udp::BATCH_SIZE;
+use quinn::udp::{BATCH_SIZE, EcnCodepoint};
 
 use super::*;
 use crate::cid::{ConfigSet, ServerId};
+use crate::edge::endpoints::Endpoints;
 use crate::fleet::{Identity, View};
-use crate::steer::{Slot, Slots, Steer};
+use crate::steer::{Slots, Steer};
 use crate::telemetry::Reason;
 
 const ANY: &str = "[::]:0";
@@ -22,13 +23,13 @@ struct Owner {
 
 impl Owner {
     fn bind(address: &str, queue: usize) -> Self {
-        let own = Identity::Opaque(ServerId::new(&[1; 8]).unwrap());
-        let steer = Steer::new(ConfigSet::default(), View::new(own, []), Slots::single(17));
         let metrics = Metrics::default();
-        let steering = Steering::testing(steer, &metrics);
-        let socket = crate::sys::socket::bind_udp(address.parse().unwrap()).unwrap();
-        let (socket, injector) =
-            SteeredSocket::new(socket, steering, Slot(0), queue, metrics.clone()).unwrap();
+        let steering = Steering::testing(steer(Slots::single(17)), &metrics);
+        let parts = SocketParts::testing(address, queue);
+        let (socket, endpoint) =
+            SteeredSocket::new(parts, Arc::clone(&steering), metrics.clone()).unwrap();
+        let injector = endpoint.injector.clone();
+        steering.serve(Endpoints::new(Slots::single(17), vec![endpoint]));
         Self {
             socket: Arc::new(socket),
             injector,
@@ -61,17 +62,24 @@ impl Owner {
         self.socket.try_send(&transmit).unwrap();
     }
 
-    fn inject(&self, source: SocketAddr, destination: &str, datagram: Vec<u8>) {
+    fn inject(&self, source: SocketAddr, destination: &str, datagram: &[u8]) {
         let destination = destination.parse().unwrap();
-        let injected = Injected {
-            datagram: datagram.into(),
-            path: Path {
-                source,
-                destination,
-            },
-            ecn: Ecn::Ect0,
+        let path = Path {
+            source,
+            destination,
         };
-        self.injector.try_send(injected).unwrap();
+        let batch = Batch {
+            bytes: datagram,
+            stride: datagram.len(),
+            origin: Origin::direct(path, Ecn::Ect0),
+        };
+        assert_eq!(self.injector.inject(&batch), 1);
+    }
+
+    fn source_for(&self, client: SocketAddr, first: &str) -> Option<IpAddr> {
+        let returns = self.socket.returns.lock().unwrap();
+        let departure = returns.departure(client, Some(first.parse().unwrap()));
+        departure.source.map(|source| source.ip())
     }
 
     fn dropped(&self, reason: &'static str) -> u64 {
@@ -80,8 +88,13 @@ impl Owner {
     }
 
     fn port(&self) -> u16 {
-        self.socket.local.port()
+        self.socket.port.local().port()
     }
+}
+
+fn steer(slots: Slots) -> Steer {
+    let own = Identity::Opaque(ServerId::new(&[1; 8]).unwrap());
+    Steer::new(ConfigSet::default(), View::new(own, []), slots)
 }
 
 fn client(address: &str) -> Client {
@@ -131,7 +144,7 @@ async fn a_client_of_a_peer_is_answered_from_the_address_that_it_asked() {
     ] {
         let owner = Owner::bind(bound, 1);
         let client = client(from);
-        owner.inject(client.local_addr().unwrap(), service, initial(1));
+        owner.inject(client.local_addr().unwrap(), service, &initial(1));
         let received = owner.receive().await;
         let (meta, datagram) = &received[0];
         assert_eq!(meta.addr, client.local_addr().unwrap());
@@ -148,17 +161,19 @@ async fn what_this_socket_cannot_answer_or_hold_is_dropped_and_counted() {
     let owner = Owner::bind(IPV4, 3);
     let v6 = "[2001:db8::7]:4000".parse().unwrap();
     let v4 = "192.0.2.7:4000".parse().unwrap();
-    owner.inject(v6, "[2001:db8::1]:443", initial(1));
-    owner.inject(v4, "192.0.2.1:443", vec![0; BUFFER + 1]);
-    owner.inject(v4, "192.0.2.1:443", initial(2));
+    owner.inject(v6, "[2001:db8::1]:443", &initial(1));
+    owner.inject(v4, "192.0.2.1:443", &[0; BUFFER + 1]);
+    owner.inject(v4, "192.0.2.1:443", &initial(2));
     let received = owner.receive().await;
     assert_eq!(received.len(), 1);
     assert_eq!(received[0].1, initial(2));
     assert_eq!(owner.dropped(WRONG_FAMILY), 1);
     assert_eq!(owner.dropped(OVERSIZED), 1);
     let client = client(IPV4);
-    client.send_to(b"", owner.socket.local).unwrap();
-    client.send_to(&initial(3), owner.socket.local).unwrap();
+    client.send_to(b"", owner.socket.port.local()).unwrap();
+    client
+        .send_to(&initial(3), owner.socket.port.local())
+        .unwrap();
     assert_eq!(owner.receive().await.last().unwrap().1, initial(3));
     assert_eq!(owner.dropped("not_quic"), 1);
 }
@@ -168,9 +183,11 @@ async fn a_flood_from_peers_leaves_clients_their_turn() {
     let owner = Owner::bind(IPV4, 8 * BATCH_SIZE);
     let client = client(IPV4);
     for _ in 0..8 * BATCH_SIZE {
-        owner.inject(client.local_addr().unwrap(), "192.0.2.1:443", initial(1));
+        owner.inject(client.local_addr().unwrap(), "192.0.2.1:443", &initial(1));
     }
-    client.send_to(&initial(2), owner.socket.local).unwrap();
+    client
+        .send_to(&initial(2), owner.socket.port.local())
+        .unwrap();
     owner.socket.io().readable().await.unwrap();
     let turns = [owner.receive().await, owner.receive().await];
     let directly = |turn: &Vec<(RecvMeta, Vec<u8>)>| turn[0].1 == initial(2);
@@ -186,9 +203,11 @@ async fn a_waiting_endpoint_is_woken_from_either_side() {
         let arrive = async {
             tokio::task::yield_now().await;
             if round < 2 {
-                owner.inject(from, "192.0.2.1:443", initial(round));
+                owner.inject(from, "192.0.2.1:443", &initial(round));
             } else {
-                client.send_to(&initial(round), owner.socket.local).unwrap();
+                client
+                    .send_to(&initial(round), owner.socket.port.local())
+                    .unwrap();
             }
         };
         let (received, ()) = tokio::join!(owner.receive(), arrive);
@@ -199,15 +218,15 @@ async fn a_waiting_endpoint_is_woken_from_either_side() {
 #[tokio::test]
 async fn a_client_that_changes_family_through_a_peer_is_answered_in_the_new_one() {
     let owner = Owner::bind(ANY, 1);
-    let v4 = Some("192.0.2.1".parse().unwrap());
     let client: SocketAddr = "[2001:db8::7]:4000".parse().unwrap();
-    assert_eq!(owner.socket.source_for(client, v4), None);
-    owner.inject(client, "[2001:db8::1]:443", initial(1));
+    assert_eq!(owner.source_for(client, "192.0.2.1"), None);
+    owner.inject(client, "[2001:db8::1]:443", &initial(1));
     owner.receive().await;
-    let service = Some("2001:db8::1".parse().unwrap());
-    assert_eq!(owner.socket.source_for(client, v4), service);
+    let service = "2001:db8::1".parse().ok();
+    assert_eq!(owner.source_for(client, "192.0.2.1"), service);
     let client = "192.0.2.7:4000".parse().unwrap();
-    assert_eq!(owner.socket.source_for(client, v4), v4);
+    let first = "192.0.2.1".parse().ok();
+    assert_eq!(owner.source_for(client, "192.0.2.1"), first);
 }
 
 #[tokio::test]
@@ -216,22 +235,36 @@ async fn garbage_does_not_choose_the_address_of_answers() {
     let attacker = client("[::1]:0");
     let service = SocketAddr::new([0, 0, 0, 0, 0, 0, 0, 1].into(), owner.port());
     attacker.send_to(b"garbage", service).unwrap();
-    owner.inject(
-        attacker.local_addr().unwrap(),
-        "[2001:db8::1]:443",
-        initial(1),
-    );
+    let from = attacker.local_addr().unwrap();
     while owner.dropped("not_quic") == 0 {
+        owner.inject(from, "[2001:db8::1]:443", &initial(1));
         owner.receive().await;
-        owner.inject(
-            attacker.local_addr().unwrap(),
-            "[2001:db8::1]:443",
-            initial(1),
-        );
     }
-    let v4 = Some("192.0.2.1".parse().unwrap());
-    let source = owner
-        .socket
-        .source_for("[2001:db8::7]:1".parse().unwrap(), v4);
-    assert_eq!(source, Some("2001:db8::1".parse().unwrap()));
+    let other = "[2001:db8::7]:1".parse().unwrap();
+    let source = owner.source_for(other, "192.0.2.1");
+    assert_eq!(source, "2001:db8::1".parse().ok());
+}
+
+#[tokio::test]
+async fn a_paused_socket_takes_what_is_put_in_and_reads_on_when_told() {
+    let owner = Owner::bind(IPV4, 1);
+    let client = client(IPV4);
+    let reading = owner.socket.steering.reading().clone();
+    reading.pause();
+    client
+        .send_to(&initial(1), owner.socket.port.local())
+        .unwrap();
+    owner.socket.io().readable().await.unwrap();
+    let from = client.local_addr().unwrap();
+    owner.inject(from, "127.0.0.2:443", &initial(2));
+    let received = owner.receive().await;
+    assert_eq!(received[0].1, initial(2));
+    owner.answer(&received[0].0).await;
+    assert_eq!(answered_from(&client).ip().to_string(), "127.0.0.2");
+    let resume = async {
+        tokio::task::yield_now().await;
+        reading.resume();
+    };
+    let (received, ()) = tokio::join!(owner.receive(), resume);
+    assert_eq!(received[0].1, initial(1));
 }

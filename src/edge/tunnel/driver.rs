@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,7 +16,7 @@ use crate::fleet::{
 };
 use crate::request::clock;
 use crate::telemetry::{FleetFinding, Metrics, PeerLife};
-use crate::wire::Sealed;
+use crate::wire::{BootId, Sealed};
 
 /// The one owner of the membership: it passes on what follows from it to everything that steers,
 /// issues and seals.
@@ -26,6 +27,7 @@ pub(crate) struct FleetDriver {
     followers: Followers,
     metrics: Metrics,
     named: Mutex<BTreeSet<(NodeId, Finding)>>,
+    listening: AtomicBool,
 }
 
 /// What follows the fleet.
@@ -94,6 +96,7 @@ impl FleetDriver {
             followers,
             metrics,
             named: Mutex::default(),
+            listening: AtomicBool::new(false),
         };
         driver.reach(snapshot);
         driver.publish(&mut driver.lock());
@@ -171,6 +174,9 @@ impl FleetDriver {
     pub(super) fn tick(&self) -> (Vec<(SocketAddr, Vec<u8>)>, Instant) {
         let mut membership = self.lock();
         let (now, wall) = (now(), wall());
+        if !self.listens(&mut membership, now) {
+            return (Vec::new(), now + PAUSE);
+        }
         let mut drawn = true;
         let random = |bytes: &mut [u8]| drawn &= aws_lc_rs::rand::fill(bytes).is_ok();
         let messages = membership.tick(now, wall, random);
@@ -212,6 +218,21 @@ impl FleetDriver {
         if let Some(peer) = self.forwarder.peer_at(from) {
             self.lock().refused(now(), peer, refusal);
         }
+    }
+
+    /// Whether this process has the sockets of its node: peers are to hear of the process that reads,
+    /// and of no other. One that begins to read is another boot to its peers.
+    fn listens(&self, membership: &mut Membership, now: Instant) -> bool {
+        let reads = self.followers.steering.reading().is_on();
+        if reads && !self.listening.load(Ordering::Relaxed) {
+            let mut boot = [0; 16];
+            if aws_lc_rs::rand::fill(&mut boot).is_err() {
+                return false;
+            }
+            membership.resume(now, BootId(boot));
+        }
+        self.listening.store(reads, Ordering::Relaxed);
+        reads
     }
 
     fn lock(&self) -> MutexGuard<'_, Membership> {
@@ -298,3 +319,6 @@ fn wall() -> Duration {
 fn now() -> Instant {
     clock::now().into_std()
 }
+
+/// How soon a process that does not read looks again whether it does.
+const PAUSE: Duration = Duration::from_millis(20);

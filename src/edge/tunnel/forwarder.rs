@@ -11,7 +11,7 @@ use tokio::io::Interest;
 
 use super::TunnelSocket;
 use crate::fleet::{CountersExhausted, NodeId, Outgoing, OutgoingLane};
-use crate::wire::{Ecn, Path};
+use crate::wire::{Cargo, Ecn, Path};
 
 /// Seals datagrams for their owners and sends them, from within the socket's receive path.
 #[derive(Debug)]
@@ -102,12 +102,11 @@ impl Forwarder {
     ///
     /// Gives how many were sent and, if not all of them were, the reason under which the others
     /// are counted; see [`super::DROP_REASONS`].
-    pub(crate) fn forward(
+    pub(crate) fn send(
         &self,
         to: NodeId,
         datagrams: Chunks<'_, u8>,
-        path: Path,
-        ecn: Ecn,
+        (cargo, path, ecn): (Cargo, Path, Ecn),
     ) -> (u64, Result<(), &'static str>) {
         let routes = self.routes.load();
         let Some(route) = routes.get(&to) else {
@@ -118,7 +117,7 @@ impl Forwarder {
             return (0, Err(PEER_UNCONFIRMED));
         };
         let (lane, mut scratch) = self.lane();
-        let outgoing = outgoing.lane(lane);
+        let outgoing = outgoing.lane(lane).carrying(cargo);
         let mut batch = Batch::new(&mut scratch, self.io.state.max_gso_segments());
         let mut sent = 0;
         for datagram in datagrams {
@@ -126,19 +125,19 @@ impl Forwarder {
                 return (sent, Err(COUNTERS_EXHAUSTED));
             }
             if batch.is_full() {
-                match self.send(route.relay, &batch) {
+                match self.transmit(route.relay, &batch) {
                     Ok(()) => sent += batch.clear(),
                     Err(reason) => return (sent, Err(reason)),
                 }
             }
         }
-        match self.send(route.relay, &batch) {
+        match self.transmit(route.relay, &batch) {
             Ok(()) => (sent + batch.clear(), Ok(())),
             Err(reason) => (sent, Err(reason)),
         }
     }
 
-    fn send(&self, to: SocketAddr, batch: &Batch<'_>) -> Result<(), &'static str> {
+    fn transmit(&self, to: SocketAddr, batch: &Batch<'_>) -> Result<(), &'static str> {
         if batch.datagrams == 0 {
             return Ok(());
         }

@@ -4,6 +4,7 @@
 mod driver;
 mod forwarder;
 mod receiver;
+mod run;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,9 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub use driver::SnapshotRefused;
 pub(crate) use driver::{FleetDriver, Followers};
 pub(crate) use forwarder::Forwarder;
-pub(super) use receiver::QUEUE_FULL;
 
-use super::endpoints::Endpoints;
 use super::socket::Drops;
 use super::socket::udp::UdpSocketState;
 use super::steering::Steering;
@@ -97,15 +96,10 @@ impl Tunnel {
     }
 
     /// Sends heartbeats, takes what peers send, and follows the fleet's snapshots, until told to stop.
-    pub(crate) async fn serve(
-        mut self,
-        endpoints: Endpoints,
-        steering: Arc<Steering>,
-        stop: CancellationToken,
-    ) {
+    pub(crate) async fn serve(mut self, steering: Arc<Steering>, stop: CancellationToken) {
         let (never, nothing) = mpsc::channel(1);
         let (_kept, mut handed) = std::mem::replace(&mut self.handed, (never, nothing));
-        let mut receiver = receiver::Receiver::new(&self, &endpoints, &steering);
+        let mut receiver = receiver::Receiver::new(&self, &steering);
         let reading = steering.reading();
         let mut snapshots = self.snapshots.clone();
         let tick = tokio::time::sleep(Duration::ZERO);
@@ -115,18 +109,14 @@ impl Tunnel {
                 () = stop.cancelled() => return,
                 () = &mut tick => {
                     let (messages, next) = self.driver.tick();
-                    // Peers are to hear of the process that reads, and of no other.
-                    if reading.is_on() {
-                        for (relay, message) in messages {
-                            self.send(&message, relay);
-                        }
+                    for (relay, message) in messages {
+                        self.send(&message, relay);
                     }
                     self.drops.count(&self.io.io);
                     tick.as_mut().reset(next.into());
                 }
                 () = reading.next(|| self.readable()) => receiver.receive(),
-                // Refused, it is counted; it says nothing of the peer at the other end.
-                Some(envelope) = handed.recv() => drop(receiver.take(&envelope)),
+                Some(envelope) = handed.recv() => receiver.take_one(&envelope),
                 snapshot = changed(&mut snapshots) => match self.driver.apply(&snapshot) {
                     Ok(()) => tracing::info!("following a new snapshot of the fleet"),
                     Err(error) => tracing::error!("the snapshot of the fleet is refused: {error}"),
@@ -155,13 +145,12 @@ async fn changed(snapshots: &mut watch::Receiver<Arc<Snapshot>>) -> Arc<Snapshot
 }
 
 /// Every reason for which the tunnel drops a datagram that it should have carried or delivered.
-pub(crate) const DROP_REASONS: [&str; 6] = [
+pub(crate) const DROP_REASONS: [&str; 5] = [
     forwarder::UNKNOWN_PEER,
     forwarder::PEER_UNCONFIRMED,
     forwarder::COUNTERS_EXHAUSTED,
     forwarder::TUNNEL_FULL,
     forwarder::TUNNEL_ERROR,
-    QUEUE_FULL,
 ];
 
 /// Envelopes that come from a sibling for as long as peers have not confirmed it.

@@ -3,7 +3,6 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -11,14 +10,15 @@ use crate::cid::{self, Nonce};
 use crate::config::Cid;
 use crate::control::{Source, StaticFiles};
 use crate::edge::cid_keys::SharedCidKeys;
+use crate::edge::endpoints::Endpoints;
 use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::socket::udp::{AsyncUdpSocket, RecvMeta};
-use crate::edge::socket::{Injected, SteeredSocket};
+use crate::edge::socket::{Injected, InjectedQueue, SocketParts, SteeredSocket};
 use crate::fleet::{
     ConfigDigest, Epoch, Finding, Identity, InstanceId, Keyring, Member, NodeId, Own, PeerState,
     Roster, Timing, View, server_id,
 };
-use crate::steer::{Slot, Slots, Steer};
+use crate::steer::{Slots, Steer};
 use crate::telemetry::{PeerLife, Reason};
 use crate::wire::{BootId, Ecn, Path};
 
@@ -29,7 +29,7 @@ struct Node {
     steering: Arc<Steering>,
     metrics: Metrics,
     relay: SocketAddr,
-    arrived: mpsc::Receiver<Injected>,
+    arrived: InjectedQueue,
     files: StaticFiles,
     cids: SharedCidKeys,
     driver: Arc<FleetDriver>,
@@ -135,9 +135,9 @@ impl Fleet {
             Tunnel::new(socket, membership, snapshots, followers, metrics.clone()).unwrap();
         steering.connect(tunnel.forwarder());
         let driver = tunnel.driver();
-        let (injector, arrived) = mpsc::channel(queue);
-        let endpoints = Endpoints::testing(injector);
-        let serve = tunnel.serve(endpoints, Arc::clone(&steering), self.stop.clone());
+        let (endpoints, arrived) = Endpoints::testing(Slots::single(17), queue);
+        steering.serve(endpoints);
+        let serve = tunnel.serve(Arc::clone(&steering), self.stop.clone());
         self.tasks.spawn(serve);
         self.nodes.push(Node {
             steering,
@@ -179,11 +179,8 @@ impl Fleet {
     }
 
     async fn arrived(&mut self, at: usize) -> Injected {
-        let arrived = self.nodes[at].arrived.recv();
-        tokio::time::timeout(PATIENCE, arrived)
-            .await
-            .unwrap()
-            .unwrap()
+        let arrived = self.nodes[at].arrived.next();
+        tokio::time::timeout(PATIENCE, arrived).await.unwrap()
     }
 
     async fn count(&self, at: usize, counter: impl Fn(&Metrics) -> u64, expected: u64) {
@@ -228,9 +225,12 @@ async fn a_batch_reaches_its_owner_in_order_with_the_clients_path_and_mark() {
         .forward(id(1), batch.chunks(1200), path(), Ecn::Ect0);
     for nonce in 1..=61 {
         let injected = fleet.arrived(1).await;
-        assert_eq!((injected.path, injected.ecn), (path(), Ecn::Ect0));
         assert_eq!(
-            injected.datagram,
+            (injected.origin.path, injected.origin.ecn),
+            (path(), Ecn::Ect0)
+        );
+        assert_eq!(
+            injected.bytes,
             short(1, nonce, if nonce == 61 { 300 } else { 1200 })
         );
     }
@@ -241,11 +241,11 @@ async fn an_ipv4_client_of_a_dual_stack_socket_keeps_its_address_through_the_tun
     let mut fleet = Fleet::start(2, 16);
     fleet.confirm(0, 1).await;
     let node = &fleet.nodes[0];
-    let ingress = crate::sys::socket::bind_udp("[::]:0".parse().unwrap()).unwrap();
-    let service = SocketAddr::new([127, 0, 0, 1].into(), ingress.local_addr().unwrap().port());
+    let parts = SocketParts::testing("[::]:0", 1);
+    let port = parts.socket.local_addr().unwrap().port();
+    let service = SocketAddr::new([127, 0, 0, 1].into(), port);
     let steering = Arc::clone(&node.steering);
-    let (ingress, _injector) =
-        SteeredSocket::new(ingress, steering, Slot(0), 1, node.metrics.clone()).unwrap();
+    let (ingress, _endpoint) = SteeredSocket::new(parts, steering, node.metrics.clone()).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(&short(1, 1, 100), service).unwrap();
     let mut buffer = [0; 2048];
@@ -256,10 +256,10 @@ async fn an_ipv4_client_of_a_dual_stack_socket_keeps_its_address_through_the_tun
     let mut receive = std::pin::pin!(receive);
     let arrived = tokio::select! {
         received = &mut receive => unreachable!("{received:?} is not for this node"),
-        arrived = fleet.nodes[1].arrived.recv() => arrived.unwrap(),
+        arrived = fleet.nodes[1].arrived.next() => arrived,
     };
-    assert_eq!(arrived.path.source, client.local_addr().unwrap());
-    assert_eq!(arrived.path.destination, service);
+    assert_eq!(arrived.origin.path.source, client.local_addr().unwrap());
+    assert_eq!(arrived.origin.path.destination, service);
 }
 
 #[tokio::test]
@@ -336,7 +336,7 @@ async fn garbage_forgeries_and_strangers_are_refused_and_the_tunnel_goes_on() {
     fleet.nodes[0]
         .steering
         .forward(id(1), datagram.chunks(100), path(), Ecn::NotEct);
-    assert_eq!(fleet.arrived(1).await.datagram, datagram);
+    assert_eq!(fleet.arrived(1).await.bytes, datagram);
 }
 
 #[tokio::test]
@@ -360,9 +360,9 @@ async fn a_replayed_datagram_is_delivered_once() {
             .send_to(&captured, fleet.nodes[1].relay)
             .unwrap();
     }
-    assert_eq!(fleet.arrived(1).await.datagram, short(1, 9, 100));
+    assert_eq!(fleet.arrived(1).await.bytes, short(1, 9, 100));
     fleet.count(1, refused("replayed"), 2).await;
-    assert!(fleet.nodes[1].arrived.try_recv().is_err());
+    assert!(fleet.nodes[1].arrived.is_empty());
 }
 
 #[tokio::test]
@@ -404,7 +404,7 @@ async fn members_leave_and_keys_rotate_while_datagrams_go_on() {
     fleet.nodes[0]
         .steering
         .forward(id(1), datagram.chunks(100), path(), Ecn::NotEct);
-    assert_eq!(fleet.arrived(1).await.datagram, datagram);
+    assert_eq!(fleet.arrived(1).await.bytes, datagram);
     fleet.nodes[0]
         .steering
         .forward(id(2), datagram.chunks(100), path(), Ecn::NotEct);

@@ -144,6 +144,16 @@ impl Association {
         self.outgoing()
     }
 
+    /// Begins anew as another boot of this process; peers confirm it as they do a restart.
+    pub(super) fn reboot(&mut self, boot: BootId) {
+        self.own.boot = boot;
+        self.issued = [None; ANSWERABLE];
+        self.heard = None;
+        self.owes_answer = false;
+        self.confirmed = None;
+        self.may_answer = true;
+    }
+
     /// Begins a tick: issues `challenge`, which is 16 new random bytes. The peer's answer counts while
     /// fewer than four more were issued.
     pub fn tick(&mut self, challenge: Challenge) {

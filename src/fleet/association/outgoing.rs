@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fleet::tunnel_key::TrafficKey;
-use crate::wire::{AUTHENTICATED_PAYLOAD, Ecn, Envelope, Path, Sender};
+use crate::wire::{AUTHENTICATED_PAYLOAD, Cargo, Ecn, Envelope, Path, Sender};
 
 /// Seals datagrams for one boot of a peer under the key of one epoch; shared by everything that
 /// forwards to it.
@@ -19,6 +19,7 @@ pub struct Outgoing {
 pub struct OutgoingLane<'a> {
     outgoing: &'a Outgoing,
     lane: u8,
+    cargo: Cargo,
 }
 
 /// The counters of everything that this process seals, for all peers: 256 lanes.
@@ -53,6 +54,7 @@ impl Outgoing {
         OutgoingLane {
             outgoing: self,
             lane,
+            cargo: Cargo::Datagram,
         }
     }
 
@@ -75,7 +77,13 @@ impl Outgoing {
 }
 
 impl OutgoingLane<'_> {
-    /// Appends a client's datagram in an envelope to `out`.
+    /// Seals what goes this way; at first that is clients' datagrams.
+    #[must_use]
+    pub fn carrying(self, cargo: Cargo) -> Self {
+        Self { cargo, ..self }
+    }
+
+    /// Appends a datagram in an envelope to `out`.
     ///
     /// # Errors
     /// [`CountersExhausted`] after 2^56 datagrams; nothing is appended then.
@@ -100,6 +108,7 @@ impl OutgoingLane<'_> {
         Envelope {
             sender: *sender,
             counter,
+            cargo: self.cargo,
             path,
             ecn,
         }

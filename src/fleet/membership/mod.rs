@@ -1,4 +1,6 @@
+mod liveness;
 mod peer;
+mod report;
 mod roster;
 mod status;
 
@@ -14,9 +16,7 @@ use super::{
     Association, Counters, Epoch, Epochs, InstanceId, Keyring, NodeId, Outgoing, PairKeys, Party,
     PeerState, Refusal, View,
 };
-use crate::wire::{
-    Challenge, EnvelopeError, Hearing, Heartbeat, Reachable, Report, Sealed, SealedHeartbeat,
-};
+use crate::wire::{BootId, Challenge, EnvelopeError, Hearing, Heartbeat, Sealed};
 
 /// Which peers live: heartbeats with all of them, and what follows from them and from what each says
 /// of the others.
@@ -134,6 +134,22 @@ impl Membership {
         }
         self.evaluate(now);
         Ok(outgoing)
+    }
+
+    /// Listens anew, as another boot, in a process that did not listen for a while because another one
+    /// of its node had the sockets: peers that confirmed that one would refuse the boot before. Silence
+    /// counts from here.
+    pub fn resume(&mut self, now: Instant, boot: BootId) {
+        self.own.boot = boot;
+        for peer in self.peers.values_mut() {
+            peer.association.reboot(boot);
+            peer.listen(now);
+        }
+        for (_, peer) in &mut self.departed {
+            peer.association.reboot(boot);
+        }
+        self.next_beat = now;
+        self.evaluate(now);
     }
 
     /// Sends what is due: heartbeats in each interval, and at once when a peer has fallen silent, so
@@ -287,25 +303,6 @@ impl Membership {
         std::mem::take(&mut self.changed).then(|| self.view.clone())
     }
 
-    /// The epoch of new connection IDs: the current one once every live peer is known to have it,
-    /// else the previous one, so that no node issues what another cannot read.
-    pub fn minting(&self) -> Epoch {
-        let Keys { epochs, current } = self.keys;
-        let mut live = self
-            .peers
-            .values()
-            .filter(|peer| peer.state == PeerState::Live);
-        let known = |peer: &Peer| {
-            let epochs = peer.association.known_epochs();
-            epochs.is_some_and(|epochs| epochs.contains(current))
-        };
-        if epochs.lowest == current || live.all(known) {
-            current
-        } else {
-            epochs.lowest
-        }
-    }
-
     /// What an operator should put right, and at which peer.
     pub fn findings(&self, now: Instant) -> Vec<(NodeId, Finding)> {
         let of = |(node, peer): (&NodeId, &Peer)| {
@@ -324,6 +321,8 @@ impl Membership {
             .map(|peer| peer.status(now, timing))
             .collect();
         for status in &mut all {
+            // What steering goes by, which follows with the next tick.
+            status.welcomes = self.view.welcomes(status.node);
             for (witness, peer) in &self.peers {
                 match peer.hears(now, status.node, timing) {
                     Some(Hearing::Heard) => status.heard_by.push(*witness),
@@ -363,94 +362,6 @@ impl Membership {
             member,
             Association::new(own, member.node, keys, counters),
         )
-    }
-
-    /// Decides about every peer anew.
-    fn evaluate(&mut self, now: Instant) {
-        let states: Vec<_> = self
-            .peers
-            .iter()
-            .map(|(node, peer)| self.state_of(now, *node, peer))
-            .collect();
-        for (peer, state) in self.peers.values_mut().zip(states) {
-            if peer.state == PeerState::Live && state != PeerState::Live {
-                self.untold.get_or_insert(now);
-            }
-            peer.state = state;
-        }
-        let peers = self.peers.values().map(|peer| peer.view(now, &self.timing));
-        let view = View::new(self.own.identity, peers).with_siblings(self.siblings.iter().copied());
-        self.show(view);
-    }
-
-    fn state_of(&self, now: Instant, node: NodeId, peer: &Peer) -> PeerState {
-        let silence = peer.silence(now);
-        if silence < self.timing.silent_after {
-            return PeerState::Live;
-        }
-        let members = self.peers.len() + 1;
-        let dead = if members == 2 {
-            silence >= self.timing.dead_after
-        } else {
-            let witnesses = self.peers.values().filter(|witness| {
-                let hears = witness.hears(now, node, &self.timing);
-                hears == Some(Hearing::Unheard)
-            });
-            2 * (1 + witnesses.count()) > members
-        };
-        if dead {
-            PeerState::Dead
-        } else {
-            PeerState::Silent
-        }
-    }
-
-    fn show(&mut self, view: View) {
-        if view != self.view {
-            self.view = view;
-            self.changed = true;
-        }
-    }
-
-    fn reachable(&self, now: Instant) -> Vec<u8> {
-        let mut entries = Vec::with_capacity(self.peers.len() * Reachable::ENTRY_LEN);
-        for (node, peer) in &self.peers {
-            let hearing = if peer.silence(now) < self.timing.silent_after {
-                Hearing::Heard
-            } else {
-                Hearing::Unheard
-            };
-            Reachable::push(&mut entries, node.to_bytes(), hearing);
-        }
-        entries
-    }
-
-    fn answer(&self, now: Instant, wall: Duration, to: &SealedHeartbeat<'_>) -> Vec<u8> {
-        let mut message = Vec::new();
-        let node = NodeId::from_bytes(to.heartbeat.sender.node);
-        let Some(peer) = self.peers.get(&node) else {
-            return message;
-        };
-        let reachable = self.reachable(now);
-        let report = to.report.and_then(|_| {
-            let digest = peer
-                .association
-                .config_digest(&self.config, to.heartbeat.sender.epoch);
-            Some(self.report(wall, &reachable, digest?))
-        });
-        peer.association.answer(to, report.as_ref(), &mut message);
-        message
-    }
-
-    fn report<'a>(&self, wall: Duration, reachable: &'a [u8], config: [u8; 8]) -> Report<'a> {
-        Report {
-            draining: self.draining,
-            epochs: (self.keys.epochs.lowest.0, self.keys.epochs.highest.0),
-            minting: self.minting().0,
-            config,
-            wall: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-            reachable: Reachable::new(reachable),
-        }
     }
 }
 

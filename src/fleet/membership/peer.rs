@@ -52,6 +52,11 @@ impl Peer {
     /// Listens anew for a peer that was no member for a while.
     pub(super) fn rejoin(&mut self, now: Instant, member: Member) {
         self.member = member;
+        self.listen(now);
+    }
+
+    /// Counts silence from here.
+    pub(super) fn listen(&mut self, now: Instant) {
         self.since = now;
         (self.proven, self.steady, self.told) = (None, None, None);
         self.state = PeerState::Live;

@@ -442,6 +442,25 @@ fn a_second_process_under_one_node_id_is_named_and_a_restart_is_not() {
     assert_eq!(fleet.status(3, 1).process.unwrap().boot, BootId([203; 16]));
 }
 
+#[test]
+fn a_process_that_gets_the_sockets_back_counts_anew_and_is_confirmed_as_another_boot() {
+    let mut fleet = Fleet::new(2);
+    fleet.run(SETTLE);
+    let mut first = fleet.nodes.remove(&1).unwrap();
+    fleet.boot(1, 201, &roster(1..=2));
+    fleet.run(Duration::from_secs(20));
+    assert_eq!(fleet.status(1, 2).process.unwrap().boot, BootId([201; 16]));
+    first.resume(fleet.now, BootId([202; 16]));
+    fleet.nodes.insert(1, first);
+    assert_eq!(fleet.state(2, 1), PeerState::Live);
+    fleet.run(Duration::from_millis(500));
+    assert_eq!(fleet.status(1, 2).process.unwrap().boot, BootId([202; 16]));
+    assert_eq!(fleet.state(2, 1), PeerState::Live);
+    fleet.run(SETTLE);
+    assert_eq!((fleet.welcomes(1, 2), fleet.welcomes(2, 1)), (true, true));
+    assert_eq!(fleet.status(1, 2).findings, []);
+}
+
 /// Version 1 of the heartbeat, as the version before this one wrote and read it.
 mod version_1 {
     use super::*;

@@ -50,6 +50,7 @@ async fn an_independent_client_fetches_uploads_and_survives_a_rebinding_and_a_fl
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_independent_client_returns_with_early_data_through_another_node() {
     let stage = Stage::configured(2, "quic.early_data = \"owner\"", Origin::new()).await;
+    stage.until_welcome().await;
     let trusted = stage.directory.file("tls.pem");
     let nodes = stage.nodes.iter().map(|node| node.address);
     let tap = Tap::start(Ipv4Addr::LOCALHOST.into(), nodes).await;

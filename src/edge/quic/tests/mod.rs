@@ -12,12 +12,13 @@ use crate::edge::cid_keys::SharedCidKeys;
 use crate::edge::http3::Rules as Http3Rules;
 use crate::edge::service::{Policy, Rules, Service};
 use crate::edge::session_keys::SharedSessionKeys;
+use crate::edge::socket::SocketParts;
 use crate::edge::steering::Steering;
 use crate::edge::tls::testing::identity_and_client;
 use crate::edge::tls::{self, FleetTicketer, ServerTls, Tickets};
 use crate::fleet::{CidKeys, Epoch, Identity, Keyring, View};
 use crate::request::SharedHandler;
-use crate::steer::{Slot, Slots, Steer};
+use crate::steer::{Slots, Steer};
 use crate::telemetry::AccessLog;
 
 mod retry;
@@ -168,8 +169,8 @@ fn socket_and_issuer(metrics: &Metrics, keys: SharedSessionKeys) -> (Arc<Steered
         Slots::single(16),
     );
     let steering = Steering::testing(steer, metrics);
-    let socket = crate::sys::socket::bind_udp(LOCALHOST).unwrap();
-    let socket = SteeredSocket::new(socket, Arc::clone(&steering), Slot(0), 16, metrics.clone());
+    let parts = SocketParts::testing("127.0.0.1:0", 16);
+    let socket = SteeredSocket::new(parts, Arc::clone(&steering), metrics.clone());
     let keyring = Keyring::testing(1);
     let cids = CidKeys::new(&keyring, own, |_key| Ok::<_, MinterError>(config.clone()));
     let cids = SharedCidKeys::new(cids.unwrap(), Epoch(1));
