@@ -64,6 +64,6 @@ enum Command {
     Keys(command::keys::Args),
     /// Fetch a URL over HTTP/3 or HTTP/2
     Get(command::get::Args),
-    /// Show two nodes keep their clients while everything moves
+    /// Show three nodes keep their clients while everything moves
     Demo(command::demo::Args),
 }
