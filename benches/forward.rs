@@ -1,16 +1,20 @@
-//! What passing a datagram to its owner costs a node, beside the barest forwarder that user space
-//! can have: receive one datagram, send one datagram, look at nothing.
+//! What passing a datagram to its owner costs a node, beside the barest forwarders that user space can
+//! have, which look at nothing: one that receives and sends single datagrams, one that receives and
+//! sends what the kernel merged (GRO, GSO).
 //!
 //! Run it with `cargo bench --bench forward`. Each sample sends a burst from one socket and waits
 //! until another has all of it: directly, through the bare forwarder, and through a gateway in
-//! whose fleet the other socket plays the owner. docs/bench.md says how to read the numbers.
+//! whose fleet the other socket plays the owner; once as single datagrams and once as one batch.
+//! docs/bench.md says how to read the numbers.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use tokio::io::Interest;
 use tokio::sync::oneshot;
 use wayhold::Gateway;
 use wayhold::cid::{CidConfig, ConfigId, FirstOctet, Nonce};
@@ -25,42 +29,62 @@ criterion_group!(benches, forward);
 criterion_main!(benches);
 
 fn forward(criterion: &mut Criterion) {
-    let (client, owner) = (bind(), bind());
-    owner
-        .set_read_timeout(Some(PATIENCE))
-        .expect("it is not zero");
     let key = FleetKey::new(Epoch(1), [7; FleetKey::LEN]);
     let datagram = datagram(&key);
-    let bare = Forwarder::bare(address(&owner));
-    let gateway = Forwarder::gateway(&key, &owner);
-    Peer::new(&key).confirm(&client, &owner, (gateway.address, &datagram));
+    let (client, mut owner) = (Client::new(), Owner::new(&key));
+    let to = address(&owner.socket);
+    let bare = [Forwarder::bare(pass(to)), Forwarder::bare(pass_merged(to))];
+    let gateway = Forwarder::gateway(&key, &owner.socket);
+    owner.confirm(&client, (gateway.address, &datagram));
 
-    let mut group = criterion.benchmark_group("forward");
-    group.throughput(Throughput::Elements(BURST));
-    for (name, to) in [
-        ("no forwarder", address(&owner)),
-        ("bare forwarder", bare.address),
-        ("gateway", gateway.address),
-    ] {
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| burst(&client, to, &datagram, &owner));
-        });
+    let batch = datagram.repeat(usize::try_from(BURST).expect("a few"));
+    for (name, merged, bare) in [("single", false, &bare[0]), ("batch", true, &bare[1])] {
+        let mut group = criterion.benchmark_group(format!("forward, {name}"));
+        group.throughput(Throughput::Elements(BURST));
+        for (name, to) in [
+            ("no forwarder", to),
+            ("bare forwarder", bare.address),
+            ("gateway", gateway.address),
+        ] {
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| {
+                    let size = if merged { batch.len() } else { datagram.len() };
+                    for part in batch.chunks(size) {
+                        client.send(part, datagram.len(), to);
+                    }
+                    owner.receive(datagram.len());
+                });
+            });
+        }
+        group.finish();
     }
-    group.finish();
-    bare.end();
+    bare.into_iter().for_each(Forwarder::end);
     gateway.end();
 }
 
-fn burst(client: &UdpSocket, to: SocketAddr, datagram: &[u8], owner: &UdpSocket) {
-    for _ in 0..BURST {
-        client.send_to(datagram, to).expect("loopback takes it");
+/// Sends datagrams as they are or as one batch.
+struct Client {
+    socket: UdpSocket,
+    state: UdpSocketState,
+}
+
+impl Client {
+    fn new() -> Self {
+        let socket = bind();
+        let state = UdpSocketState::new((&socket).into()).expect("a good socket");
+        Self { socket, state }
     }
-    let mut buffer = [0; 2048];
-    let mut arrived = 0;
-    while arrived < BURST {
-        let len = owner.recv(&mut buffer).expect("a burst fits every queue");
-        // Heartbeats arrive in between; they are shorter.
-        arrived += u64::from(len >= datagram.len());
+
+    fn send(&self, contents: &[u8], size: usize, to: SocketAddr) {
+        let transmit = Transmit {
+            destination: to,
+            ecn: None,
+            contents,
+            segment_size: (contents.len() > size).then_some(size),
+            src_ip: None,
+        };
+        let sent = self.state.try_send((&self.socket).into(), &transmit);
+        sent.expect("loopback takes it");
     }
 }
 
@@ -85,7 +109,9 @@ struct Forwarder {
 }
 
 impl Forwarder {
-    fn bare(to: SocketAddr) -> Self {
+    fn bare(
+        pass: impl AsyncFnOnce(tokio::net::UdpSocket) -> io::Result<()> + Send + 'static,
+    ) -> Self {
         let socket = bind();
         socket.set_nonblocking(true).expect("every socket can");
         let (stop, stopped) = oneshot::channel();
@@ -97,7 +123,7 @@ impl Forwarder {
                     let socket = tokio::net::UdpSocket::from_std(socket).expect("a good socket");
                     tokio::select! {
                         _ = stopped => {}
-                        ended = pass(&socket, to) => ended.expect("loopback takes it"),
+                        ended = pass(socket) => ended.expect("loopback takes it"),
                     }
                 });
             }),
@@ -152,54 +178,143 @@ impl Forwarder {
     }
 }
 
-async fn pass(socket: &tokio::net::UdpSocket, to: SocketAddr) -> io::Result<()> {
-    let mut buffer = [0; 2048];
-    loop {
-        let (len, _) = socket.recv_from(&mut buffer).await?;
-        socket.send_to(&buffer[..len], to).await?;
+fn pass(to: SocketAddr) -> impl AsyncFnOnce(tokio::net::UdpSocket) -> io::Result<()> {
+    async move |socket| {
+        let mut buffer = [0; 2048];
+        loop {
+            let (len, _) = socket.recv_from(&mut buffer).await?;
+            socket.send_to(&buffer[..len], to).await?;
+        }
+    }
+}
+
+fn pass_merged(to: SocketAddr) -> impl AsyncFnOnce(tokio::net::UdpSocket) -> io::Result<()> {
+    async move |socket| {
+        let state = UdpSocketState::new((&socket).into())?;
+        let mut buffer = vec![0; MERGED];
+        let mut meta = [RecvMeta::default()];
+        loop {
+            socket.readable().await?;
+            let mut slices = [IoSliceMut::new(&mut buffer)];
+            let receive = || state.recv((&socket).into(), &mut slices, &mut meta);
+            if socket.try_io(Interest::READABLE, receive).is_err() {
+                continue;
+            }
+            let [RecvMeta { len, stride, .. }] = meta;
+            let transmit = Transmit {
+                destination: to,
+                ecn: None,
+                contents: &buffer[..len],
+                segment_size: (len > stride).then_some(stride),
+                src_ip: None,
+            };
+            let send = || state.try_send((&socket).into(), &transmit);
+            socket.async_io(Interest::WRITABLE, send).await?;
+        }
     }
 }
 
 /// The owner's end of the tunnel.
-struct Peer(Association);
+struct Owner {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    association: Association,
+    challenges: u8,
+    buffer: Vec<u8>,
+}
 
-impl Peer {
+impl Owner {
     fn new(key: &FleetKey) -> Self {
+        let socket = bind();
+        let state = UdpSocketState::new((&socket).into()).expect("a good socket");
         let keys = PairKeys::new(&Keyring::new(key.clone()), node(GATEWAY), node(OWNER));
         let own = Party {
             node: node(OWNER),
             instance: InstanceId(0),
             boot: BootId([2; 16]),
         };
-        let counters = Counters::new();
-        Self(Association::new(own, node(GATEWAY), keys, counters))
+        Self {
+            socket,
+            state,
+            association: Association::new(own, node(GATEWAY), keys, Counters::new()),
+            challenges: 0,
+            buffer: vec![0; BATCH_SIZE * MERGED],
+        }
     }
 
     /// Answers the gateway's heartbeats until it forwards, and checks that what it forwards is
     /// authentic.
-    fn confirm(
-        mut self,
-        client: &UdpSocket,
-        owner: &UdpSocket,
-        (gateway, datagram): (SocketAddr, &[u8]),
-    ) {
-        let mut buffer = [0; 2048];
-        for challenge in 1_u8.. {
-            let (len, from) = owner.recv_from(&mut buffer).expect("the gateway beats");
-            if Kind::of(&buffer[..len]) == Ok(Kind::Datagram) {
-                let sealed = Envelope::parse(&buffer[..len]).expect("a whole envelope");
-                self.0.open(&sealed).expect("the gateway sealed it");
+    fn confirm(&mut self, client: &Client, (gateway, datagram): (SocketAddr, &[u8])) {
+        loop {
+            let (message, from) = self.next();
+            if Kind::of(&message) == Ok(Kind::Datagram) {
+                let sealed = Envelope::parse(&message).expect("a whole envelope");
+                self.association
+                    .open(&sealed)
+                    .expect("the gateway sealed it");
                 return;
             }
-            let sealed = Heartbeat::parse(&buffer[..len]).expect("a whole heartbeat");
-            self.0.on_heartbeat(&sealed).expect("one key for both");
-            let mut answer = Vec::new();
-            self.0.tick(Challenge([challenge; 16]));
-            self.0.heartbeat(None, &mut answer);
-            owner.send_to(&answer, from).expect("loopback takes it");
-            client
-                .send_to(datagram, gateway)
-                .expect("loopback takes it");
+            self.answer(&message, from);
+            client.send(datagram, datagram.len(), gateway);
+        }
+    }
+
+    fn next(&self) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = vec![0; 2048];
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE {
+            if let Ok((len, from)) = self.socket.recv_from(&mut buffer) {
+                buffer.truncate(len);
+                return (buffer, from);
+            }
+            std::thread::yield_now();
+        }
+        panic!("the gateway beats");
+    }
+
+    fn answer(&mut self, heartbeat: &[u8], to: SocketAddr) {
+        let sealed = Heartbeat::parse(heartbeat).expect("a whole heartbeat");
+        self.association
+            .on_heartbeat(&sealed)
+            .expect("one key for both");
+        let mut answer = Vec::new();
+        self.challenges = self.challenges.wrapping_add(1);
+        self.association
+            .tick(Challenge([self.challenges.max(1); 16]));
+        self.association.heartbeat(None, &mut answer);
+        self.socket.send_to(&answer, to).expect("loopback takes it");
+    }
+
+    /// Takes a burst of datagrams of at least this size; heartbeats in between are shorter.
+    fn receive(&mut self, size: usize) {
+        let mut meta = [RecvMeta::default(); BATCH_SIZE];
+        let mut arrived = 0;
+        let mut heartbeats = Vec::new();
+        let begin = Instant::now();
+        while arrived < BURST {
+            assert!(begin.elapsed() < PATIENCE, "a burst fits every queue");
+            let mut chunks = self.buffer.chunks_exact_mut(MERGED).map(IoSliceMut::new);
+            let mut slices: [_; BATCH_SIZE] =
+                std::array::from_fn(|_| chunks.next().expect("there are as many"));
+            let received = self
+                .state
+                .recv((&self.socket).into(), &mut slices, &mut meta);
+            let Ok(received) = received else {
+                std::thread::yield_now();
+                continue;
+            };
+            for (chunk, meta) in self.buffer.chunks_exact(MERGED).zip(&meta[..received]) {
+                for message in chunk[..meta.len].chunks(meta.stride) {
+                    if message.len() >= size {
+                        arrived += 1;
+                    } else {
+                        heartbeats.push((message.to_vec(), meta.addr));
+                    }
+                }
+            }
+        }
+        for (heartbeat, from) in heartbeats {
+            self.answer(&heartbeat, from);
         }
     }
 }
@@ -228,3 +343,5 @@ const OWNER: u32 = 2;
 /// Few enough that no socket's queue overflows at the kernel's default size.
 const BURST: u64 = 32;
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The largest batch that the kernel merges.
+const MERGED: usize = 65_535;
