@@ -111,7 +111,7 @@ mod tests {
     fn nobody_is_done_before_everybody_is_idle() {
         let sender = watch::Sender::new(Phase::Ending);
         let course = Course::of(&sender);
-        let (first, second) = (course.busy(), course.clone().busy());
+        let (first, second) = (course.busy(), course.busy());
         let mut context = Context::from_waker(Waker::noop());
         let mut idle = pin!(course.all_idle());
         assert!(idle.as_mut().poll(&mut context).is_pending());
