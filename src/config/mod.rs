@@ -15,6 +15,7 @@ mod layers;
 mod link;
 mod load;
 mod names;
+mod operating;
 mod operating_keys;
 mod rules;
 mod schema;
@@ -29,9 +30,9 @@ pub use keys::KEYS;
 pub use layers::{FILE_VARIABLE, PREFIX, Setting, SettingError, Sources};
 pub use link::{LinkMtuError, Return, max_udp_payload};
 pub use load::load;
+pub use operating::{Admin, AdminAddress, Hooks, Log, LogFormat, Shutdown, Upgrade};
 pub use schema::{Key, Kind};
 pub use sections::{
-    Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
-    LogFormat, Member, Node, Profile, Quic, Route, Shutdown, Timeouts, Upgrade, Upstream,
-    UpstreamProtocol,
+    Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile, Quic, Route,
+    Timeouts, Upstream, UpstreamProtocol,
 };

@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::conductor::Conductor;
-use super::console::Operated;
+use super::console;
 use super::fleet::{BoundTunnel, Membership, TunnelParts, random};
 use super::fleet_handle::FleetHandle;
 use super::hand_over::Reins;
@@ -17,7 +17,7 @@ use super::reload::Reloader;
 use super::shared::{self, Shared};
 use super::supply::{self, Supply};
 use super::{Gateway, GatewayError};
-use crate::admin::{Admin, AdminState};
+use crate::admin::Admin;
 use crate::bridge::{Bridge, Origin};
 use crate::config::{Config, EarlyData, Return, Sources};
 use crate::control::Source;
@@ -218,13 +218,12 @@ impl GatewayBuilder {
             fleet: opened.fleet.clone(),
         };
         let (conductor, handle) = Conductor::new(Arc::new(shared), reloader, watched);
-        let console = Box::new(Operated(handle.clone()));
         Ok(Gateway {
             admin: opened.admin,
             listeners: opened.listeners,
             tunnel: opened.tunnel.map(Box::new),
             fleet: opened.fleet,
-            admin_state: Arc::new(AdminState { registry, console }),
+            admin_state: console::of(&handle, registry),
             development: identities.into_development(),
             shared: conductor.shared(),
             conductor,

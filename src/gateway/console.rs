@@ -1,15 +1,26 @@
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use super::handle::{GatewayHandle, LocateError};
-use crate::admin::{Command, CommandFuture, Console};
+use crate::admin::{AdminState, Command, CommandFuture, Console};
 use crate::cid::Cid;
 use crate::edge::Phase;
 use crate::fleet::{NodeId, split_server_id};
 use crate::steer::{DropReason, Location, Verdict};
 
+/// What the admin listener shows of a gateway, and does to it.
+pub(super) fn of(handle: &GatewayHandle, registry: Registry) -> Arc<AdminState> {
+    Arc::new(AdminState {
+        registry,
+        console: Box::new(Operated(handle.clone())),
+    })
+}
+
 /// A gateway as the admin listener sees it.
 #[derive(Debug)]
-pub(super) struct Operated(pub(super) GatewayHandle);
+struct Operated(GatewayHandle);
 
 impl Console for Operated {
     fn phase(&self) -> Phase {
