@@ -178,11 +178,9 @@ impl GatewayBuilder {
     ///
     /// # Panics
     /// Outside a tokio runtime with IO and time enabled.
-    pub fn bind(self) -> Result<Gateway, GatewayError> {
-        let config = self.config.unwrap_or_default();
-        if self.application.is_some() {
-            without_http(&config, &self.sockets)?;
-        }
+    pub fn bind(mut self) -> Result<Gateway, GatewayError> {
+        let config = self.config.take().unwrap_or_default();
+        let given = self.given(&config)?;
         let mut registry = self.registry.unwrap_or_default();
         let metrics = Metrics::register(&mut registry);
         let mut supply = Supply::new(self.sockets, self.relay, self.inherited);
@@ -193,12 +191,8 @@ impl GatewayBuilder {
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let keys = (&membership, &session_keys);
         let (steering, tokens) = steering(&config, keys, &metrics, self.fault)?;
-        let handler = handler(self.handler.as_ref(), &config)?;
+        let handler = handler(given.handler.as_ref(), &config)?;
         let resumption = Resumption::new(&config, session_keys.clone(), &metrics);
-        let given = Given {
-            identity: self.identity.transpose()?,
-            application: self.application,
-        };
         let watched = Watched::new(&config);
         let identities = Identities::load(&config, &resumption, &given)?;
         let bound = Bound {
@@ -221,7 +215,6 @@ impl GatewayBuilder {
             max_udp_payload: bound.plan.max_udp_payload,
             listeners: opened.listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
-            given_handler: self.handler,
             given,
             handler: handler.into(),
             resumption,
@@ -257,6 +250,22 @@ impl GatewayBuilder {
         })
     }
 
+    /// Takes what was given, unless an application would leave something undone that is asked for.
+    fn given(&mut self, config: &Config) -> Result<Given, GatewayError> {
+        let application = self.application.take();
+        let tcp = config.listen.iter().any(|listen| listen.tcp)
+            || self.sockets.iter().any(|given| given.tcp.is_some());
+        match (&application, tcp, config.quic.early_data) {
+            (Some(_), true, _) => Err(GatewayError::HttpOnly("listen.tcp")),
+            (Some(_), _, EarlyData::Owner) => Err(GatewayError::HttpOnly("quic.early_data")),
+            _ => Ok(Given {
+                handler: self.handler.take(),
+                identity: self.identity.take().transpose()?,
+                application,
+            }),
+        }
+    }
+
     /// Binds and serves; see [`GatewayBuilder::bind`] and [`Gateway::serve`].
     ///
     /// # Errors
@@ -266,18 +275,6 @@ impl GatewayBuilder {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), GatewayError> {
         self.bind()?.serve(shutdown).await
-    }
-}
-
-/// Refuses what an application has no use for, before anybody waits for it.
-fn without_http(config: &Config, sockets: &[Sockets]) -> Result<(), GatewayError> {
-    let tcp = |given: &Sockets| given.tcp.is_some();
-    if config.listen.iter().any(|listen| listen.tcp) || sockets.iter().any(tcp) {
-        return Err(GatewayError::HttpOnly("listen.tcp"));
-    }
-    match config.quic.early_data {
-        EarlyData::Off => Ok(()),
-        EarlyData::Owner => Err(GatewayError::HttpOnly("quic.early_data")),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::edge::{
     EarlySessions, FleetTicketer, Identity, ServerTls, SharedApplication, SharedSessionKeys,
     Tickets, TlsConfig, TlsError,
 };
+use crate::request::SharedHandler;
 use crate::telemetry::Metrics;
 
 /// The certificates of all listeners.
@@ -22,6 +23,7 @@ pub(super) struct Identities {
 /// What an embedder gave in place of what a configuration names.
 #[derive(Debug)]
 pub(super) struct Given {
+    pub(super) handler: Option<SharedHandler>,
     pub(super) identity: Option<Identity>,
     pub(super) application: Option<SharedApplication>,
 }

@@ -41,8 +41,6 @@ pub enum ReloadError {
 pub(super) struct Reloader {
     pub(super) listeners: Vec<ListenerControl>,
     pub(super) sources: Option<Sources>,
-    /// What the embedder gave in place of what a configuration names.
-    pub(super) given_handler: Option<SharedHandler>,
     pub(super) given: Given,
     /// The handler in use, which keeps its connections to backends while no route changes.
     pub(super) handler: Mutex<SharedHandler>,
@@ -132,7 +130,7 @@ impl Reloader {
     fn handler(&self, old: &Config, new: &Config) -> Result<SharedHandler, GatewayError> {
         let same =
             (&old.route, &old.limits, &old.timeouts) == (&new.route, &new.limits, &new.timeouts);
-        if same || self.given_handler.is_some() {
+        if same || self.given.handler.is_some() {
             return Ok(self.handler.lock().expect("no holder panics").clone());
         }
         builder::default_handler(new)

@@ -4,6 +4,7 @@
 
 mod abuse;
 mod aioquic;
+mod application;
 mod cancel;
 mod check_command;
 mod cid_command;

@@ -56,8 +56,8 @@ impl Accepted {
         &self.connection
     }
 
-    /// The client's address, last validated (RFC 9000, section 8). It follows a client that moves
-    /// within about a second, when no validation of the new path can be under way any more.
+    /// The client's address, last validated (RFC 9000, section 8). It follows a client that moves after
+    /// about a minute, when the validation of the new path can no longer be under way.
     pub fn address(&self) -> SocketAddr {
         self.watched.address()
     }
