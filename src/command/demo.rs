@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// How many requests a soak takes
     #[arg(long, value_name = "N", default_value_t = 100_000, requires = "soak")]
     requests: u64,
+    /// How many soaks to run, one after the other; with `--json` each prints an object on a line
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "soak", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    runs: u64,
     /// When a soak ends, in seconds, whether or not all are answered
     #[arg(long, value_name = "N", default_value_t = 900, requires = "soak", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     limit: u64,
@@ -72,12 +75,16 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let bar = progress_bar(&plan)?;
-    let report = runtime.block_on(run(&plan, |status| show(&bar, status)));
-    bar.finish_and_clear();
-    let report = report?;
-    print(&report, args.json);
-    Ok(if report.succeeded() {
+    let mut succeeded = true;
+    for _run in 0..args.runs {
+        let bar = progress_bar(&plan)?;
+        let report = runtime.block_on(run(&plan, |status| show(&bar, status)));
+        bar.finish_and_clear();
+        let report = report?;
+        print(&report, args.json);
+        succeeded &= report.succeeded();
+    }
+    Ok(if succeeded {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

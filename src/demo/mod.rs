@@ -10,6 +10,7 @@
 mod audit;
 mod cast;
 mod files;
+mod guest;
 mod node;
 mod plan;
 mod report;
@@ -29,7 +30,7 @@ use self::cast::{Cast, connections};
 use self::stage::Stage;
 use crate::client::ClientError;
 use crate::control::KeyFileError;
-use crate::testbed::{Counts, RelayGone};
+use crate::testbed::{Counts, RelayGone, now};
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +97,7 @@ impl DemoError {
 /// # Errors
 /// [`DemoError`] when the run could not be made.
 pub async fn run(plan: &Plan, watch: impl FnMut(Status)) -> Result<Report, DemoError> {
+    let began = now();
     let mut stage = Stage::set(plan).await?;
     let cast = Cast::connect(&stage, plan).await?;
     let performance = cast.perform(plan, &mut stage, watch).await?;
@@ -103,11 +105,12 @@ pub async fn run(plan: &Plan, watch: impl FnMut(Status)) -> Result<Report, DemoE
 
     let mut report = Report {
         moves: Moved::new(&counts, performance.in_flight),
-        events: Happened::all(&performance),
+        events: Happened::of(plan.events(), &performance),
         http3: performance.http3,
         tcp_tls: performance.tcp_tls,
         forwarded: nodes.iter().map(|node| node.forwarded).sum(),
         resets: nodes.iter().map(|node| node.resets).sum(),
+        elapsed: now().saturating_duration_since(began),
         problems: disagreements,
         logs: Vec::new(),
     };

@@ -14,7 +14,7 @@ use super::DemoError;
 use super::audit::NodeBooks;
 use super::files::Files;
 use super::plan::{Break, Plan};
-use crate::sys::process::{bind_to_parent, kill};
+use crate::sys::process::{bind_to_parent, kill, terminate};
 use crate::testbed::kernel_drops;
 
 /// A gateway in a process of its own, run from files as an operator writes them.
@@ -162,6 +162,34 @@ impl NodeProcess {
         Ok(())
     }
 
+    /// Waits until a node that was told to drain has no QUIC connection left.
+    pub(super) async fn until_left(&self) -> Result<(), DemoError> {
+        let left = async {
+            while self.books().await?.connections > 0 {
+                tokio::time::sleep(POLL).await;
+            }
+            Ok(())
+        };
+        match timeout(LEAVE_LIMIT, left).await {
+            Ok(left) => left,
+            Err(_elapsed) => Err(self.failed(format!("had clients after {LEAVE_LIMIT:?}"))),
+        }
+    }
+
+    /// Ends the node, which was never upgraded, and gives what it has counted.
+    pub(super) async fn end(mut self) -> Result<NodeBooks, DemoError> {
+        let books = self.books().await?;
+        if let Some(pid) = self.child.id() {
+            terminate(pid)?;
+        }
+        match timeout(LEAVE_LIMIT, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(books),
+            Ok(Ok(status)) => Err(self.failed(format!("ended with {status}"))),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_elapsed) => Err(self.failed(format!("had not ended after {LEAVE_LIMIT:?}"))),
+        }
+    }
+
     /// What the node has counted so far, in all its processes.
     pub(super) async fn books(&self) -> Result<NodeBooks, DemoError> {
         if !self.alive {
@@ -287,6 +315,8 @@ fn planted(fault: Break) -> Option<&'static str> {
 /// A debug build on a busy machine takes a second.
 const START_LIMIT: Duration = Duration::from_secs(20);
 const ORDER_LIMIT: Duration = Duration::from_secs(40);
+/// A node waits ten seconds for a client that does not close its connection.
+const LEAVE_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 /// A hundred times what a node answers.
 const MAX_ANSWER: u64 = 4 << 20;
