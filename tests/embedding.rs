@@ -157,29 +157,20 @@ impl Process {
 }
 
 /// A directory that is removed with this.
-struct Directory(std::path::PathBuf);
+struct Directory(tempfile::TempDir);
 
 impl Directory {
     fn new() -> Self {
-        let name = format!("wayhold-embedding-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        Self(tempfile::tempdir().unwrap())
     }
 
     fn config(&self) -> Config {
         let mut config = Config::default();
         config.listen = vec![Listen::new((Ipv4Addr::UNSPECIFIED, 0).into())];
         config.admin.listen = AdminAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into());
-        config.state_dir.clone_from(&self.0);
-        config.runtime_dir = self.0.join("run");
+        self.0.path().clone_into(&mut config.state_dir);
+        config.runtime_dir = self.0.path().join("run");
         config
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
     }
 }
 

@@ -86,10 +86,10 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::{Path, PathBuf};
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicU32, Ordering};
 
     use prometheus_client::metrics::counter::Counter;
     use prometheus_client::registry::Registry;
+    use tempfile::TempDir;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpStream, UnixListener, UnixStream};
     use tokio::sync::oneshot;
@@ -100,26 +100,15 @@ mod tests {
     use crate::config::AdminAddress;
 
     /// A directory of its own for each test, removed at the end.
-    struct Directory(PathBuf);
+    struct Directory(TempDir);
 
     impl Directory {
         fn new() -> Self {
-            static NEXT: AtomicU32 = AtomicU32::new(0);
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("wayhold-admin-{}-{number}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            fs::create_dir(&path).unwrap();
-            Self(path)
+            Self(tempfile::tempdir().unwrap())
         }
 
         fn socket(&self) -> PathBuf {
-            self.0.join("admin.sock")
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            drop(fs::remove_dir_all(&self.0));
+            self.0.path().join("admin.sock")
         }
     }
 
@@ -416,12 +405,12 @@ mod tests {
     #[tokio::test]
     async fn socket_and_its_directory_are_private() {
         let directory = Directory::new();
-        let path = directory.0.join("made/for it/admin.sock");
+        let path = directory.0.path().join("made/for it/admin.sock");
         let admin = bind_at(&path).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
-        assert_eq!(mode(&directory.0.join("made")), 0o700);
+        assert_eq!(mode(&directory.0.path().join("made")), 0o700);
         assert_eq!(admin.local(), format!("unix:{}", path.display()));
     }
 
@@ -469,7 +458,7 @@ mod tests {
     #[tokio::test]
     async fn path_too_long_for_a_socket_is_an_error() {
         let directory = Directory::new();
-        let path = directory.0.join("x".repeat(200));
+        let path = directory.0.path().join("x".repeat(200));
         assert!(matches!(bind_at(&path), Err(AdminError::Bind { .. })));
     }
 

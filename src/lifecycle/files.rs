@@ -74,48 +74,37 @@ fn mark(path: &Path) -> Option<Mark> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use tempfile::TempDir;
 
     use super::*;
 
     /// A directory of its own for each test, removed at the end.
-    struct Directory(PathBuf);
+    struct Directory(TempDir);
 
     impl Directory {
         fn new() -> Self {
-            static NEXT: AtomicU32 = AtomicU32::new(0);
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("wayhold-files-{}-{number}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            fs::create_dir(&path).unwrap();
-            Self(path)
+            Self(tempfile::tempdir().unwrap())
         }
 
         fn config(&self) -> Config {
             let mut config = Config::default();
-            config.listen[0].cert = Some(self.0.join("live/tls.pem"));
-            config.listen[0].key = Some(self.0.join("live/tls.key"));
+            config.listen[0].cert = Some(self.0.path().join("live/tls.pem"));
+            config.listen[0].key = Some(self.0.path().join("live/tls.key"));
             config
         }
 
         /// Makes a directory with a certificate and a key of this content.
         fn make(&self, name: &str, content: &str) {
-            fs::create_dir(self.0.join(name)).unwrap();
+            fs::create_dir(self.0.path().join(name)).unwrap();
             for file in ["tls.pem", "tls.key"] {
-                fs::write(self.0.join(name).join(file), content).unwrap();
+                fs::write(self.0.path().join(name).join(file), content).unwrap();
             }
         }
 
         fn link(&self, name: &str) {
-            let link = self.0.join("live");
+            let link = self.0.path().join("live");
             drop(fs::remove_file(&link));
-            std::os::unix::fs::symlink(self.0.join(name), link).unwrap();
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            drop(fs::remove_dir_all(&self.0));
+            std::os::unix::fs::symlink(self.0.path().join(name), link).unwrap();
         }
     }
 
@@ -125,9 +114,9 @@ mod tests {
         directory.make("live", "old");
         let mut watched = Watched::new(&directory.config());
         assert!(!watched.look());
-        fs::write(directory.0.join("live/tls.pem"), "newer").unwrap();
+        fs::write(directory.0.path().join("live/tls.pem"), "newer").unwrap();
         assert!(!watched.look(), "the key may still follow");
-        fs::write(directory.0.join("live/tls.key"), "newer").unwrap();
+        fs::write(directory.0.path().join("live/tls.key"), "newer").unwrap();
         assert!(!watched.look());
         assert!(watched.look());
         assert!(!watched.look());
@@ -150,10 +139,10 @@ mod tests {
         let directory = Directory::new();
         directory.make("live", "old");
         let mut watched = Watched::new(&directory.config());
-        fs::remove_file(directory.0.join("live/tls.key")).unwrap();
+        fs::remove_file(directory.0.path().join("live/tls.key")).unwrap();
         assert!(!watched.look());
         assert!(watched.look());
-        fs::write(directory.0.join("live/tls.key"), "again").unwrap();
+        fs::write(directory.0.path().join("live/tls.key"), "again").unwrap();
         assert!(!watched.look());
         assert!(watched.look());
     }

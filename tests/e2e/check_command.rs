@@ -2,8 +2,9 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::{Command, Output};
+
+use tempfile::NamedTempFile;
 
 use crate::stage::Directory;
 
@@ -26,24 +27,17 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("the output is text")
 }
 
-struct ConfigFile(PathBuf);
+struct ConfigFile(NamedTempFile);
 
 impl ConfigFile {
-    fn new(test: &str, text: &str) -> Self {
-        let name = format!("wayhold-check-{}-{test}.toml", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, text).expect("the temporary directory can be written");
-        Self(path)
+    fn new(text: &str) -> Self {
+        let file = NamedTempFile::new().expect("the temporary directory can be written");
+        std::fs::write(&file, text).expect("the file is there");
+        Self(file)
     }
 
     fn path(&self) -> &str {
-        self.0.to_str().expect("the path is text")
-    }
-}
-
-impl Drop for ConfigFile {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).expect("nobody else removes the file");
+        self.0.path().to_str().expect("the path is text")
     }
 }
 
@@ -60,10 +54,7 @@ fn check_accepts_no_configuration_at_all() {
 
 #[test]
 fn check_shows_what_file_environment_and_flags_give_together() {
-    let file = ConfigFile::new(
-        "layers",
-        "[[route]]\nhost = \"a.org\"\nto = [\"http://a:1\"]\n",
-    );
+    let file = ConfigFile::new("[[route]]\nhost = \"a.org\"\nto = [\"http://a:1\"]\n");
     let output = wayhold(
         &[
             "check",
@@ -89,7 +80,7 @@ fn check_shows_what_file_environment_and_flags_give_together() {
 
 #[test]
 fn check_names_every_error_and_exits_with_one() {
-    let file = ConfigFile::new("errors", "[[listen]]\nadr = 1\n[quic]\nretry = 2\n");
+    let file = ConfigFile::new("[[listen]]\nadr = 1\n[quic]\nretry = 2\n");
     let output = wayhold(
         &["check"],
         &[("WAYHOLD_CONFIG", file.path()), ("WAYHOLD_NDE__ID", "1")],
@@ -107,9 +98,9 @@ fn check_names_every_error_and_exits_with_one() {
 
 #[test]
 fn check_refuses_a_key_file_that_run_would_refuse() {
-    let key = ConfigFile::new("key", "no key");
+    let key = ConfigFile::new("no key");
     let fleet = format!("key_file = {:?}\n{MEMBERS}", key.path());
-    let fleet = ConfigFile::new("fleet", &fleet);
+    let fleet = ConfigFile::new(&fleet);
     let check = || wayhold(&["check", "--fleet", fleet.path(), "--node-id", "1"], &[]);
     std::fs::set_permissions(&key.0, Permissions::from_mode(0o640)).expect("the file is ours");
     let shared = check();

@@ -1,10 +1,10 @@
 //! `wayhold cid`: what it prints and when it fails.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use tempfile::TempDir;
 use wayhold::cid::{Cid, CidConfig, ConfigId, FirstOctet, Nonce, ServerId};
 use wayhold::control::write_key_file;
 use wayhold::fleet::{Epoch, FleetKey, Keyring};
@@ -180,9 +180,13 @@ fn connection_ids_that_are_not_ours_exit_with_1() {
 
 #[test]
 fn a_configuration_file_gives_the_form_of_its_gateways_connection_ids() {
-    let directory = Directory::new("form");
+    let directory = Directory::new();
     let key = FleetKey::new(Epoch(2), [9; 32]);
-    write_key_file(&directory.0.join("fleet.key"), &Keyring::new(key.clone())).unwrap();
+    write_key_file(
+        &directory.0.path().join("fleet.key"),
+        &Keyring::new(key.clone()),
+    )
+    .unwrap();
     let file = directory.write("wayhold.toml", FLEET);
     // 5 and two rotations.
     let id = ConfigId::new(0).unwrap();
@@ -204,7 +208,7 @@ fn a_configuration_file_gives_the_form_of_its_gateways_connection_ids() {
 
 #[test]
 fn a_gateway_without_a_fleet_has_a_key_that_no_file_gives() {
-    let directory = Directory::new("alone");
+    let directory = Directory::new();
     let file = directory.write("wayhold.toml", "");
     let error = fail("decode", &["-c", &file, "00"]);
     assert!(
@@ -237,26 +241,17 @@ relay = "127.0.0.1:4434"
 "#;
 
 /// A directory of one test, removed at its end.
-struct Directory(PathBuf);
+struct Directory(TempDir);
 
 impl Directory {
-    fn new(test: &str) -> Self {
-        let name = format!("wayhold-cid-{test}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
     }
 
     fn write(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
+        let path = self.0.path().join(name);
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
     }
 }
 

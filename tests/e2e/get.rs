@@ -1,7 +1,8 @@
 //! Claims about `wayhold get`.
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
+
+use tempfile::NamedTempFile;
 
 use crate::client::{BYTES, Odd};
 use crate::plain::Plain;
@@ -94,27 +95,16 @@ fn url(server: &Plain, path: &str) -> String {
 }
 
 /// A server's certificate in a file that is removed with this.
-struct Ca(PathBuf);
+struct Ca(NamedTempFile);
 
 impl Ca {
     fn of(server: &Plain) -> Self {
-        let name = format!(
-            "wayhold-get-{}-{}.pem",
-            std::process::id(),
-            server.address.port()
-        );
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, &server.pem).unwrap();
-        Self(path)
+        let file = NamedTempFile::new().unwrap();
+        std::fs::write(&file, &server.pem).unwrap();
+        Self(file)
     }
 
     fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Ca {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).unwrap();
+        self.0.path().to_str().unwrap()
     }
 }

@@ -2,18 +2,19 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use tempfile::TempDir;
 use wayhold::control::{KeyFileError, read_key_file, write_key_file};
 use wayhold::fleet::{Epoch, FleetKey, Keyring};
 
 #[test]
 fn init_makes_a_private_file_that_can_be_read_back() {
-    let directory = Directory::new("init");
+    let directory = Directory::new();
     let output = init(&directory, &["made.key"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let path = directory.0.join("made.key");
+    let path = directory.0.path().join("made.key");
     assert_eq!(
         fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
         0o600
@@ -23,9 +24,9 @@ fn init_makes_a_private_file_that_can_be_read_back() {
 
 #[test]
 fn init_prints_the_path_and_no_secret() {
-    let directory = Directory::new("silent");
+    let directory = Directory::new();
     let output = init(&directory, &[]);
-    let text = fs::read_to_string(directory.0.join("fleet.key")).unwrap();
+    let text = fs::read_to_string(directory.0.path().join("fleet.key")).unwrap();
     let secret = text
         .lines()
         .find_map(|line| line.strip_prefix("secret = "))
@@ -38,11 +39,11 @@ fn init_prints_the_path_and_no_secret() {
 
 #[test]
 fn two_files_have_two_secrets() {
-    let directory = Directory::new("two");
+    let directory = Directory::new();
     init(&directory, &["a"]);
     init(&directory, &["b"]);
     let token_key = |name| {
-        let keyring = read_key_file(&directory.0.join(name)).unwrap();
+        let keyring = read_key_file(&directory.0.path().join(name)).unwrap();
         *keyring.current().token_key().as_bytes()
     };
     assert_ne!(token_key("a"), token_key("b"));
@@ -50,8 +51,8 @@ fn two_files_have_two_secrets() {
 
 #[test]
 fn init_replaces_nothing() {
-    let directory = Directory::new("exists");
-    let path = directory.0.join("fleet.key");
+    let directory = Directory::new();
+    let path = directory.0.path().join("fleet.key");
     fs::write(&path, "mine").unwrap();
     let output = init(&directory, &[]);
     assert_eq!(output.status.code(), Some(1));
@@ -62,14 +63,14 @@ fn init_replaces_nothing() {
     );
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
 
-    symlink("nowhere", directory.0.join("link")).unwrap();
+    symlink("nowhere", directory.0.path().join("link")).unwrap();
     assert_eq!(init(&directory, &["link"]).status.code(), Some(1));
-    assert!(!directory.0.join("nowhere").exists());
+    assert!(!directory.0.path().join("nowhere").exists());
 }
 
 #[test]
 fn init_in_a_missing_directory_names_the_path() {
-    let directory = Directory::new("missing");
+    let directory = Directory::new();
     let output = init(&directory, &["no/such/fleet.key"]);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
@@ -81,7 +82,7 @@ fn init_in_a_missing_directory_names_the_path() {
 
 #[test]
 fn a_key_file_open_to_others_is_refused_with_the_remedy() {
-    let directory = Directory::new("mode");
+    let directory = Directory::new();
     let path = directory.write("fleet.key");
     for mode in [0o640, 0o620, 0o604, 0o602, 0o644, 0o777] {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
@@ -102,8 +103,8 @@ fn a_key_file_open_to_others_is_refused_with_the_remedy() {
 
 #[test]
 fn a_symbolic_link_is_followed_to_the_file_that_counts() {
-    let directory = Directory::new("link");
-    let (path, link) = (directory.write("real"), directory.0.join("link"));
+    let directory = Directory::new();
+    let (path, link) = (directory.write("real"), directory.0.path().join("link"));
     symlink(&path, &link).unwrap();
     assert!(read_key_file(&link).is_ok());
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
@@ -115,10 +116,10 @@ fn a_symbolic_link_is_followed_to_the_file_that_counts() {
 
 #[test]
 fn what_is_not_a_key_file_is_refused() {
-    let directory = Directory::new("wrong");
-    let error = read_key_file(&directory.0.join("missing")).unwrap_err();
+    let directory = Directory::new();
+    let error = read_key_file(&directory.0.path().join("missing")).unwrap_err();
     assert!(matches!(error, KeyFileError::Read { .. }));
-    let error = read_key_file(&directory.0).unwrap_err();
+    let error = read_key_file(directory.0.path()).unwrap_err();
     assert!(matches!(error, KeyFileError::NotAFile(_)));
 
     let path = directory.write("fleet.key");
@@ -140,9 +141,9 @@ fn what_is_not_a_key_file_is_refused() {
 
 #[test]
 fn a_rotation_takes_two_steps_and_keeps_the_old_key_for_a_while() {
-    let directory = Directory::new("rotate");
+    let directory = Directory::new();
     init(&directory, &[]);
-    let path = directory.0.join("fleet.key");
+    let path = directory.0.path().join("fleet.key");
     let first = keys(&directory, &["rotate"]);
     assert!(text(&first).contains("added the key of epoch 1 as the next one"));
     assert_eq!(
@@ -171,7 +172,7 @@ fn a_rotation_takes_two_steps_and_keeps_the_old_key_for_a_while() {
     let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode, 0o600);
     assert_eq!(
-        fs::read_dir(&directory.0).unwrap().count(),
+        fs::read_dir(directory.0.path()).unwrap().count(),
         1,
         "nothing is left behind"
     );
@@ -179,7 +180,7 @@ fn a_rotation_takes_two_steps_and_keeps_the_old_key_for_a_while() {
 
 #[test]
 fn show_prints_epochs_and_fingerprints_and_no_secret() {
-    let directory = Directory::new("show");
+    let directory = Directory::new();
     init(&directory, &[]);
     keys(&directory, &["rotate"]);
     keys(&directory, &["rotate"]);
@@ -194,7 +195,7 @@ fn show_prints_epochs_and_fingerprints_and_no_secret() {
         "{shown}"
     );
     assert!(lines[2].starts_with("current since "), "{shown}");
-    let file = fs::read_to_string(directory.0.join("fleet.key")).unwrap();
+    let file = fs::read_to_string(directory.0.path().join("fleet.key")).unwrap();
     for secret in file.lines().filter_map(|line| line.split_once(" = ")) {
         assert!(secret.1.len() < 64 || !shown.contains(secret.1));
     }
@@ -202,12 +203,12 @@ fn show_prints_epochs_and_fingerprints_and_no_secret() {
 
 #[test]
 fn a_rotation_follows_a_link_and_leaves_it() {
-    let directory = Directory::new("linked");
+    let directory = Directory::new();
     init(&directory, &["real.key"]);
-    symlink("real.key", directory.0.join("fleet.key")).unwrap();
+    symlink("real.key", directory.0.path().join("fleet.key")).unwrap();
     assert!(text(&keys(&directory, &["rotate"])).contains("epoch 1"));
-    assert!(directory.0.join("fleet.key").is_symlink());
-    let real = read_key_file(&directory.0.join("real.key")).unwrap();
+    assert!(directory.0.path().join("fleet.key").is_symlink());
+    let real = read_key_file(&directory.0.path().join("real.key")).unwrap();
     assert!(real.next().is_some());
 }
 
@@ -215,7 +216,7 @@ fn keys(directory: &Directory, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wayhold"))
         .arg("keys")
         .args(arguments)
-        .current_dir(&directory.0)
+        .current_dir(directory.0.path())
         .output()
         .unwrap()
 }
@@ -227,32 +228,23 @@ fn text(output: &Output) -> String {
 }
 
 /// A directory of one test, removed at its end.
-struct Directory(PathBuf);
+struct Directory(TempDir);
 
 impl Directory {
-    fn new(test: &str) -> Self {
-        let name = format!("wayhold-keys-{test}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
     }
 
     fn write(&self, name: &str) -> PathBuf {
-        let path = self.0.join(name);
+        let path = self.0.path().join(name);
         let keyring = Keyring::new(FleetKey::new(Epoch(3), [7; 32]));
         write_key_file(&path, &keyring).unwrap();
         path
     }
 }
 
-impl Drop for Directory {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
-}
-
 fn init(directory: &Directory, arguments: &[&str]) -> Output {
-    let directory: &Path = &directory.0;
+    let directory = directory.0.path();
     Command::new(env!("CARGO_BIN_EXE_wayhold"))
         .args(["keys", "init"])
         .args(arguments)

@@ -1,37 +1,29 @@
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
 
 use super::*;
 
 /// A directory of its own for each test, removed at the end.
-struct Directory(PathBuf);
+struct Directory(TempDir);
 
 impl Directory {
     fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("wayhold-instances-{}-{number}", std::process::id());
-        Self(std::env::temp_dir().join(name))
+        Self(tempfile::tempdir().unwrap())
     }
 
     fn register(&self, birth: Birth, random: u8) -> Registration {
-        Registration::new(&self.0, NodeId::default(), birth, None, random).unwrap()
+        Registration::new(self.0.path(), NodeId::default(), birth, None, random).unwrap()
     }
 
     fn files(&self) -> Vec<String> {
-        let mut files: Vec<_> = fs::read_dir(self.0.join("node-0"))
+        let mut files: Vec<_> = fs::read_dir(self.0.path().join("node-0"))
             .unwrap()
             .map(|file| file.unwrap().file_name().into_string().unwrap())
             .filter(|name| name.starts_with("instance-"))
             .collect();
         files.sort();
         files
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
     }
 }
 
@@ -65,7 +57,7 @@ fn the_socket_of_a_process_that_died_is_removed() {
         instance: InstanceId(2),
         birth: birth().next(),
     };
-    let path = directory.0.join("node-0").join(dead.file_name());
+    let path = directory.0.path().join("node-0").join(dead.file_name());
     drop(PacketSocket::listen(&path).unwrap());
     assert_eq!(directory.files().len(), 2);
     assert!(new.scan(|_| false).unwrap().live.is_empty());
@@ -78,7 +70,7 @@ fn a_socket_is_for_its_owner_alone() {
     let own = directory.register(birth(), 1).own();
     assert!(directory.files().is_empty(), "{own:?}");
     let registered = directory.register(birth(), 1);
-    let node = directory.0.join("node-0");
+    let node = directory.0.path().join("node-0");
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
     assert_eq!(mode(&node), 0o700);
     assert_eq!(mode(&node.join(registered.own().file_name())), 0o600);
@@ -87,10 +79,10 @@ fn a_socket_is_for_its_owner_alone() {
 #[test]
 fn a_directory_that_others_can_use_is_refused() {
     let directory = Directory::new();
-    fs::create_dir_all(directory.0.join("node-0")).unwrap();
+    fs::create_dir_all(directory.0.path().join("node-0")).unwrap();
     let open = fs::Permissions::from_mode(0o750);
-    fs::set_permissions(directory.0.join("node-0"), open).unwrap();
-    let refused = Registration::new(&directory.0, NodeId::default(), birth(), None, 0);
+    fs::set_permissions(directory.0.path().join("node-0"), open).unwrap();
+    let refused = Registration::new(directory.0.path(), NodeId::default(), birth(), None, 0);
     assert!(matches!(
         refused,
         Err(InstancesError::Mode { mode: 0o750, .. })
@@ -120,7 +112,7 @@ fn an_instance_that_is_asked_for_is_refused_while_it_lives() {
     let directory = Directory::new();
     let fixed = |directory: &Directory| {
         let wanted = Some(InstanceId(3));
-        Registration::new(&directory.0, NodeId::default(), birth(), wanted, 0)
+        Registration::new(directory.0.path(), NodeId::default(), birth(), wanted, 0)
     };
     let first = fixed(&directory).unwrap();
     assert!(matches!(

@@ -1,8 +1,7 @@
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -16,24 +15,6 @@ use crate::steer::{Arrival, Slots, Steer};
 use crate::telemetry::{Metrics, Reason};
 use crate::wire::{Ecn, Path};
 
-/// A directory of its own for each test, removed at the end.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("wayhold-siblings-{}-{number}", std::process::id());
-        Self(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
-
 /// One process of the node, as far as its siblings see it.
 struct Process {
     siblings: Arc<Siblings>,
@@ -45,9 +26,9 @@ struct Process {
 }
 
 impl Process {
-    fn start(directory: &Directory, birth: Birth) -> Self {
+    fn start(directory: &TempDir, birth: Birth) -> Self {
         let registration =
-            Registration::new(&directory.0, NodeId::default(), birth, None, 0).unwrap();
+            Registration::new(directory.path(), NodeId::default(), birth, None, 0).unwrap();
         let instance = registration.own().instance;
         let metrics = Metrics::default();
         let config = config();
@@ -137,7 +118,7 @@ async fn census(process: &Process, so: impl FnMut(&Census) -> bool) {
 
 #[tokio::test]
 async fn a_batch_reaches_the_process_that_owns_it_with_its_path_and_mark() {
-    let directory = Directory::new();
+    let directory = tempfile::tempdir().unwrap();
     let mut old = Process::start(&directory, birth());
     let new = Process::start(&directory, birth().next());
     new.siblings.refresh(&new.steering);
@@ -161,7 +142,7 @@ async fn a_batch_reaches_the_process_that_owns_it_with_its_path_and_mark() {
 
 #[tokio::test]
 async fn what_a_sibling_wrongly_passes_on_stops_here() {
-    let directory = Directory::new();
+    let directory = tempfile::tempdir().unwrap();
     let old = Process::start(&directory, birth());
     let new = Process::start(&directory, birth().next());
     new.siblings.refresh(&new.steering);
@@ -174,7 +155,7 @@ async fn what_a_sibling_wrongly_passes_on_stops_here() {
 
 #[tokio::test]
 async fn a_process_sees_its_successor_come_and_go() {
-    let directory = Directory::new();
+    let directory = tempfile::tempdir().unwrap();
     let old = Process::start(&directory, birth());
     census(&old, |census| !census.superseded).await;
     let new = Process::start(&directory, birth().next());
@@ -187,7 +168,7 @@ async fn a_process_sees_its_successor_come_and_go() {
 
 #[tokio::test]
 async fn a_process_of_another_lineage_supersedes_nobody_and_ends_nobody() {
-    let directory = Directory::new();
+    let directory = tempfile::tempdir().unwrap();
     let old = Process::start(&directory, birth());
     let stranger = Process::start(&directory, Birth::first([4; 8]).next());
     until(|| old.siblings.live().len() == 1).await;
@@ -199,7 +180,7 @@ async fn a_process_of_another_lineage_supersedes_nobody_and_ends_nobody() {
 
 #[tokio::test]
 async fn the_end_of_the_node_is_told_to_all_older_processes() {
-    let directory = Directory::new();
+    let directory = tempfile::tempdir().unwrap();
     let oldest = Process::start(&directory, birth());
     let old = Process::start(&directory, birth().next());
     let new = Process::start(&directory, birth().next().next());
@@ -211,7 +192,7 @@ async fn the_end_of_the_node_is_told_to_all_older_processes() {
 
 #[tokio::test]
 async fn an_envelope_goes_to_the_process_before() {
-    let directory = Directory::new();
+    let directory = tempfile::tempdir().unwrap();
     let mut oldest = Process::start(&directory, birth());
     let mut old = Process::start(&directory, birth().next());
     let new = Process::start(&directory, birth().next().next());
@@ -229,7 +210,7 @@ async fn an_envelope_goes_to_the_process_before() {
 
 #[tokio::test]
 async fn what_nobody_takes_in_time_is_dropped_and_counted() {
-    let directory = Directory::new();
+    let directory = tempfile::tempdir().unwrap();
     let mut old = Process::start(&directory, birth());
     let new = Process::start(&directory, birth().next());
     new.siblings.refresh(&new.steering);
@@ -249,10 +230,10 @@ async fn what_nobody_takes_in_time_is_dropped_and_counted() {
 
 #[tokio::test]
 async fn a_message_of_no_form_is_counted() {
-    let directory = Directory::new();
+    let directory = tempfile::tempdir().unwrap();
     let old = Process::start(&directory, birth());
     let other =
-        Registration::new(&directory.0, NodeId::default(), birth().next(), None, 0).unwrap();
+        Registration::new(directory.path(), NodeId::default(), birth().next(), None, 0).unwrap();
     let scan = other.scan(|_| false).unwrap();
     let (_, socket) = scan.joined.first().unwrap();
     socket.send(&[IoSlice::new(&[0xff; 9])]).unwrap();
