@@ -1,10 +1,10 @@
 //! The forms of connection IDs that a gateway's configuration and key file give together.
 
 use anyhow::Context;
-use wayhold::cid::{Cid, CidConfig, ConfigId, DecodeError, Decoded};
+use wayhold::cid::{Cid, CidConfig, DecodeError, Decoded};
 use wayhold::config::Config;
 use wayhold::control::read_key_file;
-use wayhold::fleet::Epoch;
+use wayhold::fleet::{Epoch, FleetKey};
 
 /// One form for each epoch of the key file, the current one first.
 #[derive(Debug)]
@@ -38,12 +38,16 @@ impl Forms {
         let Some(keyring) = keyring else {
             return Ok(Self::only(current));
         };
-        let form = |key: &wayhold::fleet::FleetKey| {
+        let form = |key: &FleetKey| {
             let config = config.cid.form(|| Ok::<_, anyhow::Error>(key.clone()))?;
             let epoch = Some(key.epoch());
             Ok(Form { epoch, config })
         };
-        keyring.iter().map(form).collect::<anyhow::Result<_>>().map(Self)
+        keyring
+            .iter()
+            .map(form)
+            .collect::<anyhow::Result<_>>()
+            .map(Self)
     }
 
     /// The form of what is issued now.
@@ -56,10 +60,16 @@ impl Forms {
     /// # Errors
     /// Those of the current form where it names none of them.
     pub(crate) fn decode(&self, cid: &Cid) -> Result<(Decoded, Option<Epoch>), DecodeError> {
-        let named = cid.first().and_then(|first| ConfigId::of_first_octet(*first));
-        let mut forms = self.0.iter();
-        let form = forms.find(|form| Some(form.config.id()) == named);
-        let form = form.unwrap_or(&self.0[0]);
+        let current = &self.0[0];
+        let form = match current.config.decode(cid) {
+            Err(DecodeError::UnknownConfig(id)) => {
+                let mut others = self.0.iter();
+                others
+                    .find(|form| form.config.id() == id)
+                    .unwrap_or(current)
+            }
+            _ => current,
+        };
         Ok((form.config.decode(cid)?, form.epoch))
     }
 }

@@ -49,7 +49,9 @@ impl Supply {
         let before = self.inherited.workers();
         let changed = before.is_none_or(|before| before != configured.get());
         match workers {
-            Some(workers) if workers != configured && changed && self.inherited.birth().is_some() => {
+            Some(workers)
+                if workers != configured && changed && self.inherited.birth().is_some() =>
+            {
                 Err(GatewayError::Workers {
                     listener: 0,
                     sockets: outside,

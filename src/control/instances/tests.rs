@@ -94,7 +94,10 @@ fn a_directory_of_another_user_is_refused() {
     let path = Path::new("node-0");
     judge(path, (7, 0o40700), 7).unwrap();
     let refused = judge(path, (8, 0o40700), 7);
-    assert!(matches!(refused, Err(InstancesError::Owner { owner: 8, .. })));
+    assert!(matches!(
+        refused,
+        Err(InstancesError::Owner { owner: 8, .. })
+    ));
 }
 
 #[test]
