@@ -46,8 +46,12 @@ impl Supply {
             None => self.inherited.count(SocketName::Udp(0)),
         };
         let workers = u16::try_from(outside).ok().and_then(NonZeroU16::new);
+        let before = self.inherited.workers();
+        let changed = before.is_none_or(|before| before != configured.get());
         match workers {
-            Some(workers) if workers != configured && self.inherited.birth().is_some() => {
+            Some(workers)
+                if workers != configured && changed && self.inherited.birth().is_some() =>
+            {
                 Err(GatewayError::Workers {
                     listener: 0,
                     sockets: outside,
@@ -177,6 +181,7 @@ impl Supply {
     ) -> Result<Inherited, GatewayError> {
         self.inherited.finish()?;
         let mut held = self.held;
+        held.keep_workers(config.workers);
         if config.fleet.is_none() {
             held.keep_keyring(keyring.clone());
         }

@@ -58,6 +58,7 @@ pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("shutdown", old.shutdown != new.shutdown),
         ("hooks", old.hooks != new.hooks),
         ("upgrade", old.upgrade != new.upgrade),
+        ("fleet", old.fleet != new.fleet),
     ];
     let differ = sections.into_iter().filter(|(_, differs)| *differs);
     differ.map(|(section, _)| section).collect()

@@ -19,6 +19,7 @@ use crate::sys::activation;
 pub struct Inherited {
     birth: Option<Birth>,
     keyring: Option<Keyring>,
+    workers: Option<u16>,
     sockets: Vec<(SocketName, OwnedFd)>,
 }
 
@@ -80,6 +81,17 @@ impl Inherited {
     /// Takes the keys that came with the sockets.
     pub(crate) fn take_keyring(&mut self) -> Option<Keyring> {
         self.keyring.take()
+    }
+
+    /// Adds how many workers the process was configured to have that opened the sockets. It has fewer
+    /// or more where systemd opened another number.
+    pub(crate) fn keep_workers(&mut self, workers: u16) {
+        self.workers = Some(workers);
+    }
+
+    /// How many workers the process was configured to have that opened the sockets.
+    pub(crate) fn workers(&self) -> Option<u16> {
+        self.workers
     }
 
     /// Takes the sockets that systemd opened for this process, if it did. For the start of a program.

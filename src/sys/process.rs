@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "setrlimit, prctl and kill have no safe form in the libraries used"
+    reason = "setrlimit, prctl, kill and geteuid have no safe form in the libraries used"
 )]
 
 use std::io;
@@ -75,6 +75,12 @@ fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// The user with whose rights this process acts.
+pub fn effective_user() -> u32 {
+    // SAFETY: the call takes nothing, and cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 /// The system's monotonic clock in microseconds, by which the service manager orders what it is told.

@@ -326,13 +326,17 @@ async fn a_new_process_that_fails_leaves_the_old_one_reading() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_configuration_that_is_refused_is_named_by_the_old_process() {
     let _turn = turn().await;
-    let family = Family::start("").await;
+    let family = Family::start("workers = 2\n").await;
     let file = family.directory.file("wayhold.toml");
     let config = fs::read_to_string(&file).unwrap();
     for (times, (config, said)) in [
         (
             format!("{config}node.instance = 7\n"),
             "node.instance is fixed",
+        ),
+        (
+            config.replace("workers = 2", "workers = 3"),
+            "the listener 0 has 2 sockets and is to have 3 workers; restart",
         ),
         (
             config.replace("127.0.0.1:0", "127.0.0.2:0"),

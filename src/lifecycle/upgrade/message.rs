@@ -21,6 +21,8 @@ pub(super) enum Message {
         names: Vec<String>,
         /// Whether there are more.
         more: bool,
+        /// How many workers it was configured to have.
+        workers: Option<u16>,
         /// The keys of a node without a fleet.
         keyring: Option<Secret>,
     },
