@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -162,6 +163,25 @@ impl NodeProcess {
         Ok(())
     }
 
+    /// Waits until it knows that this peer is dead.
+    pub(super) async fn until_dead(&self, peer: usize) -> Result<(), DemoError> {
+        let dead = async {
+            loop {
+                let (_, page) = self.ask("/status").await?;
+                let status: Value = serde_json::from_str(&page).map_err(io::Error::from)?;
+                let peers = status["fleet"]["peers"].as_array();
+                if peers.is_some_and(|peers| peers.iter().any(|known| is_dead(known, peer))) {
+                    return Ok(());
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        match timeout(START_LIMIT, dead).await {
+            Ok(known) => known,
+            Err(_elapsed) => Err(self.failed(format!("does not know that {peer} is dead"))),
+        }
+    }
+
     /// Waits until a node that was told to drain has no QUIC connection left.
     pub(super) async fn until_left(&self) -> Result<(), DemoError> {
         let left = async {
@@ -283,6 +303,10 @@ async fn finish(mut command: Command) -> io::Result<String> {
     }
     let reason = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(reason.trim_end().to_owned()))
+}
+
+fn is_dead(known: &Value, peer: usize) -> bool {
+    known["node"] == peer && known["state"] == "dead"
 }
 
 fn listens_on(output: &str) -> Option<SocketAddr> {

@@ -343,13 +343,13 @@ impl Report {
     }
 }
 
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+pub(super) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let rank = (sorted.len() * percent).div_ceil(100);
     let index = rank.saturating_sub(1);
     sorted.get(index).copied().unwrap_or_default()
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     // Tenths are as fine as the relay's timer justifies.
     (duration.as_secs_f64() * 1e4).round() / 10.0
 }

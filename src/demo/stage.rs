@@ -8,8 +8,8 @@ use super::guest::Guest;
 use super::node::{NodeProcess, rotate};
 use super::plan::{Break, NODES, Plan};
 use super::workload::SERVICE_NAME;
-use crate::bridge::Origin;
 use crate::client::{Target, Trust, tls_config};
+use crate::request::Handler;
 use crate::testbed::{Backend, Counts, Honesty, Relay, RelayConfig, now};
 
 /// Everything but the clients: backends, nodes, the relay and the files that the nodes read.
@@ -35,11 +35,11 @@ struct StagedNode {
 }
 
 impl Stage {
-    /// Starts everything, and waits until the nodes know each other.
-    pub(super) async fn set(plan: &Plan) -> Result<Self, DemoError> {
+    /// Starts everything, with backends that answer like this, and waits until the nodes know each other.
+    pub(super) async fn set(plan: &Plan, handler: impl Handler + Clone) -> Result<Self, DemoError> {
         let mut backends = Vec::new();
         for _ in 0..BACKENDS {
-            backends.push(Backend::start(Origin).await?);
+            backends.push(Backend::start(handler.clone()).await?);
         }
         let mut files = Files::make()?;
         let nodes = start(&mut files, plan, &backends).await?;
@@ -174,6 +174,12 @@ impl Stage {
         let dead = now();
         self.relay.withdraw(node).await?;
         Ok(dead)
+    }
+
+    /// Waits until a node knows that another one is dead; the answer is when it did.
+    pub(super) async fn until_dead(&self, node: usize, by: usize) -> Result<Instant, DemoError> {
+        self.nodes[by].process.until_dead(node + 1).await?;
+        Ok(now())
     }
 
     /// What the relay and each node have counted so far.
