@@ -185,6 +185,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::{AdminAddress, EarlyData, LogFormat, Member, Return};
+    use crate::fleet::NodeId;
 
     #[test]
     fn what_sockets_and_ids_were_made_from_is_named() {
@@ -205,6 +207,59 @@ mod tests {
         );
         new.listen.push(Listen::default());
         assert_eq!(fixed(&old, &new)[0], "listen");
+    }
+
+    #[test]
+    fn every_fixed_key_is_documented() {
+        let fleet = |relay: &str| Fleet {
+            key_file: "fleet.key".into(),
+            member: vec![Member {
+                id: NodeId::default(),
+                relay: relay.parse().unwrap(),
+            }],
+            link_mtu: 1500,
+            return_by: Return::Direct,
+            heartbeat: Duration::from_millis(200),
+            silent_after: Duration::from_millis(800),
+            dead_after: Duration::from_secs(10),
+        };
+        let mut old = Config::default();
+        old.fleet = Some(fleet("10.0.0.1:1"));
+        let mut new = old.clone();
+        new.workers += 1;
+        new.state_dir.push("other");
+        new.runtime_dir.push("other");
+        new.cid.nonce_len += 1;
+        new.admin.listen = AdminAddress::Off;
+        new.listen[0].addr.set_port(1);
+        new.listen[0].tcp ^= true;
+        new.node.id = NodeId::new(7).unwrap();
+        new.node.instance = Some(3);
+        new.quic.max_udp_payload = 1300;
+        new.quic.preferred_address = vec!["192.0.2.1:443".parse().unwrap()];
+        new.quic.early_data = EarlyData::Owner;
+        new.quic.cid_lifetime = Duration::from_secs(1);
+        new.limits.tunnel_queue = 16;
+        new.limits.early_sessions = 16;
+        new.log.format = LogFormat::Json;
+        new.fleet = Some(Fleet {
+            link_mtu: 1400,
+            return_by: Return::Ingress,
+            heartbeat: Duration::from_millis(250),
+            silent_after: Duration::from_secs(1),
+            dead_after: Duration::from_secs(11),
+            ..fleet("10.0.0.1:2")
+        });
+        let keys = fixed(&old, &new);
+        assert_eq!(keys.len(), 22, "{keys:?}");
+        let page = include_str!("../../docs/operate.md");
+        let section = page.split("## Reload").nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        for key in keys {
+            let key = key.replace(".0.", ".N.");
+            let key = key.strip_suffix(" of this node").unwrap_or(&key);
+            assert!(section.contains(&format!("`{key}`")), "{key}");
+        }
     }
 
     #[test]

@@ -234,3 +234,24 @@ const NO_ENDPOINT: &str = "no_endpoint";
 pub(super) const QUEUE_FULL: &str = "queue_full";
 const EARLY_FULL: &str = "early_full";
 const EARLY_TIMEOUT: &str = "early_timeout";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_drop_reason_is_documented() {
+        let fleet = include_str!("../../../docs/fleet.md");
+        let operate = include_str!("../../../docs/operate.md");
+        let table = fleet.split("## Dropped datagrams").nth(1).unwrap();
+        let list = operate
+            .split("Reasons of `wayhold_datagrams_dropped_total`")
+            .nth(1);
+        let list = list.unwrap().split("\n\n").next().unwrap();
+        for reason in drop_reasons() {
+            let word = format!("`{reason}`");
+            assert!(table.contains(&word), "{word} in fleet.md");
+            assert!(list.contains(&word), "{word} in operate.md");
+        }
+    }
+}

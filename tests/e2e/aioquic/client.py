@@ -120,6 +120,9 @@ async def rebind(client):
     old = client._transport
     await asyncio.get_running_loop().create_datagram_endpoint(lambda: client, sock=new)
     old.close()
+    # Whoever has nothing to acknowledge at this moment is not seen to move, and would wait for ever.
+    client._quic.send_ping(0)
+    client.transmit()
     return {"port": new.getsockname()[1]}
 
 
