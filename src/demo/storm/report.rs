@@ -207,7 +207,10 @@ mod tests {
         let times = times();
         let broken: [fn(&mut Fate, Times); 5] = [
             |fate, _| fate.answered.push(7),
-            |fate, times| fate.failed = Some((times.killed - MS, RESET.into())),
+            |fate, times| {
+                let before = times.killed.checked_sub(MS).unwrap();
+                fate.failed = Some((before, RESET.into()));
+            },
             |fate, _| fate.failed = None,
             |fate, times| fate.failed = Some((times.detected, "timed out".into())),
             |fate, _| fate.back = None,
