@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 use wayhold::client::{Http3Client, Patience, TcpClient, Trust, tls_config};
 
 use crate::process::{Process, outcome, signal, wayhold};
-use crate::stage::{Directory, PATIENCE, target, turn};
+use crate::stage::{Directory, PATIENCE, turn};
 use crate::transfer::{Download, Upload, connect, get, text};
 
 /// A process with its successors, which are killed with this.
@@ -333,6 +333,18 @@ async fn a_new_configuration_that_is_refused_is_named_by_the_old_process() {
         (
             format!("{config}node.instance = 7\n"),
             "node.instance is fixed",
+        ),
+        (
+            format!("{config}runtime_dir = \"elsewhere\"\n"),
+            "an upgrade cannot change node.id or runtime_dir",
+        ),
+        (
+            format!("{config}node.id = 7\n"),
+            "an upgrade cannot change node.id or runtime_dir",
+        ),
+        (
+            format!("{config}cid.config_id = 3\n"),
+            "an upgrade cannot change cid",
         ),
         (
             config.replace("workers = 2", "workers = 3"),
