@@ -61,7 +61,11 @@ impl Cast {
         let dial = Arc::new(Dial {
             target: stage.target().clone(),
             tls: Arc::clone(stage.tls()),
-            patience: PATIENCE,
+            patience: Patience {
+                response: plan.deadline(),
+                idle: plan.deadline(),
+                ..PATIENCE
+            },
         });
         for (number, role) in roles(plan).enumerate() {
             stage.relay().route_to(number % NODES).await?;
@@ -140,7 +144,11 @@ impl Cast {
             Act::Drain(_) => Event::Drain,
             Act::Upgrade(_) => Event::Upgrade,
             Act::Rotate => Event::Rotate,
+            Act::Reload => Event::Reload,
+            Act::Join => Event::Join,
+            Act::Leave => Event::Leave,
             Act::Undrain(node) => return stage.undrain(node).await,
+            Act::Part => return stage.part().await,
         };
         self.happens(event);
         self.moves.push(now(), event);
@@ -148,7 +156,10 @@ impl Cast {
             Act::Drain(node) => stage.drain(node).await,
             Act::Upgrade(node) => stage.upgrade(node).await,
             Act::Rotate => stage.rotate().await,
-            Act::Undrain(_) => Ok(()),
+            Act::Reload => stage.reroute().await,
+            Act::Join => stage.join().await,
+            Act::Leave => stage.leave().await,
+            Act::Undrain(_) | Act::Part => Ok(()),
         }
     }
 

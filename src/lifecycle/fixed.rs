@@ -255,8 +255,10 @@ mod tests {
             silent_after: Duration::from_millis(800),
             dead_after: Duration::from_secs(10),
         };
-        let mut old = Config::default();
-        old.fleet = Some(fleet("10.0.0.1:1"));
+        let old = Config {
+            fleet: Some(fleet("10.0.0.1:1")),
+            ..Config::default()
+        };
         let mut new = old.clone();
         new.workers += 1;
         new.state_dir.push("other");
