@@ -274,8 +274,8 @@ impl HandOver {
         if let Some(keyring) = held.keyring() {
             sockets.keep_keyring(keyring.clone());
         }
-        if let Some(workers) = held.workers() {
-            sockets.keep_workers(workers);
+        if let Some(kept) = held.kept() {
+            sockets.keep(kept.clone());
         }
         for (name, socket) in held.sockets() {
             sockets.push(*name, socket.try_clone()?);

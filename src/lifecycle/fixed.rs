@@ -46,6 +46,24 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
     keys
 }
 
+/// Says what it takes to change fixed keys, and what of them outlives an upgrade too.
+pub(crate) fn remedy(keys: &[String]) -> String {
+    let outlives = |key: &String| {
+        key.starts_with("listen") || OUTLIVING.iter().any(|outliving| outliving == key)
+    };
+    let (restart, upgrade): (Vec<_>, Vec<_>) = keys.iter().cloned().partition(outlives);
+    let say = |how: &str, keys: Vec<String>| {
+        (!keys.is_empty()).then(|| format!("only {how} can change {}", keys.join(", ")))
+    };
+    let restart = say("a restart", restart);
+    let upgrade = say("a restart or an upgrade", upgrade);
+    restart
+        .into_iter()
+        .chain(upgrade)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
 /// The sections that differ, by name.
 pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
     let sections = [
@@ -176,9 +194,23 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
         ("fleet.heartbeat", *heartbeat != new.heartbeat),
         ("fleet.silent_after", *silent_after != new.silent_after),
         ("fleet.dead_after", *dead_after != new.dead_after),
-        ("fleet.member of this node", relay(old) != relay(new)),
+        (RELAY, relay(old) != relay(new)),
     ])
 }
+
+/// Besides listeners: what two processes of one node must have the same, to have the same sockets and
+/// to find each other.
+const OUTLIVING: [&str; 8] = [
+    "workers",
+    "node.id",
+    "node.instance",
+    "cid",
+    "fleet",
+    RELAY,
+    "admin.listen",
+    "runtime_dir",
+];
+const RELAY: &str = "fleet.member of this node";
 
 #[cfg(test)]
 mod tests {
@@ -257,6 +289,11 @@ mod tests {
         let page = include_str!("../../docs/operate.md");
         let section = page.split("## Reload").nth(1).unwrap();
         let section = section.split("\n## ").next().unwrap();
+        assert_eq!(remedy(&keys[..1]), "only a restart can change workers");
+        let both = remedy(&["node.id".to_owned(), "quic.early_data".to_owned()]);
+        let expected = "only a restart can change node.id; \
+            only a restart or an upgrade can change quic.early_data";
+        assert_eq!(both, expected);
         for key in keys {
             let key = key.replace(".0.", ".N.");
             let key = key.strip_suffix(" of this node").unwrap_or(&key);

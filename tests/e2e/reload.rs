@@ -133,7 +133,8 @@ async fn what_a_process_cannot_change_is_refused_by_name() {
     write_config(&directory, &fixed);
     let (code, _, why) = outcome(&directory, &RELOAD).await;
     assert_eq!(code, Some(1));
-    let named = "only a restart or an upgrade can change workers, node.id, quic.cid_lifetime";
+    let named = "only a restart can change workers, node.id; \
+        only a restart or an upgrade can change quic.cid_lifetime";
     assert!(why.contains(named), "{why}");
     assert_eq!(text(&client, "/").await, "one");
     assert_eq!(process.metric(REFUSED).await, 1);

@@ -92,6 +92,12 @@ impl Registration {
         remove(&self.directory.join(self.own.file_name()));
     }
 
+    /// Whether the process with this birth is among the live ones.
+    pub fn finds(&self, birth: Birth) -> bool {
+        let scan = self.scan(|_unknown| false);
+        scan.is_ok_and(|scan| scan.live.iter().any(|entry| entry.birth == birth))
+    }
+
     /// Looks for the other processes of the node, of which `known` ones have a connection already.
     pub fn scan(&self, known: impl Fn(&Entry) -> bool) -> io::Result<Scan> {
         let known = |entry: &Entry| *entry == self.own || known(entry);

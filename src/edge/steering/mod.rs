@@ -177,6 +177,13 @@ impl Steering {
         dropped.get_or_create(&Reason { reason }).inc_by(number);
     }
 
+    /// Brings the metric of first packets whose way was not kept up to date.
+    pub(crate) fn count_refused(&self) {
+        let mut tables = self.tables.lock().expect("no holder panics");
+        let refused = tables.early.take_refused();
+        self.metrics.early_entries_refused.inc_by(refused);
+    }
+
     /// Whether answers to clients of forwarded datagrams go back the same way.
     pub(crate) fn returns_through_ingress(&self) -> bool {
         self.returning == Return::Ingress

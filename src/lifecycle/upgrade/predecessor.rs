@@ -44,7 +44,7 @@ impl Predecessor {
                     birth,
                     names,
                     more,
-                    workers,
+                    kept,
                     keyring,
                 } = message
                 else {
@@ -56,8 +56,8 @@ impl Predecessor {
                     let keyring = Keyring::from_text(&keyring.0).map_err(|_err| unexpected())?;
                     inherited.keep_keyring(keyring);
                 }
-                if let Some(workers) = workers {
-                    inherited.keep_workers(workers);
+                if let Some(kept) = kept {
+                    inherited.keep(kept);
                 }
                 if names.len() != sockets.len() {
                     return Err(unexpected());

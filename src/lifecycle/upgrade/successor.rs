@@ -116,7 +116,7 @@ impl Successor {
                 birth: birth.to_string(),
                 names: sockets.iter().map(|(name, _)| name.to_string()).collect(),
                 more: left > 0,
-                workers: inherited.workers(),
+                kept: inherited.kept().cloned(),
                 keyring: keyring.clone(),
             };
             let sockets = borrowed(sockets.iter().map(|(_, socket)| socket));
