@@ -41,10 +41,12 @@ fn a_gateway_uses_what_it_is_given_and_leaves_the_process_as_it_was() {
     );
     // It can be set only once, so nobody has done it yet.
     tracing::subscriber::set_global_default(NoSubscriber::new()).unwrap();
+    let written = fs::read_dir(directory.0.path()).unwrap();
+    let written: Vec<_> = written.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(
-        fs::read_dir(&directory.0).unwrap().count(),
-        0,
-        "nothing is written where a certificate and no admin socket are given"
+        written,
+        [RUNTIME_DIR],
+        "nothing is written but who lives, where a certificate and no admin socket are given"
     );
 }
 
@@ -169,9 +171,10 @@ impl Directory {
         config.listen = vec![Listen::new((Ipv4Addr::UNSPECIFIED, 0).into())];
         config.admin.listen = AdminAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into());
         self.0.path().clone_into(&mut config.state_dir);
-        config.runtime_dir = self.0.path().join("run");
+        config.runtime_dir = self.0.path().join(RUNTIME_DIR);
         config
     }
 }
 
+const RUNTIME_DIR: &str = "run";
 const PATIENCE: Duration = Duration::from_secs(60);
