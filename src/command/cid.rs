@@ -8,7 +8,8 @@ use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 use wayhold::cid::{Cid, CidConfig, ConfigId, DecodeError, FirstOctet, Key, Nonce, ServerId};
 use wayhold::config::{self, Sources};
-use wayhold::control::read_key_file;
+
+use super::forms::Forms;
 
 /// Arguments of `wayhold cid`.
 #[derive(Debug, clap::Args)]
@@ -50,7 +51,8 @@ struct DecodeArgs {
 /// error of the data, with exit code 1, not one of usage.
 #[derive(Debug, clap::Args)]
 struct Form {
-    /// Take the form from a gateway's configuration file, its environment and its fleet's key file
+    /// Take the form from a gateway's configuration file, its environment and its fleet's key file;
+    /// IDs of every epoch in that file are read
     #[arg(short, long, value_name = "FILE", conflicts_with_all = FORM_FLAGS)]
     config: Option<PathBuf>,
     /// The config rotation bits, 0 to 6
@@ -89,6 +91,8 @@ struct Encoded {
 #[derive(Serialize)]
 struct Decoded {
     config_id: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u32>,
     server_id: String,
     nonce: String,
 }
@@ -101,12 +105,12 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn encode(args: &EncodeArgs) -> anyhow::Result<ExitCode> {
-    let config = args.form.to_config()?;
+    let forms = args.form.read()?;
     let server_id = args.server_id.parse::<ServerId>().context("--server-id")?;
     let nonce = args.nonce.parse::<Nonce>().context("--nonce")?;
     let mut random_bits = [0];
     aws_lc_rs::rand::fill(&mut random_bits).context("the system has no random bytes")?;
-    let cid = config.encode(&server_id, &nonce, random_bits[0])?;
+    let cid = forms.current().encode(&server_id, &nonce, random_bits[0])?;
     if args.form.json {
         let cid = cid.to_string();
         print(&serde_json::to_string(&Encoded { cid })?);
@@ -117,9 +121,9 @@ fn encode(args: &EncodeArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn decode(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
-    let config = args.form.to_config()?;
+    let forms = args.form.read()?;
     let cid = args.cid.parse::<Cid>().context("the connection ID")?;
-    let decoded = config.decode(&cid).map_err(|error| match error {
+    let (decoded, epoch) = forms.decode(&cid).map_err(|error| match error {
         DecodeError::LengthMismatch { .. } => {
             anyhow!("{error} (--first-octet random accepts any first octet)")
         }
@@ -127,33 +131,32 @@ fn decode(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
     })?;
     let decoded = Decoded {
         config_id: decoded.config_id.get(),
+        epoch: epoch.map(|epoch| epoch.0),
         server_id: decoded.server_id.to_string(),
         nonce: decoded.nonce.to_string(),
     };
     if args.form.json {
         print(&serde_json::to_string(&decoded)?);
     } else {
-        print(&format!(
-            "config ID {}\nserver ID {}\nnonce     {}",
-            decoded.config_id, decoded.server_id, decoded.nonce
-        ));
+        print(&format!("config ID {}", decoded.config_id));
+        if let Some(epoch) = decoded.epoch {
+            print(&format!("epoch     {epoch}"));
+        }
+        print(&format!("server ID {}", decoded.server_id));
+        print(&format!("nonce     {}", decoded.nonce));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 impl Form {
-    fn to_config(&self) -> anyhow::Result<CidConfig> {
+    fn read(&self) -> anyhow::Result<Forms> {
         if let Some(file) = &self.config {
             let sources = Sources {
                 file: Some(file.clone()),
                 environment: super::environment(),
                 settings: Vec::new(),
             };
-            let config = config::load(&sources)?;
-            return config.cid.form(|| {
-                let fleet = config.fleet.as_ref().context(NO_FLEET)?;
-                Ok(read_key_file(&fleet.key_file)?.current().clone())
-            });
+            return Forms::of(&config::load(&sources)?);
         }
         let id = ConfigId::new(self.config_id).context("--config-id")?;
         let first_octet = match self.first_octet {
@@ -163,13 +166,8 @@ impl Form {
         let key = self.key.as_deref().map(str::parse::<Key>).transpose();
         let key = key.context("--key")?;
         let (server_id_len, nonce_len) = (self.server_id_len, self.nonce_len);
-        Ok(CidConfig::new(
-            id,
-            server_id_len,
-            nonce_len,
-            first_octet,
-            key.as_ref(),
-        )?)
+        let form = CidConfig::new(id, server_id_len, nonce_len, first_octet, key.as_ref())?;
+        Ok(Forms::only(form))
     }
 }
 
@@ -185,5 +183,3 @@ const FORM_FLAGS: [&str; 5] = [
     "key",
     "first_octet",
 ];
-const NO_FLEET: &str = "the configuration has no [fleet], and without its key file a gateway draws \
-    a key at each start that nobody else knows";

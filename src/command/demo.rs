@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use wayhold::demo::{Break, Plan, Report, Soak, Status, run};
+use wayhold::demo::{Break, Plan, Soak, Status, run, storm};
 
 /// Arguments of `wayhold demo`.
 ///
@@ -35,9 +35,15 @@ pub(crate) struct Args {
     /// Go on until many requests are answered over HTTP/3, with planned events only: nothing is killed
     #[arg(long, conflicts_with_all = ["seconds", "fault"])]
     soak: bool,
+    /// Kill a node that has so many connections, and measure how they come back
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000", conflicts_with_all = ["seconds", "fault", "soak"], value_parser = clap::value_parser!(u16).range(1..=4000))]
+    storm: Option<u16>,
     /// How many requests a soak takes
     #[arg(long, value_name = "N", default_value_t = 100_000, requires = "soak")]
     requests: u64,
+    /// How many soaks to run, one after the other; with `--json` each prints an object on a line
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "soak", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    runs: u64,
     /// When a soak ends, in seconds, whether or not all are answered
     #[arg(long, value_name = "N", default_value_t = 900, requires = "soak", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     limit: u64,
@@ -60,6 +66,19 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         Fault::Relay => Break::Relay,
     });
     let program = std::env::current_exe()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    if let Some(connections) = args.storm {
+        let report = runtime.block_on(storm(program, connections.into()))?;
+        print_problems(&report.logs, &report.problems);
+        print_result(&if args.json {
+            report.json().to_string()
+        } else {
+            report.text()
+        });
+        return Ok(exit_code(report.succeeded()));
+    }
     let plan = if args.soak {
         let soak = Soak {
             requests: args.requests,
@@ -69,19 +88,29 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         Plan::new(program, Duration::from_secs(args.seconds), fault)
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let bar = progress_bar(&plan)?;
-    let report = runtime.block_on(run(&plan, |status| show(&bar, status)));
-    bar.finish_and_clear();
-    let report = report?;
-    print(&report, args.json);
-    Ok(if report.succeeded() {
+    let mut succeeded = true;
+    for _run in 0..args.runs {
+        let bar = progress_bar(&plan)?;
+        let report = runtime.block_on(run(&plan, |status| show(&bar, status)));
+        bar.finish_and_clear();
+        let report = report?;
+        print_problems(&report.logs, &report.problems);
+        print_result(&if args.json {
+            report.json().to_string()
+        } else {
+            report.table()
+        });
+        succeeded &= report.succeeded();
+    }
+    Ok(exit_code(succeeded))
+}
+
+fn exit_code(succeeded: bool) -> ExitCode {
+    if succeeded {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 /// Hidden where standard error is no terminal.
@@ -106,20 +135,19 @@ fn show(bar: &ProgressBar, status: Status) {
 }
 
 #[expect(
-    clippy::print_stdout,
     clippy::print_stderr,
-    reason = "this is the command's output"
+    reason = "this is the command's output for people"
 )]
-fn print(report: &Report, json: bool) {
-    for log in &report.logs {
+fn print_problems(logs: &[String], problems: &[String]) {
+    for log in logs {
         eprintln!("{log}");
     }
-    for problem in &report.problems {
+    for problem in problems {
         eprintln!("problem: {problem}");
     }
-    if json {
-        println!("{}", report.json());
-    } else {
-        println!("{}", report.table());
-    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+fn print_result(result: &str) {
+    println!("{result}");
 }

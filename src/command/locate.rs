@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Map, Value, json};
-use wayhold::cid::{Cid, ConfigSet};
+use wayhold::cid::Cid;
 use wayhold::config::{self, Config};
-use wayhold::control::read_key_file;
 use wayhold::fleet::split_server_id;
 
+use super::forms::Forms;
 use super::{ConfigArgs, Exit, operator};
 
 /// Arguments of `wayhold where`.
@@ -61,11 +61,7 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// What the configuration and the key file tell without a running gateway.
 fn alone(config: &Config, cid: &Cid) -> anyhow::Result<Map<String, Value>> {
-    let form = config.cid.form(|| {
-        let fleet = config.fleet.as_ref().context(NO_FLEET)?;
-        Ok::<_, anyhow::Error>(read_key_file(&fleet.key_file)?.current().clone())
-    })?;
-    let decoded = [form].into_iter().collect::<ConfigSet>().decode(cid)?;
+    let (decoded, epoch) = Forms::of(config)?.decode(cid)?;
     let owner = split_server_id(&decoded.server_id);
     let (node, instance) = owner.unzip();
     let member = |fleet: &config::Fleet| fleet.member.iter().any(|member| Some(member.id) == node);
@@ -77,6 +73,7 @@ fn alone(config: &Config, cid: &Cid) -> anyhow::Result<Map<String, Value>> {
     let location = json!({
         "cid": cid.to_string(),
         "config_id": decoded.config_id.get(),
+        "epoch": epoch.map(|epoch| epoch.0),
         "server_id": decoded.server_id.to_string(),
         "node": node.map(wayhold::fleet::NodeId::get),
         "instance": instance.map(|instance| instance.0),
@@ -103,5 +100,3 @@ const ORDER: [&str; 11] = [
     "reason",
     "why",
 ];
-const NO_FLEET: &str = "the configuration has no [fleet], and without its key file a gateway draws \
-    a key at each start that nobody else knows";

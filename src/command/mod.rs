@@ -9,6 +9,7 @@ use wayhold::config::{self, Setting, Sources};
 pub(crate) mod check;
 pub(crate) mod cid;
 pub(crate) mod demo;
+mod forms;
 pub(crate) mod get;
 pub(crate) mod keys;
 pub(crate) mod locate;

@@ -28,9 +28,7 @@ pub(crate) fn ask(admin: &AdminAddress, method: &str, target: &str) -> anyhow::R
     let request = format!("{method} {target} HTTP/1.1\r\nhost: admin\r\n\r\n");
     let answered = async {
         match admin {
-            AdminAddress::Off => {
-                Err(io::Error::from(io::ErrorKind::NotFound)).context("admin.listen is off")
-            }
+            AdminAddress::Off => Err(io::Error::new(io::ErrorKind::NotFound, OFF).into()),
             AdminAddress::Unix(path) => {
                 let stream = UnixStream::connect(path).await;
                 let stream = stream.with_context(|| nobody(&path.display()))?;
@@ -85,6 +83,7 @@ fn parse(response: &str) -> Option<Answer> {
     })
 }
 
+const OFF: &str = "admin.listen is off, so no gateway can be asked";
 /// Longer than the gateway lets a command take.
 const DEADLINE: Duration = Duration::from_secs(160);
 /// A thousand times what a gateway answers.

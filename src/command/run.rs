@@ -132,6 +132,8 @@ fn failed(error: GatewayError) -> Exit {
         | GatewayError::Workers { .. }
         | GatewayError::FixedInstance
         | GatewayError::NoInstances
+        | GatewayError::OtherCids
+        | GatewayError::OtherPlace(_)
         | GatewayError::Routes(_) => Exit::Configuration,
         GatewayError::GraceExpired(_) => Exit::Forced,
         _ => Exit::Failure,

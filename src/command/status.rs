@@ -42,8 +42,8 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(Exit::Clean.into())
 }
 
-/// One line for each member; those of an object beside each other, a list of objects below. An object
-/// that holds such a list has its members among the others.
+/// One line for each member; those of an object beside each other, a list of objects as rows under
+/// their names. An object that holds such a list has its members among the others.
 fn table(status: &Value) -> String {
     let mut out = String::new();
     let mut members = Vec::new();
@@ -54,7 +54,7 @@ fn table(status: &Value) -> String {
     members.sort_by_key(|(name, _)| place(name).unwrap_or(ORDER.len()));
     for (name, value) in members {
         let rows = match value {
-            Value::Array(items) if is_list(value) => items.iter().map(line).collect(),
+            Value::Array(items) if is_list(value) => grid(items),
             value => vec![line(value)],
         };
         for (index, row) in rows.iter().enumerate() {
@@ -84,6 +84,31 @@ fn is_list(value: &Value) -> bool {
     value
         .as_array()
         .is_some_and(|items| items.iter().any(Value::is_object))
+}
+
+/// Objects with the same members: the names, and a row for each object.
+fn grid(items: &[Value]) -> Vec<String> {
+    let place = |name: &str| COLUMNS.iter().position(|known| *known == name);
+    let members = items.first().and_then(Value::as_object);
+    let names = members.into_iter().flat_map(|members| members.keys());
+    let mut names: Vec<_> = names.filter(|name| *name != NOT_SHOWN).collect();
+    names.sort_by_key(|name| place(name).unwrap_or(COLUMNS.len()));
+    let title = names.iter().map(|name| name.replace('_', " ")).collect();
+    let row = |item: &Value| names.iter().map(|name| line(&item[name])).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(title)
+        .chain(items.iter().map(row))
+        .collect();
+    let widths: Vec<_> = (0..names.len())
+        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
+        .collect();
+    let aligned = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(aligned).collect()
 }
 
 fn line(value: &Value) -> String {
@@ -116,6 +141,25 @@ const ORDER: [&str; 9] = [
     "listen",
 ];
 
+/// The columns of peers, those first that tell whether all is well; anything else follows by name.
+const COLUMNS: [&str; 13] = [
+    "node",
+    "state",
+    "findings",
+    "heard_ms_ago",
+    "heard_by",
+    "unheard_by",
+    "draining",
+    "welcomes",
+    "epochs",
+    "minting_epoch",
+    "tunnel_version",
+    "instance",
+    "relay",
+];
+/// It serves to tell processes apart, which `instance` does in less room.
+const NOT_SHOWN: &str = "boot";
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -130,21 +174,21 @@ mod tests {
             "dropped": {},
             "connections": { "quic": 3, "tcp": 1 },
             "fleet": {
-                "peers": [{ "node": 1, "state": "live" }, { "node": 2, "state": "dead" }],
+                "peers": [
+                    { "boot": "00", "findings": [], "heard_by": [2, 3], "node": 1, "state": "live" },
+                    { "boot": "11", "findings": ["other_key"], "heard_by": [], "node": 20, "state": "dead" },
+                ],
             },
         });
-        let table = table(&status);
-        let lines: Vec<_> = table
-            .lines()
-            .map(|line| line.split("  ").collect::<Vec<_>>())
-            .collect();
-        let last = |index: usize| lines[index].last().unwrap().trim();
-        assert_eq!(last(0), "ready");
-        assert_eq!(last(2), "quic 3, tcp 1");
-        assert_eq!(last(3), "none");
-        assert_eq!(last(4), "node 1, state live");
-        assert_eq!(last(5), "node 2, state dead");
-        assert!(table.contains("phase           ready"), "{table}");
-        assert!(table.contains("uptime seconds  7"), "{table}");
+        let expected = "\
+phase           ready
+uptime seconds  7
+connections     quic 3, tcp 1
+dropped         none
+peers           node  state  findings   heard by
+                1     live   none       2 3
+                20    dead   other_key  none
+";
+        assert_eq!(table(&status), expected);
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
@@ -18,6 +18,8 @@ use crate::testbed::Backend;
 pub(super) struct Files {
     directory: PathBuf,
     certificate: CertificateDer<'static>,
+    members: Vec<SocketAddr>,
+    upstreams: Vec<String>,
 }
 
 impl Files {
@@ -30,6 +32,8 @@ impl Files {
         let files = Self {
             directory,
             certificate: minted.cert.der().clone(),
+            members: Vec::new(),
+            upstreams: Vec::new(),
         };
         fs::write(files.path("tls.pem"), minted.cert.pem())?;
         let key = minted.signing_key.serialize_pem();
@@ -52,28 +56,60 @@ impl Files {
     /// Writes the fleet's file and a configuration for each of its nodes.
     ///
     /// The relay ports are free now; another process can still take one before its node does.
-    pub(super) fn configure(&self, nodes: usize, backends: &[Backend]) -> io::Result<()> {
+    pub(super) fn configure(&mut self, nodes: usize, backends: &[Backend]) -> io::Result<()> {
         let tunnels = (0..nodes)
             .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))
             .collect::<io::Result<Vec<_>>>()?;
-        let mut fleet = String::from("key_file = \"fleet.key\"\n");
-        for (number, tunnel) in (1..).zip(&tunnels) {
-            let relay = tunnel.local_addr()?;
-            writeln!(fleet, "[[member]]\nid = {number}\nrelay = \"{relay}\"")
-                .map_err(io::Error::other)?;
-        }
-        fs::write(self.path("fleet.toml"), fleet)?;
-        let urls: Vec<_> = backends
+        self.members = tunnels
+            .iter()
+            .map(UdpSocket::local_addr)
+            .collect::<io::Result<Vec<_>>>()?;
+        self.upstreams = backends
             .iter()
             .map(|backend| format!("\"http://{}\"", backend.address()))
             .collect();
+        self.write_fleet()?;
         for number in 1..=nodes {
-            let text = CONFIG
-                .replace("NUMBER", &number.to_string())
-                .replace("BACKENDS", &urls.join(", "));
-            fs::write(self.config(number), text)?;
+            self.write_config(number, ANY_PORT)?;
         }
         Ok(())
+    }
+
+    /// Adds a member to the fleet's file, and writes its configuration: it listens on this address.
+    pub(super) fn add(&mut self, listen: SocketAddr) -> io::Result<()> {
+        let tunnel = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        self.members.push(tunnel.local_addr()?);
+        self.write_fleet()?;
+        self.write_config(self.members.len(), listen)
+    }
+
+    /// Takes the last member out of the fleet's file.
+    pub(super) fn remove_last(&mut self) -> io::Result<()> {
+        self.members.pop();
+        self.write_fleet()
+    }
+
+    /// Gives the first nodes, as many as there are, another order of upstreams.
+    pub(super) fn reroute(&mut self, nodes: usize) -> io::Result<()> {
+        self.upstreams.rotate_left(1);
+        (1..=nodes).try_for_each(|number| self.write_config(number, ANY_PORT))
+    }
+
+    fn write_fleet(&self) -> io::Result<()> {
+        let mut fleet = String::from("key_file = \"fleet.key\"\n");
+        for (number, relay) in (1..).zip(&self.members) {
+            writeln!(fleet, "[[member]]\nid = {number}\nrelay = \"{relay}\"")
+                .map_err(io::Error::other)?;
+        }
+        fs::write(self.path("fleet.toml"), fleet)
+    }
+
+    fn write_config(&self, number: usize, listen: SocketAddr) -> io::Result<()> {
+        let text = CONFIG
+            .replace("NUMBER", &number.to_string())
+            .replace("ADDRESS", &listen.to_string())
+            .replace("BACKENDS", &self.upstreams.join(", "));
+        fs::write(self.config(number), text)
     }
 
     /// The configuration of a node.
@@ -120,12 +156,13 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
+const ANY_PORT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 /// Relative paths begin at the file. A process that gave way tells its clients to go after a second,
 /// so that a run sees that too.
 const CONFIG: &str = r#"
 state_dir = "node-NUMBER"
 [[listen]]
-addr = "127.0.0.1:0"
+addr = "ADDRESS"
 cert = "tls.pem"
 key = "tls.key"
 [[route]]
@@ -136,8 +173,6 @@ id = NUMBER
 file = "fleet.toml"
 [log]
 access = false
-[shutdown]
-grace = "5s"
 [upgrade]
 keep = "1s"
 "#;

@@ -10,10 +10,12 @@
 mod audit;
 mod cast;
 mod files;
+mod guest;
 mod node;
 mod plan;
 mod report;
 mod stage;
+mod storm;
 mod tally;
 mod workload;
 
@@ -22,14 +24,16 @@ use std::time::Duration;
 
 pub use plan::{Break, Event, Minimums, Plan, Soak};
 pub use report::{Happened, Moved, Report, Transport};
+pub use storm::{StormReport, storm};
 pub use tally::{Aftermath, Totals};
 
 use self::audit::{NodeBooks, disagreements};
 use self::cast::{Cast, connections};
 use self::stage::Stage;
+use crate::bridge::Origin;
 use crate::client::ClientError;
 use crate::control::KeyFileError;
-use crate::testbed::{Counts, RelayGone};
+use crate::testbed::{Counts, RelayGone, now};
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +76,14 @@ pub enum DemoError {
     /// A client could not connect before anything moved.
     #[error("a client could not connect")]
     Client(#[from] ClientError),
+    /// Not all clients of a storm could connect before it.
+    #[error("{connected} of {connections} clients could connect")]
+    Crowd {
+        /// Clients that could.
+        connected: usize,
+        /// Clients that should have.
+        connections: usize,
+    },
     /// The relay stopped.
     #[error("the relay stopped")]
     Relay(#[from] RelayGone),
@@ -96,18 +108,20 @@ impl DemoError {
 /// # Errors
 /// [`DemoError`] when the run could not be made.
 pub async fn run(plan: &Plan, watch: impl FnMut(Status)) -> Result<Report, DemoError> {
-    let mut stage = Stage::set(plan).await?;
+    let began = now();
+    let mut stage = Stage::set(plan, Origin).await?;
     let cast = Cast::connect(&stage, plan).await?;
     let performance = cast.perform(plan, &mut stage, watch).await?;
     let (counts, nodes, disagreements) = settle(&mut stage, connections(plan)).await?;
 
     let mut report = Report {
         moves: Moved::new(&counts, performance.in_flight),
-        events: Happened::all(&performance),
+        events: Happened::of(plan.events(), &performance),
         http3: performance.http3,
         tcp_tls: performance.tcp_tls,
         forwarded: nodes.iter().map(|node| node.forwarded).sum(),
         resets: nodes.iter().map(|node| node.resets).sum(),
+        elapsed: now().saturating_duration_since(began),
         problems: disagreements,
         logs: Vec::new(),
     };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -14,7 +15,7 @@ use super::DemoError;
 use super::audit::NodeBooks;
 use super::files::Files;
 use super::plan::{Break, Plan};
-use crate::sys::process::{bind_to_parent, kill};
+use crate::sys::process::{bind_to_parent, kill, terminate};
 use crate::testbed::kernel_drops;
 
 /// A gateway in a process of its own, run from files as an operator writes them.
@@ -162,6 +163,53 @@ impl NodeProcess {
         Ok(())
     }
 
+    /// Waits until it knows that this peer is dead.
+    pub(super) async fn until_dead(&self, peer: usize) -> Result<(), DemoError> {
+        let dead = async {
+            loop {
+                let (_, page) = self.ask("/status").await?;
+                let status: Value = serde_json::from_str(&page).map_err(io::Error::from)?;
+                let peers = status["fleet"]["peers"].as_array();
+                if peers.is_some_and(|peers| peers.iter().any(|known| is_dead(known, peer))) {
+                    return Ok(());
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        match timeout(START_LIMIT, dead).await {
+            Ok(known) => known,
+            Err(_elapsed) => Err(self.failed(format!("does not know that {peer} is dead"))),
+        }
+    }
+
+    /// Waits until a node that was told to drain has no QUIC connection left.
+    pub(super) async fn until_left(&self) -> Result<(), DemoError> {
+        let left = async {
+            while self.books().await?.connections > 0 {
+                tokio::time::sleep(POLL).await;
+            }
+            Ok(())
+        };
+        match timeout(LEAVE_LIMIT, left).await {
+            Ok(left) => left,
+            Err(_elapsed) => Err(self.failed(format!("had clients after {LEAVE_LIMIT:?}"))),
+        }
+    }
+
+    /// Ends the node, which was never upgraded, and gives what it has counted.
+    pub(super) async fn end(mut self) -> Result<NodeBooks, DemoError> {
+        let books = self.books().await?;
+        if let Some(pid) = self.child.id() {
+            terminate(pid)?;
+        }
+        match timeout(LEAVE_LIMIT, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(books),
+            Ok(Ok(status)) => Err(self.failed(format!("ended with {status}"))),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_elapsed) => Err(self.failed(format!("had not ended after {LEAVE_LIMIT:?}"))),
+        }
+    }
+
     /// What the node has counted so far, in all its processes.
     pub(super) async fn books(&self) -> Result<NodeBooks, DemoError> {
         if !self.alive {
@@ -257,6 +305,10 @@ async fn finish(mut command: Command) -> io::Result<String> {
     Err(io::Error::other(reason.trim_end().to_owned()))
 }
 
+fn is_dead(known: &Value, peer: usize) -> bool {
+    known["node"] == peer && known["state"] == "dead"
+}
+
 fn listens_on(output: &str) -> Option<SocketAddr> {
     let (address, _) = output.strip_prefix("listening on ")?.split_once('\n')?;
     address.parse().ok()
@@ -287,6 +339,8 @@ fn planted(fault: Break) -> Option<&'static str> {
 /// A debug build on a busy machine takes a second.
 const START_LIMIT: Duration = Duration::from_secs(20);
 const ORDER_LIMIT: Duration = Duration::from_secs(40);
+/// A node waits ten seconds for a client that does not close its connection.
+const LEAVE_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 /// A hundred times what a node answers.
 const MAX_ANSWER: u64 = 4 << 20;

@@ -42,8 +42,14 @@ pub enum Event {
     Drain,
     /// A node's process gives way to a new one.
     Upgrade,
-    /// The fleet has a new key.
+    /// A step of a rotation: the fleet's next key is announced or activated.
     Rotate,
+    /// Every node reads a configuration with other routes.
+    Reload,
+    /// A fourth node joins the fleet.
+    Join,
+    /// It drains and leaves the fleet.
+    Leave,
     /// A node's process is killed without a warning.
     Kill,
 }
@@ -59,6 +65,14 @@ pub(super) enum Act {
     Upgrade(usize),
     /// Makes a new key, and has all nodes read it.
     Rotate,
+    /// Has all nodes read other routes.
+    Reload,
+    /// Lets the guest join.
+    Join,
+    /// Drains the guest.
+    Leave,
+    /// Lets the guest go for good.
+    Part,
 }
 
 /// What makes a run mean something.
@@ -120,11 +134,19 @@ impl Plan {
             (Some(_), _) => Box::new(std::iter::empty()),
             (None, None) => Box::new(cycle(0, self.duration).into_iter()),
             (None, Some(_)) => Box::new((0..).zip(0_usize..).flat_map(|(times, number)| {
-                cycle(number, CYCLE)
+                soak_cycle(number)
                     .into_iter()
                     .filter(move |(_, act)| *act != Act::Rotate || times % ROTATE_EVERY == 0)
                     .map(move |(at, act)| (CYCLE * times + at, act))
             })),
+        }
+    }
+
+    /// The kinds of event that belong to the run.
+    pub(super) fn events(&self) -> &'static [Event] {
+        match self.soak {
+            None => &DEMO_EVENTS,
+            Some(_) => &SOAK_EVENTS,
         }
     }
 
@@ -134,11 +156,13 @@ impl Plan {
     }
 
     /// How long a request may take before it is lost: forty times the longest pause between two
-    /// moves, or eight times in a broken run, which has nothing to wait for.
+    /// moves, or eight times in a broken run, which has nothing to wait for. A soak is long enough to
+    /// be disturbed by something else on the machine, and waits longer.
     pub fn deadline(&self) -> Duration {
-        match self.fault {
-            None => Duration::from_secs(10),
-            Some(_) => Duration::from_secs(2),
+        match (self.fault, self.soak) {
+            (None, None) => Duration::from_secs(10),
+            (None, Some(_)) => Duration::from_secs(30),
+            (Some(_), _) => Duration::from_secs(2),
         }
     }
 
@@ -153,13 +177,16 @@ impl Plan {
 
 impl Event {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Flip,
         Self::Rebind,
         Self::Address,
         Self::Drain,
         Self::Upgrade,
         Self::Rotate,
+        Self::Reload,
+        Self::Join,
+        Self::Leave,
         Self::Kill,
     ];
 
@@ -172,13 +199,16 @@ impl Event {
             Self::Drain => "drain",
             Self::Upgrade => "upgrade",
             Self::Rotate => "rotate",
+            Self::Reload => "reload",
+            Self::Join => "join",
+            Self::Leave => "leave",
             Self::Kill => "kill",
         }
     }
 
     /// Whether nodes tell clients to connect again after it.
     pub(super) fn sends_clients_away(self) -> bool {
-        matches!(self, Self::Drain | Self::Upgrade)
+        matches!(self, Self::Drain | Self::Upgrade | Self::Leave)
     }
 
     /// Whether it makes clients connect again.
@@ -254,6 +284,42 @@ fn cycle(number: usize, length: Duration) -> [(Duration, Act); 5] {
     ]
 }
 
+/// Everything that is planned, within [`CYCLE`].
+fn soak_cycle(number: usize) -> [(Duration, Act); 9] {
+    let (first, second) = (number % NODES, (number + 1) % NODES);
+    [
+        (CYCLE * 5 / 100, Act::Join),
+        (CYCLE * 20 / 100, Act::Drain(first)),
+        (CYCLE * 30 / 100, Act::Undrain(first)),
+        (CYCLE * 40 / 100, Act::Upgrade(second)),
+        (CYCLE * 55 / 100, Act::Rotate),
+        (CYCLE * 60 / 100, Act::Reload),
+        (CYCLE * 70 / 100, Act::Rotate),
+        (CYCLE * 80 / 100, Act::Leave),
+        (CYCLE * 90 / 100, Act::Part),
+    ]
+}
+
+const DEMO_EVENTS: [Event; 7] = [
+    Event::Flip,
+    Event::Rebind,
+    Event::Address,
+    Event::Drain,
+    Event::Upgrade,
+    Event::Rotate,
+    Event::Kill,
+];
+const SOAK_EVENTS: [Event; 9] = [
+    Event::Flip,
+    Event::Rebind,
+    Event::Address,
+    Event::Drain,
+    Event::Upgrade,
+    Event::Rotate,
+    Event::Reload,
+    Event::Join,
+    Event::Leave,
+];
 /// Nodes of the fleet.
 pub(super) const NODES: usize = 3;
 /// The node that is killed, which is neither drained nor upgraded before.

@@ -22,6 +22,8 @@ pub struct Report {
     pub events: Vec<Happened>,
     /// Datagrams that the nodes sent through their tunnel to the owner.
     pub forwarded: u64,
+    /// How long everything took.
+    pub elapsed: Duration,
     /// Everything that speaks against the run; empty when it succeeded.
     pub problems: Vec<String>,
     /// Stateless resets that nodes sent.
@@ -86,14 +88,15 @@ impl Moved {
 }
 
 impl Happened {
-    pub(super) fn all(performance: &Performance) -> Vec<Self> {
-        let of = |event: Event| Self {
-            event,
+    /// What happened of these kinds.
+    pub(super) fn of(events: &[Event], performance: &Performance) -> Vec<Self> {
+        let of = |event: &Event| Self {
+            event: *event,
             count: performance.counts[event.index()],
             http3: performance.http3.after[event.index()].clone(),
             tcp_tls: performance.tcp_tls.after[event.index()].clone(),
         };
-        Event::ALL.map(of).to_vec()
+        events.iter().map(of).collect()
     }
 
     fn json(&self) -> Value {
@@ -213,6 +216,8 @@ impl Report {
             "events": self.events.iter().map(Happened::json).collect::<Vec<_>>(),
             "forwarded": self.forwarded,
             "resets": self.resets,
+            "seconds": milliseconds(self.elapsed) / 1e3,
+            "problems": self.problems,
         })
     }
 
@@ -260,7 +265,7 @@ impl Report {
         let moves = &self.moves;
         format!(
             "{table}\n{events}\n{} rebinds, {} address changes, {} flips; {} of {} with bodies in flight; \
-             {} datagrams forwarded, {} resets",
+             {} datagrams forwarded, {} resets; {:.0} s",
             moves.rebinds,
             moves.addresses,
             moves.flips,
@@ -268,6 +273,7 @@ impl Report {
             moves.total(),
             self.forwarded,
             self.resets,
+            self.elapsed.as_secs_f64(),
         )
     }
 
@@ -337,13 +343,13 @@ impl Report {
     }
 }
 
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+pub(super) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let rank = (sorted.len() * percent).div_ceil(100);
     let index = rank.saturating_sub(1);
     sorted.get(index).copied().unwrap_or_default()
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     // Tenths are as fine as the relay's timer justifies.
     (duration.as_secs_f64() * 1e4).round() / 10.0
 }

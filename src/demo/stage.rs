@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 use super::DemoError;
 use super::audit::NodeBooks;
 use super::files::Files;
+use super::guest::Guest;
 use super::node::{NodeProcess, rotate};
 use super::plan::{Break, NODES, Plan};
 use super::workload::SERVICE_NAME;
-use crate::bridge::Origin;
 use crate::client::{Target, Trust, tls_config};
+use crate::request::Handler;
 use crate::testbed::{Backend, Counts, Honesty, Relay, RelayConfig, now};
 
 /// Everything but the clients: backends, nodes, the relay and the files that the nodes read.
@@ -16,6 +17,8 @@ use crate::testbed::{Backend, Counts, Honesty, Relay, RelayConfig, now};
 pub(super) struct Stage {
     relay: Relay,
     nodes: Vec<StagedNode>,
+    guest: Option<Guest>,
+    plan: Plan,
     target: Target,
     tls: Arc<rustls::ClientConfig>,
     _backends: Vec<Backend>,
@@ -32,16 +35,20 @@ struct StagedNode {
 }
 
 impl Stage {
-    /// Starts everything, and waits until the nodes know each other.
-    pub(super) async fn set(plan: &Plan) -> Result<Self, DemoError> {
+    /// Starts everything, with backends that answer like this, and waits until the nodes know each other.
+    pub(super) async fn set(plan: &Plan, handler: impl Handler + Clone) -> Result<Self, DemoError> {
         let mut backends = Vec::new();
         for _ in 0..BACKENDS {
-            backends.push(Backend::start(Origin).await?);
+            backends.push(Backend::start(handler.clone()).await?);
         }
-        let files = Files::make()?;
-        let nodes = start(&files, plan, &backends).await?;
+        let mut files = Files::make()?;
+        let nodes = start(&mut files, plan, &backends).await?;
+        let guest = plan.soak.map(|_| Guest::reserve()).transpose()?;
+        let addresses = nodes.iter().map(|node| node.process.address());
         let relay = Relay::start(RelayConfig {
-            nodes: nodes.iter().map(|node| node.process.address()).collect(),
+            nodes: addresses
+                .chain(guest.as_ref().map(Guest::address))
+                .collect(),
             delay: DELAY,
             honesty: match plan.fault {
                 Some(Break::Relay) => Honesty::ClaimsFlips,
@@ -49,6 +56,9 @@ impl Stage {
             },
         })
         .await?;
+        if guest.is_some() {
+            relay.withdraw(GUEST).await?;
+        }
         Ok(Self {
             target: Target {
                 address: relay.address(),
@@ -57,6 +67,8 @@ impl Stage {
             tls: tls_config(&Trust::Certificates(vec![files.certificate().clone()]))?,
             relay,
             nodes,
+            guest,
+            plan: plan.clone(),
             _backends: backends,
             files,
         })
@@ -100,8 +112,58 @@ impl Stage {
     /// Makes the fleet's next key, and has every node read it.
     pub(super) async fn rotate(&self) -> Result<(), DemoError> {
         rotate(&self.nodes[0].process, &self.files.key_file()).await?;
+        self.reload().await
+    }
+
+    /// Has every node read a configuration with its upstreams in another order.
+    pub(super) async fn reroute(&mut self) -> Result<(), DemoError> {
+        self.files.reroute(NODES)?;
+        self.reload().await
+    }
+
+    /// Adds the guest to the fleet: every member learns of it before it starts.
+    pub(super) async fn join(&mut self) -> Result<(), DemoError> {
+        let Some(guest) = &self.guest else {
+            return Ok(());
+        };
+        self.files.add(guest.address())?;
+        self.reload().await?;
+        if let Some(guest) = &mut self.guest {
+            guest.start(&self.files, &self.plan).await?;
+            self.relay.announce(GUEST).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the guest out of the route, and drains it.
+    pub(super) async fn leave(&self) -> Result<(), DemoError> {
+        self.relay.withdraw(GUEST).await?;
+        if let Some(node) = self.guest.as_ref().and_then(Guest::process) {
+            node.order("drain").await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the drained guest has no clients left, takes it out of the fleet, and ends it.
+    pub(super) async fn part(&mut self) -> Result<(), DemoError> {
+        let Some(node) = self.guest.as_ref().and_then(Guest::process) else {
+            return Ok(());
+        };
+        node.until_left().await?;
+        self.files.remove_last()?;
         for node in &self.nodes {
             node.process.order("reload").await?;
+        }
+        if let Some(guest) = &mut self.guest {
+            guest.end().await?;
+        }
+        Ok(())
+    }
+
+    async fn reload(&self) -> Result<(), DemoError> {
+        let guest = self.guest.as_ref().and_then(Guest::process);
+        for node in self.nodes.iter().map(|node| &node.process).chain(guest) {
+            node.order("reload").await?;
         }
         Ok(())
     }
@@ -112,6 +174,12 @@ impl Stage {
         let dead = now();
         self.relay.withdraw(node).await?;
         Ok(dead)
+    }
+
+    /// Waits until a node knows that another one is dead; the answer is when it did.
+    pub(super) async fn until_dead(&self, node: usize, by: usize) -> Result<Instant, DemoError> {
+        self.nodes[by].process.until_dead(node + 1).await?;
+        Ok(now())
     }
 
     /// What the relay and each node have counted so far.
@@ -131,12 +199,17 @@ impl Stage {
                 ..node.process.books().await?
             });
         }
+        if let Some(guest) = &self.guest {
+            all.push(guest.books().await?);
+        }
         Ok((counts, all))
     }
 
     /// The ends of what the nodes have written.
     pub(super) fn logs(&self) -> Vec<String> {
-        self.nodes.iter().map(|node| node.process.log()).collect()
+        let guest = self.guest.as_ref().and_then(Guest::process);
+        let nodes = self.nodes.iter().map(|node| &node.process).chain(guest);
+        nodes.map(NodeProcess::log).collect()
     }
 
     /// Of what has reached a node and is not in its books yet, nobody knows whether it ever will be.
@@ -150,7 +223,7 @@ impl Stage {
 
 /// Starts all nodes. Should somebody take a relay port that was free, it starts them again.
 async fn start(
-    files: &Files,
+    files: &mut Files,
     plan: &Plan,
     backends: &[Backend],
 ) -> Result<Vec<StagedNode>, DemoError> {
@@ -164,7 +237,7 @@ async fn start(
 }
 
 async fn start_once(
-    files: &Files,
+    files: &mut Files,
     plan: &Plan,
     backends: &[Backend],
 ) -> Result<Vec<StagedNode>, DemoError> {
@@ -191,5 +264,7 @@ fn moves(counts: &Counts) -> u64 {
 
 /// One way between a client's NAT and a node: a round trip takes 20 ms.
 pub(super) const DELAY: Duration = Duration::from_millis(10);
+/// The guest's place among the nodes that the relay knows.
+const GUEST: usize = NODES;
 const BACKENDS: usize = 2;
 const BIND_ATTEMPTS: u32 = 5;

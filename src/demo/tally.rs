@@ -290,8 +290,11 @@ mod tests {
         moves.push(start + ms(100), Event::Kill);
         moves.push(start + ms(150), Event::Flip);
         recovery.arrived(start + ms(152), &moves, &tally);
+        assert_eq!(tally.aftermath(Event::Flip).recovered, [ms(152)]);
         assert_eq!(tally.aftermath(Event::Kill).recovered, [ms(52)]);
-        assert_eq!(tally.aftermath(Event::Flip).recovered, [ms(2), ms(152)]);
+        recovery.arrived(start + ms(156), &moves, &tally);
+        assert_eq!(tally.aftermath(Event::Flip).recovered, [ms(6), ms(152)]);
+        assert_eq!(tally.aftermath(Event::Kill).recovered, [ms(52)]);
     }
 
     #[test]

@@ -359,7 +359,7 @@ fn truncated(error: &ClientError) -> Failure {
 }
 
 /// An error with its causes.
-fn describe(error: &dyn Error) -> String {
+pub(super) fn describe(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

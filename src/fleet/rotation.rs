@@ -32,8 +32,8 @@ pub enum RotationStep {
 pub enum RotationError {
     /// Connections may still use what the previous key made.
     #[error(
-        "epoch {epoch} is current for {age:?} only: open connections may use connection IDs of the epoch \
-         before for another {left:?}"
+        "epoch {epoch} is current for {} s only: open connections may use connection IDs of the epoch \
+         before for another {} s", .age.as_secs(), .left.as_secs() + 1
     )]
     TooEarly {
         /// The current epoch.

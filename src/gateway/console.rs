@@ -34,7 +34,11 @@ impl Console for Operated {
     fn locate(&self, cid: &str) -> Result<Value, String> {
         let cid = cid.parse::<Cid>().map_err(|error| error.to_string())?;
         match self.0.locate(&cid) {
-            Ok(location) => Ok(located(&cid, &location, self.0.workers().max(1))),
+            Ok(location) => {
+                let mut shown = located(&cid, &location, self.0.workers().max(1));
+                shown["epoch"] = json!(self.0.epoch_of(location.config).map(|epoch| epoch.0));
+                Ok(shown)
+            }
             Err(LocateError::Unreadable(error)) => Ok(json!({
                 "cid": cid.to_string(),
                 "verdict": Verdict::Drop(DropReason::UndecodableCid).name(),

@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::cid::ConfigId;
 use crate::config;
 use crate::control::{Snapshot, SnapshotError, StaticFiles};
 use crate::edge::{FleetDriver, SnapshotRefused};
-use crate::fleet::{Finding, PeerState, PeerStatus};
+use crate::fleet::{Epoch, Finding, PeerState, PeerStatus};
 
 /// The fleet of a gateway that runs: what it knows of its peers, and the way to other members and keys.
 #[derive(Clone, Debug)]
@@ -67,6 +68,11 @@ impl FleetHandle {
     /// Tells the peers whether this node hands new connections to others.
     pub fn set_draining(&self, draining: bool) {
         self.driver.set_draining(draining);
+    }
+
+    /// The epoch whose key encrypts the connection IDs of a configuration, if one does.
+    pub(super) fn epoch_of(&self, config: ConfigId) -> Option<Epoch> {
+        self.driver.epoch_of(config)
     }
 
     /// What is known of the peers, as `/status` shows it.

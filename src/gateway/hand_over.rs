@@ -274,6 +274,9 @@ impl HandOver {
         if let Some(keyring) = held.keyring() {
             sockets.keep_keyring(keyring.clone());
         }
+        if let Some(kept) = held.kept() {
+            sockets.keep(kept.clone());
+        }
         for (name, socket) in held.sockets() {
             sockets.push(*name, socket.try_clone()?);
         }

@@ -6,9 +6,10 @@ use super::conductor::Order;
 use super::hand_over::{HandOver, Upgraded};
 use super::shared::Shared;
 use super::{ReloadError, status};
-use crate::cid::{Cid, DecodeError};
+use crate::cid::{Cid, ConfigId, DecodeError};
 use crate::config::Config;
 use crate::edge::Phase;
+use crate::fleet::Epoch;
 use crate::lifecycle::UpgradeError;
 use crate::steer::Location;
 
@@ -153,6 +154,12 @@ impl GatewayHandle {
         shared.map_or(0, |shared| {
             shared.steering.current().slots().workers().get()
         })
+    }
+
+    /// The epoch of the fleet's key under which IDs of a configuration are encrypted; none without a
+    /// fleet or without encryption.
+    pub(super) fn epoch_of(&self, config: ConfigId) -> Option<Epoch> {
+        self.shared.upgrade()?.fleet.as_ref()?.epoch_of(config)
     }
 
     async fn order<T>(

@@ -20,6 +20,7 @@ mod supply;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -141,6 +142,17 @@ pub enum GatewayError {
     /// The profile `aws-nlb` has no place for an instance in connection IDs.
     #[error("the profile aws-nlb cannot tell two processes of a node apart; restart instead")]
     NoInstances,
+    /// Connection IDs would be written in another way than those of the process before, whose packets
+    /// nobody could tell any more.
+    #[error("an upgrade cannot change cid, nor whether there is a fleet; restart to change them")]
+    OtherCids,
+    /// The process from which this one takes over is of another node, or registered elsewhere.
+    #[error(
+        "the process before is not in {}: an upgrade cannot change node.id or runtime_dir, which is in \
+         state_dir by default; restart to change them",
+        .0.display()
+    )]
+    OtherPlace(PathBuf),
     /// The routes cannot be built.
     #[error("routes: {0}")]
     Routes(String),

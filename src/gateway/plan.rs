@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::identities::Identities;
 use crate::config::Config;
@@ -53,6 +54,7 @@ impl Plan<'_> {
             limits,
             timeouts,
             quic,
+            shutdown,
             ..
         } = self.config;
         let http3 = || Http3 {
@@ -61,6 +63,7 @@ impl Plan<'_> {
                 header_bytes: limits.header_bytes,
                 header_timeout: timeouts.header,
                 body_idle: timeouts.body_idle,
+                linger: (shutdown.grace / 2).min(MOST_LINGER),
             },
             metrics: self.metrics.clone(),
         };
@@ -87,3 +90,8 @@ impl Plan<'_> {
         })
     }
 }
+
+/// How long a process that ends waits for clients whose requests were answered to close their
+/// connections. One that is starved or out of reach takes seconds to learn that it should; one that
+/// never closes must not hold the process until the end of its grace.
+const MOST_LINGER: Duration = Duration::from_secs(3);

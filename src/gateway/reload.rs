@@ -10,7 +10,7 @@ use crate::config::{self, Config, LoadErrors, Sources};
 use crate::control::Snapshot;
 use crate::edge::{Policy, QuicChange, TcpParts};
 use crate::fleet::NodeId;
-use crate::lifecycle::{Watched, changed, fixed};
+use crate::lifecycle::{Watched, changed, fixed, remedy};
 use crate::request::SharedHandler;
 use crate::telemetry::Metrics;
 
@@ -22,8 +22,8 @@ pub enum ReloadError {
     #[error("{0}")]
     Configuration(#[from] LoadErrors),
     /// These keys differ from what the process was started with, and it cannot change them: restart
-    /// or upgrade it.
-    #[error("only a restart or an upgrade can change {}", .0.join(", "))]
+    /// it, or for some of them upgrade it.
+    #[error("{}", remedy(.0))]
     Fixed(Vec<String>),
     /// A file that the configuration names cannot be used, or its routes cannot be built.
     #[error("{0}")]

@@ -7,11 +7,11 @@ use super::builder::Sockets;
 use super::fleet::random;
 use super::{GatewayError, listener};
 use crate::admin::Admin;
-use crate::config::{AdminAddress, Config, Listen};
+use crate::config::{AdminAddress, Cid, Config, Listen};
 use crate::control::{Birth, Registration};
 use crate::edge::{Reading, Siblings};
 use crate::fleet::{InstanceId, Keyring};
-use crate::lifecycle::{Inherited, InheritedError, SocketName};
+use crate::lifecycle::{Inherited, InheritedError, Kept, SocketName};
 use crate::sys;
 
 /// Where a gateway's sockets come from: its builder was given them, another process opened them, or
@@ -46,8 +46,12 @@ impl Supply {
             None => self.inherited.count(SocketName::Udp(0)),
         };
         let workers = u16::try_from(outside).ok().and_then(NonZeroU16::new);
+        let before = self.inherited.kept();
+        let changed = before.is_none_or(|before| before.workers != configured.get());
         match workers {
-            Some(workers) if workers != configured && self.inherited.birth().is_some() => {
+            Some(workers)
+                if workers != configured && changed && self.inherited.birth().is_some() =>
+            {
                 Err(GatewayError::Workers {
                     listener: 0,
                     sockets: outside,
@@ -177,11 +181,28 @@ impl Supply {
     ) -> Result<Inherited, GatewayError> {
         self.inherited.finish()?;
         let mut held = self.held;
+        held.keep(Kept {
+            workers: config.workers,
+            cid: written(config),
+        });
         if config.fleet.is_none() {
             held.keep_keyring(keyring.clone());
         }
         Ok(held)
     }
+}
+
+/// How the connection IDs of a process with this configuration are written.
+fn written(config: &Config) -> String {
+    let Cid {
+        profile,
+        config_id,
+        nonce_len,
+        first_octet,
+        ..
+    } = &config.cid;
+    let key = config.fleet.as_ref().map_or("own", |_fleet| "fleet");
+    format!("{profile:?} {config_id} {nonce_len} {first_octet:?} {key}")
 }
 
 /// Registers this process among those of its node, and gives its instance. A start that is no upgrade
@@ -192,10 +213,14 @@ pub(super) fn register(
 ) -> Result<(Option<Arc<Siblings>>, InstanceId), GatewayError> {
     let fixed = config.node.instance.map(InstanceId);
     let predecessor = supply.inherited.birth();
+    let kept = supply.inherited.kept();
     let unnamed = config.cid.aws_server_id.is_some();
     let birth = match predecessor {
         Some(_) if fixed.is_some() => return Err(GatewayError::FixedInstance),
         Some(_) if unnamed => return Err(GatewayError::NoInstances),
+        Some(_) if kept.is_some_and(|kept| kept.cid != written(config)) => {
+            return Err(GatewayError::OtherCids);
+        }
         Some(predecessor) => predecessor.next(),
         None => Birth::first(random()?),
     };
@@ -206,6 +231,9 @@ pub(super) fn register(
     }
     match Registration::new(&config.runtime_dir, config.node.id, birth, fixed, draw) {
         Ok(registration) => {
+            if predecessor.is_some_and(|birth| !registration.finds(birth)) {
+                return Err(GatewayError::OtherPlace(config.runtime_dir.clone()));
+            }
             let instance = registration.own().instance;
             Ok((Some(Arc::new(Siblings::new(registration))), instance))
         }

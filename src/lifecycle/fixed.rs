@@ -46,6 +46,24 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
     keys
 }
 
+/// Says what it takes to change fixed keys, and what of them outlives an upgrade too.
+pub(crate) fn remedy(keys: &[String]) -> String {
+    let outlives = |key: &String| {
+        key.starts_with("listen") || OUTLIVING.iter().any(|outliving| outliving == key)
+    };
+    let (restart, upgrade): (Vec<_>, Vec<_>) = keys.iter().cloned().partition(outlives);
+    let say = |how: &str, keys: Vec<String>| {
+        (!keys.is_empty()).then(|| format!("only {how} can change {}", keys.join(", ")))
+    };
+    let restart = say("a restart", restart);
+    let upgrade = say("a restart or an upgrade", upgrade);
+    restart
+        .into_iter()
+        .chain(upgrade)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
 /// The sections that differ, by name.
 pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
     let sections = [
@@ -58,6 +76,7 @@ pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("shutdown", old.shutdown != new.shutdown),
         ("hooks", old.hooks != new.hooks),
         ("upgrade", old.upgrade != new.upgrade),
+        ("fleet", old.fleet != new.fleet),
     ];
     let differ = sections.into_iter().filter(|(_, differs)| *differs);
     differ.map(|(section, _)| section).collect()
@@ -175,15 +194,31 @@ fn of_fleet(config: &Config, old: &Fleet, new: &Fleet) -> Vec<String> {
         ("fleet.heartbeat", *heartbeat != new.heartbeat),
         ("fleet.silent_after", *silent_after != new.silent_after),
         ("fleet.dead_after", *dead_after != new.dead_after),
-        ("fleet.member of this node", relay(old) != relay(new)),
+        (RELAY, relay(old) != relay(new)),
     ])
 }
+
+/// Besides listeners: what two processes of one node must have the same, to have the same sockets and
+/// to find each other.
+const OUTLIVING: [&str; 8] = [
+    "workers",
+    "node.id",
+    "node.instance",
+    "cid",
+    "fleet",
+    RELAY,
+    "admin.listen",
+    "runtime_dir",
+];
+const RELAY: &str = "fleet.member of this node";
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::{AdminAddress, EarlyData, LogFormat, Member, Return};
+    use crate::fleet::NodeId;
 
     #[test]
     fn what_sockets_and_ids_were_made_from_is_named() {
@@ -204,6 +239,66 @@ mod tests {
         );
         new.listen.push(Listen::default());
         assert_eq!(fixed(&old, &new)[0], "listen");
+    }
+
+    #[test]
+    fn every_fixed_key_is_documented() {
+        let fleet = |relay: &str| Fleet {
+            key_file: "fleet.key".into(),
+            member: vec![Member {
+                id: NodeId::default(),
+                relay: relay.parse().unwrap(),
+            }],
+            link_mtu: 1500,
+            return_by: Return::Direct,
+            heartbeat: Duration::from_millis(200),
+            silent_after: Duration::from_millis(800),
+            dead_after: Duration::from_secs(10),
+        };
+        let old = Config {
+            fleet: Some(fleet("10.0.0.1:1")),
+            ..Config::default()
+        };
+        let mut new = old.clone();
+        new.workers += 1;
+        new.state_dir.push("other");
+        new.runtime_dir.push("other");
+        new.cid.nonce_len += 1;
+        new.admin.listen = AdminAddress::Off;
+        new.listen[0].addr.set_port(1);
+        new.listen[0].tcp ^= true;
+        new.node.id = NodeId::new(7).unwrap();
+        new.node.instance = Some(3);
+        new.quic.max_udp_payload = 1300;
+        new.quic.preferred_address = vec!["192.0.2.1:443".parse().unwrap()];
+        new.quic.early_data = EarlyData::Owner;
+        new.quic.cid_lifetime = Duration::from_secs(1);
+        new.limits.tunnel_queue = 16;
+        new.limits.early_sessions = 16;
+        new.log.format = LogFormat::Json;
+        new.fleet = Some(Fleet {
+            link_mtu: 1400,
+            return_by: Return::Ingress,
+            heartbeat: Duration::from_millis(250),
+            silent_after: Duration::from_secs(1),
+            dead_after: Duration::from_secs(11),
+            ..fleet("10.0.0.1:2")
+        });
+        let keys = fixed(&old, &new);
+        assert_eq!(keys.len(), 22, "{keys:?}");
+        let page = include_str!("../../docs/operate.md");
+        let section = page.split("## Reload").nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        assert_eq!(remedy(&keys[..1]), "only a restart can change workers");
+        let both = remedy(&["node.id".to_owned(), "quic.early_data".to_owned()]);
+        let expected = "only a restart can change node.id; \
+            only a restart or an upgrade can change quic.early_data";
+        assert_eq!(both, expected);
+        for key in keys {
+            let key = key.replace(".0.", ".N.");
+            let key = key.strip_suffix(" of this node").unwrap_or(&key);
+            assert!(section.contains(&format!("`{key}`")), "{key}");
+        }
     }
 
     #[test]

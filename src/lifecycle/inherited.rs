@@ -4,6 +4,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use socket2::{SockRef, Type};
 
 use crate::admin::AdminSocket;
@@ -19,7 +20,17 @@ use crate::sys::activation;
 pub struct Inherited {
     birth: Option<Birth>,
     keyring: Option<Keyring>,
+    kept: Option<Kept>,
     sockets: Vec<(SocketName, OwnedFd)>,
+}
+
+/// What a process is configured with, and must be that takes over from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// `workers`. It has fewer or more where systemd opened another number of sockets.
+    pub(crate) workers: u16,
+    /// How its connection IDs are written. Others could not be read by whoever takes over.
+    pub(crate) cid: String,
 }
 
 /// What a socket is for. Written as in `FileDescriptorName=` of systemd.socket(5).
@@ -80,6 +91,16 @@ impl Inherited {
     /// Takes the keys that came with the sockets.
     pub(crate) fn take_keyring(&mut self) -> Option<Keyring> {
         self.keyring.take()
+    }
+
+    /// Adds what the process was configured with that has the sockets.
+    pub(crate) fn keep(&mut self, kept: Kept) {
+        self.kept = Some(kept);
+    }
+
+    /// What the process was configured with that has the sockets.
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
     }
 
     /// Takes the sockets that systemd opened for this process, if it did. For the start of a program.

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 pub(crate) use files::Watched;
-pub(crate) use fixed::{changed, fixed};
+pub(crate) use fixed::{changed, fixed, remedy};
+pub(crate) use inherited::Kept;
 pub use inherited::{Inherited, InheritedError, SocketName};
 pub use notify::{Notifier, State};
 pub use upgrade::{Predecessor, Prepared, Program, Successor, UpgradeError};

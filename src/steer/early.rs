@@ -9,7 +9,7 @@ use crate::wire::MAX_CID_LEN;
 /// connection ID goes there too. The only state that is kept for a flow.
 ///
 /// An entry lasts [`EarlyTable::LIFETIME`]. At [`EarlyTable::CAPACITY`] entries no further one is made
-/// until the oldest ends, and [`EarlyTable::refused`] counts those that were not.
+/// until the oldest ends, and [`EarlyTable::take_refused`] counts those that were not.
 #[derive(Debug, Default)]
 pub struct EarlyTable {
     places: BTreeMap<EarlyKey, (Place, Instant)>,
@@ -82,9 +82,9 @@ impl EarlyTable {
         self.places.is_empty()
     }
 
-    /// How many entries were not made because the table was full.
-    pub fn refused(&self) -> u64 {
-        self.refused
+    /// Gives how many entries were not made because the table was full, since this was last asked.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
     }
 
     fn expire(&mut self, now: Instant) {
@@ -147,7 +147,10 @@ mod tests {
         for number in 0..capacity + 10 {
             table.insert(start, key(number), Place::Here);
         }
-        assert_eq!((table.len(), table.refused()), (EarlyTable::CAPACITY, 10));
+        assert_eq!(
+            (table.len(), table.take_refused()),
+            (EarlyTable::CAPACITY, 10)
+        );
         table.insert(
             start + EarlyTable::LIFETIME,
             key(capacity + 10),

@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "setrlimit, prctl and kill have no safe form in the libraries used"
+    reason = "setrlimit, prctl, kill and geteuid have no safe form in the libraries used"
 )]
 
 use std::io;
@@ -53,16 +53,34 @@ pub fn bind_to_parent(command: &mut Command) {
 /// # Errors
 /// The system's: there is none, or it is another user's.
 pub fn kill(pid: u32) -> io::Result<()> {
+    signal(pid, libc::SIGKILL)
+}
+
+/// Asks the process with this ID to end, which need not be a child of this one.
+///
+/// # Errors
+/// The system's: there is none, or it is another user's.
+pub fn terminate(pid: u32) -> io::Result<()> {
+    signal(pid, libc::SIGTERM)
+}
+
+fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
     let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     // SAFETY: the call takes numbers and no pointer; a positive one names a single process.
-    let result = unsafe { libc::kill(pid, libc::SIGKILL) };
+    let result = unsafe { libc::kill(pid, signal) };
     if result == 0 {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// The user with whose rights this process acts.
+pub fn effective_user() -> u32 {
+    // SAFETY: the call takes nothing, and cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 /// The system's monotonic clock in microseconds, by which the service manager orders what it is told.

@@ -101,6 +101,8 @@ pub struct Metrics {
     pub retries: Counter,
     /// Times that uses of address tokens were forgotten because there were too many.
     pub address_tokens_forgotten: Counter,
+    /// First packets of new connections whose way was not kept for lack of room.
+    pub early_entries_refused: Counter,
     /// Requests that came before the end of their handshake, by what became of them.
     pub early_requests: Family<Early, Counter>,
     /// Sessions with early data that were forgotten before their end, because there were too many.
@@ -330,6 +332,11 @@ impl Metrics {
             "address_tokens_forgotten",
             "Times that uses of address tokens were forgotten because there were too many",
             self.address_tokens_forgotten.clone(),
+        );
+        registry.register(
+            "early_entries_refused",
+            "First packets of new connections whose way was not kept for lack of room",
+            self.early_entries_refused.clone(),
         );
         registry.register(
             "early_requests",

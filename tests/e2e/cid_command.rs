@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use wayhold::cid::{Cid, CidConfig, ConfigId, FirstOctet, Nonce, ServerId};
-use wayhold::control::write_key_file;
-use wayhold::fleet::{Epoch, FleetKey, Keyring};
+use wayhold::control::{replace_key_file, write_key_file};
+use wayhold::fleet::{Epoch, FleetKey, KeyRecord, Keyring};
 
 #[test]
 fn every_vector_of_the_draft_comes_out_of_plain_flags() {
@@ -202,8 +203,56 @@ fn a_configuration_file_gives_the_form_of_its_gateways_connection_ids() {
     assert_eq!(made.trim(), cid.to_string());
     assert_eq!(
         succeed("decode", &["--json", "-c", &file, &cid.to_string()]),
-        "{\"config_id\":0,\"server_id\":\"00000107\",\"nonce\":\"03030303030303030303\"}\n"
+        "{\"config_id\":0,\"epoch\":2,\"server_id\":\"00000107\",\"nonce\":\"03030303030303030303\"}\n"
     );
+}
+
+#[test]
+fn connection_ids_of_every_epoch_of_the_key_file_are_read() {
+    let directory = Directory::new();
+    let key_file = directory.0.path().join("fleet.key");
+    write_key_file(&key_file, &Keyring::new(FleetKey::new(Epoch(2), [9; 32]))).unwrap();
+    let mut record = KeyRecord::new(FleetKey::new(Epoch(2), [9; 32]));
+    for secret in [10, 11] {
+        let step = record.rotate(Duration::ZERO, [secret; 32], Duration::ZERO);
+        step.unwrap();
+    }
+    replace_key_file(&key_file, &record).unwrap();
+    let file = directory.write("wayhold.toml", FLEET);
+    let keyring = &record.keyring;
+    assert_eq!(keyring.iter().count(), 2);
+    for key in keyring.iter() {
+        let id = ConfigId::new(u8::try_from((5 + key.epoch().0) % 7).unwrap()).unwrap();
+        let cid_key = key.cid_key(id);
+        let form = CidConfig::new(id, 4, 10, FirstOctet::Length, Some(&cid_key)).unwrap();
+        let nonce = Nonce::new(&[3; 10]).unwrap();
+        let id = ServerId::from_array([0, 0, 1, 7]);
+        let cid = form.encode(&id, &nonce, 0).unwrap().to_string();
+        let shown = succeed("decode", &["-c", &file, &cid]);
+        let epoch = format!("epoch     {}\n", key.epoch());
+        assert!(shown.contains(&epoch), "{shown}");
+        assert!(shown.contains("server ID 00000107\n"), "{shown}");
+        let shown = run_where(&file, &cid);
+        assert!(
+            shown.contains(&format!("epoch      {}\n", key.epoch())),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("a process of this node issued it"),
+            "{shown}"
+        );
+    }
+}
+
+/// Asks where no gateway runs.
+fn run_where(file: &str, cid: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_wayhold"))
+        .args(["where", "--admin", "off", "-c", file, cid])
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{error}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Claims about the end of HTTP/3 connections when a node drains.
 
+use std::time::Duration;
+
 use quinn::RecvStream;
 use tokio::time::timeout;
 
@@ -11,6 +13,8 @@ const H3_NO_ERROR: u64 = 0x100;
 const H3_REQUEST_REJECTED: u64 = 0x10b;
 const SETTINGS: u64 = 0x04;
 const GOAWAY: u64 = 0x07;
+/// The first GOAWAY (RFC 9114, section 5.2) gives no request up: 2^62 - 4.
+const NOTHING: usize = 0x3fff_ffff_ffff_fffc;
 
 async fn start() -> (Solo, Wild, Raw) {
     let wild = Wild::default();
@@ -33,8 +37,14 @@ async fn control(raw: &Raw) -> RecvStream {
     }
 }
 
-/// The stream ID that the GOAWAY names.
+/// The stream ID that the last GOAWAY names, which follows one that only tells the client to go.
 async fn goaway(control: &mut RecvStream) -> usize {
+    assert_eq!(next_goaway(control).await, NOTHING);
+    next_goaway(control).await
+}
+
+/// The stream ID that the next GOAWAY names.
+async fn next_goaway(control: &mut RecvStream) -> usize {
     let mut bytes = Vec::new();
     loop {
         let mut byte = [0];
@@ -79,6 +89,38 @@ async fn requests_under_way_finish_and_new_ones_are_rejected() {
     }
     assert_eq!(raw.closed().await, H3_NO_ERROR);
     assert_eq!(wild.begun(), 3);
+    solo.node.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_crosses_the_first_goaway_is_answered() {
+    let (solo, wild, raw) = start().await;
+    let mut control = control(&raw).await;
+    solo.node.drain();
+    assert_eq!(next_goaway(&mut control).await, NOTHING);
+    assert_eq!(status(raw.send(&head("GET", "/", &[])).await).await, 200);
+    assert_eq!(next_goaway(&mut control).await, 4);
+    assert_eq!(wild.begun(), 1);
+    raw.close().await;
+    solo.node.end().await.unwrap();
+}
+
+/// The connection of a client that is told to go, but was not scheduled, is there when it wakes up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_comes_seconds_late_is_rejected_and_not_cut_off() {
+    let (solo, wild, raw) = start().await;
+    let mut control = control(&raw).await;
+    assert_eq!(status(raw.send(&head("GET", "/", &[])).await).await, 200);
+    solo.node.drain();
+    assert_eq!(goaway(&mut control).await, 4);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let rejected = Ended::Reset(H3_REQUEST_REJECTED);
+    assert_eq!(
+        ended(raw.send(&head("GET", "/", &[])).await).await,
+        rejected
+    );
+    assert_eq!(wild.begun(), 1);
+    raw.close().await;
     solo.node.end().await.unwrap();
 }
 

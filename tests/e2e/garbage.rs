@@ -273,6 +273,35 @@ async fn short_headers_are_dropped_or_sent_on_by_what_their_id_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_random_ids_and_of_resets_adds_no_hundredth_of_it_to_a_peer() {
+    let stage = Stage::start(2).await;
+    let (own, other) = (&stage.nodes[0], &stage.nodes[1]);
+    let before = until_confirmed(own, 1, other).await;
+    unharmed(&stage, async || {
+        let mut random = Random(0x5eed_0014);
+        let mut attacker = Attacker::of(own);
+        for round in 0..FLOOD {
+            // A stateless reset looks like the shortest of them.
+            let len = if round % 2 == 0 { 21 } else { 60 };
+            let mut bytes = random.bytes(len);
+            bytes[0] = 0x40 | bytes[0] & 0x3f;
+            // The ID names the configuration in use, or else it would not even be decrypted.
+            bytes[1] = bytes[1] & 0x1f | cid_form().id().get() << 5;
+            attacker.send(&bytes).await;
+        }
+        attacker.settle().await;
+        until(|| own.dropped("unknown_owner") >= FLOOD * 99 / 100).await;
+        assert!(own.metrics.resets.get() <= FLOOD / 100);
+    })
+    .await;
+    until(|| stage.nodes.iter().all(accounts_balance)).await;
+    let added = other.metrics.datagrams_tunnelled.get() - before.tunnelled;
+    assert!(added <= FLOOD / 100, "{added} of {FLOOD}");
+}
+
+const FLOOD: u64 = 10_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replayed_datagrams_reach_their_owner_and_change_nothing() {
     let stage = Stage::start(2).await;
     let (owner, other) = (&stage.nodes[0], &stage.nodes[1]);

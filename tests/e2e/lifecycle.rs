@@ -5,6 +5,7 @@ use std::fs;
 use wayhold::admin::Phase;
 use wayhold::bridge::Origin;
 use wayhold::telemetry::{Metrics, Reason};
+use wayhold::testbed::Move;
 
 use crate::process::{Process, outcome};
 use crate::stage::{Directory, Solo, Stage, target, turn, until};
@@ -27,10 +28,14 @@ async fn a_draining_node_hands_new_connections_to_a_peer_and_finishes_its_own() 
     let new = connect(&stage.directory, &stage.target()).await;
     assert!(text(&new, "/").await.contains("h3"));
     assert_eq!((first.open(), second.open()), (1, 1));
+    // The route is withdrawn: the peer forwards what is not its own.
+    stage.relay.make(Move::Flip).await.unwrap();
     download.read_to(4_000_000).await;
     assert!(old.send(get("/")).await.is_err(), "it was told to go");
     download.finish().await;
     until(|| first.open() == 0).await;
+    assert!(second.metrics.datagrams_forwarded.get() > 0);
+    stage.relay.make(Move::Flip).await.unwrap();
     assert!(text(&new, "/").await.contains("h3"));
 
     first.handle.undrain().await.unwrap();

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use quinn::ConnectionError;
 use tokio::net::UdpSocket;
+use wayhold::bridge::Origin;
 
 use crate::initial;
 use crate::raw::{CONTROL, Raw, head, status};
-use crate::stage::{Solo, until};
+use crate::stage::{Solo, target, until};
+use crate::transfer::{Download, Upload, connect, text};
 use crate::wild::Wild;
 
 /// `CONNECTION_REFUSED` (RFC 9000, section 20.1).
@@ -45,6 +47,37 @@ async fn half_open_connections_over_the_limit_are_refused_and_time_out() {
     assert_eq!(solo.node.refused("handshake_limit"), 1);
     until(|| solo.node.refused("handshake_timeout") == 1).await;
     connect().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_handshakes_that_never_end_costs_no_client_anything() {
+    let more = "workers = 2\nlimits.handshakes = 16";
+    let solo = Solo::start(more, Origin::new()).await;
+    let node = &solo.node;
+    let established = connect(&solo.directory, &target(node.address)).await;
+    let mut download = Download::begin(&established, 1, 3_000_000).await;
+    let mut upload = Upload::begin(&established, 2);
+    let flood = async {
+        for _ in 0..200 {
+            let initial = initial::capture(&solo.directory).await;
+            let mute = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            mute.send_to(&initial, node.address).await.unwrap();
+        }
+    };
+    let transfers = async {
+        tokio::join!(download.read_to(2_000_000), upload.send(1_000_000));
+    };
+    let newcomer = async {
+        until(|| node.metrics.retries.get() > 0).await;
+        let client = connect(&solo.directory, &target(node.address)).await;
+        text(&client, "/").await;
+        client.close().await;
+    };
+    tokio::join!(flood, transfers, newcomer);
+    tokio::join!(download.finish(), upload.finish());
+    assert!(node.metrics.retries.get() >= 100);
+    assert_eq!(node.refused("handshake_limit"), 0);
+    established.close().await;
 }
 
 #[tokio::test]

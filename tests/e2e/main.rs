@@ -21,6 +21,7 @@ mod issued;
 mod keys_command;
 mod lifecycle;
 mod limits;
+mod matrix;
 mod moves;
 mod operate;
 mod operator;

@@ -1,18 +1,18 @@
 //! Claims about clients that move in the middle of a transfer.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 use http::{Request, Response};
-use wayhold::Fault;
 use wayhold::bridge::Origin;
 use wayhold::client::Http3Client;
 use wayhold::request::{Body, ClientFacts, Handler, RequestError};
 use wayhold::telemetry::PathChange;
 use wayhold::testbed::Move;
+use wayhold::{Fault, Gateway};
 
 use crate::proxy::Proxy;
-use crate::stage::{Solo, Stage, target, until};
+use crate::stage::{Directory, Node, Solo, Stage, target, turn, until};
 use crate::transfer::{Download, Upload, connect, get, text};
 
 /// The origin, and every address that it was told.
@@ -92,6 +92,31 @@ async fn transfers_both_ways_go_on_from_ipv4_to_ipv6_and_back() {
         0
     );
     assert_eq!(solo.node.open(), 1);
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transfers_both_ways_go_on_between_the_listeners_of_two_families() {
+    let (_turn, directory) = (turn().await, Directory::new());
+    directory.certify();
+    let mut config = directory.config("workers = 2");
+    let mut second = config.listen[0].clone();
+    second.addr = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    config.listen.push(second);
+    let gateway = Gateway::builder().config(config).bind().unwrap();
+    let v6 = gateway.local_addresses()[1];
+    let node = Node::start(gateway);
+    let mut proxy = Proxy::start(node.address).await;
+    let client = connect(&directory, &target(proxy.address)).await;
+
+    move_in_mid_transfer(&client, async || proxy.lead_strictly_to(v6).await).await;
+    until(|| node.moves(PathChange::FAMILY) == 1).await;
+    move_in_mid_transfer(&client, async || {
+        proxy.lead_strictly_to(node.address).await;
+    })
+    .await;
+    until(|| node.moves(PathChange::FAMILY) == 2).await;
+    assert_eq!(node.open(), 1);
     client.close().await;
 }
 

@@ -54,6 +54,7 @@ async fn where_tells_the_owner_the_verdict_and_why() {
         let location = located(&directory, &cid(node, instance)).await;
         assert_eq!(location["node"], node, "{location}");
         assert_eq!(location["instance"], instance, "{location}");
+        assert_eq!(location["epoch"], fleet_key().epoch().0, "{location}");
         assert_eq!(location["verdict"], verdict, "{location}");
         assert!(
             location["why"].as_str().unwrap().contains(why),
@@ -82,6 +83,7 @@ async fn where_tells_the_owner_the_verdict_and_why() {
     let alone = located(&directory, &own).await;
     assert_eq!((&alone["node"], &alone["instance"]), (&1.into(), &9.into()));
     assert_eq!(alone["verdict"], "unknown");
+    assert_eq!(alone["epoch"], fleet_key().epoch().0);
     assert!(
         alone["why"]
             .as_str()
@@ -108,6 +110,7 @@ async fn status_is_for_people_and_for_programs() {
     assert_eq!(code, Some(0));
     assert!(out.starts_with("phase           ready\n"), "{out}");
     assert!(out.contains("quic 0, tcp 0"), "{out}");
+    assert!(out.contains("node  state  findings  heard ms ago"), "{out}");
     process.terminate().await;
     assert_eq!(process.end().await.code, Some(0));
     let (code, _, why) = outcome(&directory, &["status", "-c", "wayhold.toml"]).await;

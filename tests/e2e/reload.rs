@@ -127,13 +127,14 @@ async fn what_a_process_cannot_change_is_refused_by_name() {
     let process = Process::start(&directory, &["-c", "wayhold.toml"]).await;
     let client = connect(&directory, &process.target()).await;
     let fixed = format!(
-        "node.id = 9\nquic.cid_lifetime = \"1s\"\n{}",
+        "workers = 7\nnode.id = 9\nquic.cid_lifetime = \"1s\"\n{}",
         route_to(&two)
     );
     write_config(&directory, &fixed);
     let (code, _, why) = outcome(&directory, &RELOAD).await;
     assert_eq!(code, Some(1));
-    let named = "only a restart or an upgrade can change node.id, quic.cid_lifetime";
+    let named = "only a restart can change workers, node.id; \
+        only a restart or an upgrade can change quic.cid_lifetime";
     assert!(why.contains(named), "{why}");
     assert_eq!(text(&client, "/").await, "one");
     assert_eq!(process.metric(REFUSED).await, 1);

@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 use wayhold::client::{Http3Client, Patience, TcpClient, Trust, tls_config};
 
 use crate::process::{Process, outcome, signal, wayhold};
-use crate::stage::{Directory, PATIENCE, target, turn};
+use crate::stage::{Directory, PATIENCE, turn};
 use crate::transfer::{Download, Upload, connect, get, text};
 
 /// A process with its successors, which are killed with this.
@@ -326,13 +326,29 @@ async fn a_new_process_that_fails_leaves_the_old_one_reading() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_configuration_that_is_refused_is_named_by_the_old_process() {
     let _turn = turn().await;
-    let family = Family::start("").await;
+    let family = Family::start("workers = 2\n").await;
     let file = family.directory.file("wayhold.toml");
     let config = fs::read_to_string(&file).unwrap();
     for (times, (config, said)) in [
         (
             format!("{config}node.instance = 7\n"),
             "node.instance is fixed",
+        ),
+        (
+            format!("{config}runtime_dir = \"elsewhere\"\n"),
+            "an upgrade cannot change node.id or runtime_dir",
+        ),
+        (
+            format!("{config}node.id = 7\n"),
+            "an upgrade cannot change node.id or runtime_dir",
+        ),
+        (
+            format!("{config}cid.config_id = 3\n"),
+            "an upgrade cannot change cid",
+        ),
+        (
+            config.replace("workers = 2", "workers = 3"),
+            "the listener 0 has 2 sockets and is to have 3 workers; restart",
         ),
         (
             config.replace("127.0.0.1:0", "127.0.0.2:0"),
@@ -466,7 +482,7 @@ async fn the_service_manager_hears_of_every_step() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_socket_that_systemd_opened_is_used() {
+async fn a_socket_that_systemd_opened_is_used_and_handed_over() {
     let _turn = turn().await;
     let directory = Directory::new();
     directory.certify();
@@ -474,6 +490,8 @@ async fn a_socket_that_systemd_opened_is_used() {
     let address = socket.local_addr().unwrap();
     let config =
         format!("listen = [{{ addr = \"{address}\", cert = \"tls.pem\", key = \"tls.key\" }}]");
+    // One socket makes one worker, whatever the configuration says.
+    let config = format!("workers = 2\n{config}");
     fs::write(directory.file("wayhold.toml"), config).unwrap();
     // A shell stands in for systemd: the socket becomes descriptor 3 of the process that it becomes.
     let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ exec \"$0\" run -c wayhold.toml";
@@ -493,11 +511,24 @@ async fn a_socket_that_systemd_opened_is_used() {
         .kill_on_drop(true);
     let process = Process::launch(command, false).await;
     assert_eq!(process.address, address);
-    let client = connect(&directory, &target(address)).await;
-    assert!(text(&client, "/").await.contains("h3"));
-    client.close().await;
-    process.terminate().await;
-    assert_eq!(process.end().await.code, Some(0));
+    let mut family = Family {
+        process,
+        directory,
+        successors: Vec::new(),
+        upgrades: 0,
+    };
+    let old = family.http3().await;
+    assert!(text(&old, "/").await.contains("h3"));
+    family.upgrade().await;
+    let new = family.http3().await;
+    for client in [&old, &new] {
+        assert!(text(client, "/").await.contains("h3"));
+    }
+    for client in [old, new] {
+        client.close().await;
+    }
+    signal("-TERM", family.reader()).await;
+    gone(family.process.id()).await;
 }
 
 /// Waits until there is no such process, or only what its parent has not looked at yet.

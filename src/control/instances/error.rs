@@ -15,6 +15,14 @@ pub enum InstancesError {
         /// The system's error.
         source: io::Error,
     },
+    /// It belongs to another user, who could put files of its own there.
+    #[error("the runtime directory {path} belongs to the user {owner}", path = path.display())]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+        /// The ID of that user.
+        owner: u32,
+    },
     /// Others than the owner can get at the directory, and so at clients' packets.
     #[error(
         "the runtime directory {path} has mode {mode:04o}, so others can use it; \

@@ -18,6 +18,7 @@ pub use error::InstancesError;
 
 use crate::fleet::{InstanceId, NodeId};
 use crate::sys::packets::PacketSocket;
+use crate::sys::process::effective_user;
 
 /// This process among the live ones of its node. Dropping it takes it out.
 #[derive(Debug)]
@@ -91,6 +92,12 @@ impl Registration {
         remove(&self.directory.join(self.own.file_name()));
     }
 
+    /// Whether the process with this birth is among the live ones.
+    pub fn finds(&self, birth: Birth) -> bool {
+        let scan = self.scan(|_unknown| false);
+        scan.is_ok_and(|scan| scan.live.iter().any(|entry| entry.birth == birth))
+    }
+
     /// Looks for the other processes of the node, of which `known` ones have a connection already.
     pub fn scan(&self, known: impl Fn(&Entry) -> bool) -> io::Result<Scan> {
         let known = |entry: &Entry| *entry == self.own || known(entry);
@@ -123,14 +130,20 @@ fn make(directory: &Path) -> Result<(), InstancesError> {
         .mode(0o700)
         .create(directory)
         .map_err(failed)?;
-    let mode = fs::metadata(directory).map_err(failed)?.mode();
-    if mode & OTHERS == 0 {
-        Ok(())
+    let found = fs::metadata(directory).map_err(failed)?;
+    judge(directory, (found.uid(), found.mode()), effective_user())
+}
+
+/// Refuses a directory in which anybody but this user could put a file.
+fn judge(directory: &Path, (owner, mode): (u32, u32), user: u32) -> Result<(), InstancesError> {
+    let path = directory.to_owned();
+    if owner != user {
+        Err(InstancesError::Owner { path, owner })
+    } else if mode & OTHERS != 0 {
+        let mode = mode & 0o7777;
+        Err(InstancesError::Mode { path, mode })
     } else {
-        Err(InstancesError::Mode {
-            path: directory.to_owned(),
-            mode: mode & 0o7777,
-        })
+        Ok(())
     }
 }
 

@@ -90,6 +90,17 @@ fn a_directory_that_others_can_use_is_refused() {
 }
 
 #[test]
+fn a_directory_of_another_user_is_refused() {
+    let path = Path::new("node-0");
+    judge(path, (7, 0o40700), 7).unwrap();
+    let refused = judge(path, (8, 0o40700), 7);
+    assert!(matches!(
+        refused,
+        Err(InstancesError::Owner { owner: 8, .. })
+    ));
+}
+
+#[test]
 fn a_new_process_avoids_the_instances_of_the_last_ones() {
     let directory = Directory::new();
     for _ in 0..REPEATS {

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h3::error::ConnectionError;
+use h3::quic::StreamId;
 use h3::server::{Connection, RequestResolver};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use self::adapter::{Adapter, Shared};
@@ -44,11 +45,13 @@ pub(crate) struct Rules {
     pub(crate) header_timeout: Duration,
     /// Between two pieces of a body that the client takes.
     pub(crate) body_idle: Duration,
+    /// When the process ends, from the last answer to the end of the connection.
+    pub(crate) linger: Duration,
 }
 
 impl Http3 {
     /// Serves one connection until it ends or, once it is told to go, until its last request was
-    /// answered. `facts` is asked once for each request.
+    /// answered and the client has closed it. `facts` is asked once for each request.
     ///
     /// It is told when the process ends, and while the node drains as soon as it has been of use: a
     /// client that was accepted meanwhile gets its first answer and then connects elsewhere.
@@ -62,67 +65,121 @@ impl Http3 {
             .max_field_section_size(u64::from(self.rules.header_bytes))
             .send_grease(false);
         let opened = tokio::time::timeout(self.rules.header_timeout, builder.build(adapter)).await;
-        let Ok(Ok(mut connection)) = opened else {
+        let Ok(Ok(connection)) = opened else {
             return;
         };
+        let used = Arc::new(Notify::new());
+        let mut open = Open {
+            connection,
+            shared,
+            facts,
+            requests: JoinSet::new(),
+            used: Arc::clone(&used),
+        };
+        let told = async {
+            let draining = async {
+                used.notified().await;
+                course.reached(Phase::Draining).await;
+            };
+            tokio::select! {
+                () = draining => {}
+                () = course.reached(Phase::Ending) => {}
+            }
+        };
+        let mut halt = self.accept_until(told, &mut open).await;
+        if halt == Halt::Due {
+            halt = self.announce_end(&mut open).await;
+        }
+        if halt != Halt::Ended {
+            self.finish(open, course).await;
+        }
+    }
 
-        let mut requests = JoinSet::new();
-        let mut used = false;
-        let mut draining = pin!(course.reached(Phase::Draining));
-        let mut ending = pin!(course.reached(Phase::Ending));
+    async fn accept_until<F>(&self, due: impl Future<Output = ()>, open: &mut Open<F>) -> Halt
+    where
+        F: Fn() -> ClientFacts,
+    {
+        let mut due = pin!(due);
         loop {
             tokio::select! {
-                accepted = connection.accept() => match accepted {
+                accepted = open.connection.accept() => match accepted {
                     Ok(Some(resolver)) => {
-                        used = true;
-                        self.start(&mut requests, resolver, &shared, facts());
+                        open.used.notify_one();
+                        self.start(open, resolver);
                     }
-                    Ok(None) => return self.finish(&shared, requests).await,
+                    Ok(None) => return Halt::Finished,
                     Err(error) => {
                         tracing::debug!(%error, "the HTTP/3 connection ended");
-                        return;
+                        return Halt::Ended;
                     }
                 },
-                Some(ended) = requests.join_next() => self.count(ended),
-                () = &mut draining, if used => break,
-                () = &mut ending => break,
+                Some(ended) = open.requests.join_next() => self.count(ended),
+                () = &mut due => return Halt::Due,
             }
         }
-        if announce_end(&mut connection).await.is_err() {
-            return;
-        }
-        self.finish(&shared, requests).await;
     }
 
-    fn start(
-        &self,
-        requests: &mut JoinSet<()>,
-        resolver: RequestResolver<Adapter, Bytes>,
-        shared: &Shared,
-        client: ClientFacts,
-    ) {
-        let Some(stopped) = shared.take_accepted() else {
+    fn start<F>(&self, open: &mut Open<F>, resolver: RequestResolver<Adapter, Bytes>)
+    where
+        F: Fn() -> ClientFacts,
+    {
+        let Some(stopped) = open.shared.take_accepted() else {
             return;
         };
+        let client = (open.facts)();
         let exchange = Exchange::new(Arc::clone(&self.service), self.rules, client, stopped);
-        requests.spawn(exchange.run(resolver));
+        open.requests.spawn(exchange.run(resolver));
     }
 
-    /// Answers the requests that were accepted, and rejects all others, until the client has had
-    /// time to learn from the GOAWAY which is which.
-    async fn finish(&self, shared: &Shared, mut requests: JoinSet<()>) {
-        let mut rejecting = pin!(shared.reject_new());
+    /// Tells the client to go, takes what it sends before it can know, and then tells it which
+    /// requests that were (RFC 9114, section 5.2).
+    ///
+    /// The library's GOAWAY names the first stream that is not processed when it is asked to allow one
+    /// more, but would still accept that one, and on accepting again it sends another GOAWAY that gives
+    /// up requests which have been answered. So it must not accept again after that.
+    async fn announce_end<F>(&self, open: &mut Open<F>) -> Halt
+    where
+        F: Fn() -> ClientFacts,
+    {
+        let everything = StreamId::try_from(LAST_REQUEST).expect("the largest of all stream IDs");
+        let warned = open.connection.inner.shutdown(&mut None, everything).await;
+        if warned.is_err() {
+            return Halt::Ended;
+        }
+        let arriving = tokio::time::sleep(open.shared.round_trips(ARRIVAL));
+        let halt = self.accept_until(arriving, open).await;
+        if halt == Halt::Due && open.connection.shutdown(1).await.is_err() {
+            return Halt::Ended;
+        }
+        halt
+    }
+
+    /// Answers the requests that were accepted, and rejects all others, until the client has learned
+    /// from the GOAWAY which is which and closes the connection.
+    ///
+    /// A client that was not scheduled, or whose network is away, learns it late; a connection that is
+    /// closed before leaves it with requests of which it does not know what became. So a node that
+    /// drains, which loses nothing by it, waits long, and a process that ends less so.
+    async fn finish<F>(&self, mut open: Open<F>, course: Course) {
+        let mut rejecting = pin!(open.shared.reject_new());
         loop {
             tokio::select! {
-                ended = requests.join_next() => match ended {
+                ended = open.requests.join_next() => match ended {
                     Some(ended) => self.count(ended),
                     None => break,
                 },
                 () = &mut rejecting => return,
             }
         }
-        // The client ends the connection, or this does.
-        drop(tokio::time::timeout(shared.round_trips(LINGER), rejecting).await);
+        let ending = async {
+            course.reached(Phase::Ending).await;
+            tokio::time::sleep(self.rules.linger).await;
+        };
+        tokio::select! {
+            () = rejecting => {}
+            () = ending => {}
+            () = tokio::time::sleep(DRAIN_LINGER) => {}
+        }
     }
 
     fn count(&self, ended: Result<(), tokio::task::JoinError>) {
@@ -140,17 +197,33 @@ impl Http3 {
     }
 }
 
-/// Sends the GOAWAY (RFC 9114, section 5.2).
-///
-/// The library's names the first stream that is not processed when it is asked to allow one more,
-/// but would still accept that one, and on accepting again it sends a second GOAWAY that gives up
-/// requests which have been answered. So it must not accept again.
-async fn announce_end(connection: &mut Connection<Adapter, Bytes>) -> Result<(), ConnectionError> {
-    connection.shutdown(1).await
+/// A connection whose requests are accepted.
+struct Open<F> {
+    connection: Connection<Adapter, Bytes>,
+    shared: Arc<Shared>,
+    facts: F,
+    requests: JoinSet<()>,
+    /// Notified when a request was accepted.
+    used: Arc<Notify>,
 }
 
-/// Round trips between the last response and the end of the connection: one for the GOAWAY and what
-/// the client sent before it came, and two for a loss.
-const LINGER: u32 = 3;
+/// Why no more requests are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Halt {
+    /// It was to be so.
+    Due,
+    /// The client sends no more, and has an answer to all.
+    Finished,
+    /// The connection has ended.
+    Ended,
+}
+
+/// The largest ID that a request's stream can have, 2^62 - 4.
+const LAST_REQUEST: u64 = (1 << 62) - 4;
+/// Round trips between the first GOAWAY and the last: one for the GOAWAY and what the client sent
+/// before it came, and two for a loss.
+const ARRIVAL: u32 = 3;
+/// From the last answer to the end of a connection while the node drains.
+const DRAIN_LINGER: Duration = Duration::from_secs(10);
 /// One byte can be a whole field, and `http::HeaderMap` holds 24,576.
 const MAX_ENCODED_SECTION: u64 = 24_000;

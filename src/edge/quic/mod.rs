@@ -156,6 +156,7 @@ impl QuicEdge {
                     let now = now();
                     self.context.paths.sweep(now);
                     self.socket.sweep(now);
+                    self.socket.steering().count_refused();
                 }
                 () = &mut over => break,
                 () = &mut all_idle, if busy.is_none() => break,

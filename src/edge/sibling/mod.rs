@@ -143,6 +143,7 @@ impl Siblings {
                 return;
             }
         };
+        let renewed = !scan.joined.is_empty();
         let known = scan.live.iter().filter_map(link_of).map(Arc::clone);
         let joined = scan.joined.into_iter().map(|(entry, socket)| {
             // The default is used where the kernel does not grant more.
@@ -157,7 +158,7 @@ impl Siblings {
         let superseded = births().any(|birth| birth.supersedes(own));
         let preceded = births().any(|birth| own.supersedes(birth));
         let entries = |links: &[Arc<Link>]| links.iter().map(|link| link.entry).collect::<Vec<_>>();
-        if entries(&links) != entries(&before) {
+        if renewed || entries(&links) != entries(&before) {
             let instances: Vec<_> = links.iter().map(|link| link.entry.instance).collect();
             steering.set_siblings(&instances);
             self.links.store(Arc::new(links));

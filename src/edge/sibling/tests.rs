@@ -141,6 +141,30 @@ async fn a_batch_reaches_the_process_that_owns_it_with_its_path_and_mark() {
 }
 
 #[tokio::test]
+async fn a_broken_way_to_a_sibling_that_lives_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut old = Process::start(&directory, birth());
+    let new = Process::start(&directory, birth().next());
+    new.siblings.refresh(&new.steering);
+    let packet = old.packet(100, 1);
+    let pass = || {
+        let batch = batch(&packet, 100, Ecn::NotEct);
+        new.steering.pass(old.siblings.own().instance, &batch);
+    };
+    pass();
+    timeout(PATIENCE, old.injected.next()).await.unwrap();
+    old.tasks.shutdown().await;
+    let (serving, steering) = (Arc::clone(&old.siblings), Arc::clone(&old.steering));
+    old.tasks.spawn(async move {
+        let receiver = Receiver::new(steering, None);
+        serving.serve(receiver, CancellationToken::new()).await;
+    });
+    new.siblings.refresh(&new.steering);
+    pass();
+    timeout(PATIENCE, old.injected.next()).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_a_sibling_wrongly_passes_on_stops_here() {
     let directory = tempfile::tempdir().unwrap();
     let old = Process::start(&directory, birth());

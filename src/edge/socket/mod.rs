@@ -37,10 +37,12 @@ mod injected;
 mod poller;
 mod port;
 mod returns;
+mod ways_back;
 
 use poller::WritablePoller;
 use port::{canonical, codepoint, specified};
 use returns::{Entrance, Returns};
+use ways_back::{Proven, WaysBack};
 
 pub(super) use batch::split;
 pub(super) use drops::Drops;
@@ -54,9 +56,7 @@ pub(crate) struct SteeredSocket {
     slot: Slot,
     injected: Mutex<InjectedQueue>,
     injected_first: AtomicBool,
-    returns: Mutex<Returns>,
-    /// Entries of `returns` that the metrics know of.
-    counted_returns: Mutex<usize>,
+    ways_back: WaysBack,
     drops: Drops,
     metrics: Metrics,
 }
@@ -110,8 +110,7 @@ impl SteeredSocket {
             slot: parts.slot,
             injected: Mutex::new(injected),
             injected_first: AtomicBool::new(true),
-            returns: Mutex::new(returns),
-            counted_returns: Mutex::default(),
+            ways_back: WaysBack::new(returns, metrics.clone()),
             drops: Drops::new(telemetry::UdpSocket::SERVICE, metrics.clone()),
             metrics,
         };
@@ -282,27 +281,14 @@ impl SteeredSocket {
                 .ingress
                 .filter(|_| self.steering.returns_through_ingress()),
         };
-        let client = origin.path.source;
-        let mut returns = self.returns.lock().expect("no holder panics");
-        match proven {
-            Proven::Nothing => returns.renew(now, client, entrance),
-            Proven::ItsConnectionId | Proven::WhoPassedItOn => {
-                if returns.note(now, client, entrance).is_err() {
-                    self.metrics.return_paths_refused.inc();
-                }
-            }
-        }
+        self.ways_back
+            .note(now, origin.path.source, entrance, proven);
     }
 
     /// Forgets clients that are silent, and brings the metrics up to date.
     pub(super) fn sweep(&self, now: Instant) {
         self.drops.count(&self.port.io);
-        let entries = self.returns.lock().expect("no holder panics").sweep(now);
-        let mut counted = self.counted_returns.lock().expect("no holder panics");
-        let gauge = |number| i64::try_from(number).unwrap_or(i64::MAX);
-        let change = gauge(entries) - gauge(*counted);
-        self.metrics.return_paths.inc_by(change);
-        *counted = entries;
+        self.ways_back.sweep(now);
     }
 
     pub(super) fn steering(&self) -> &Steering {
@@ -314,14 +300,6 @@ impl SteeredSocket {
     }
 }
 
-/// What proves that datagrams are of a connection of this endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proven {
-    Nothing,
-    ItsConnectionId,
-    WhoPassedItOn,
-}
-
 impl AsyncUdpSocket for SteeredSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         Box::pin(WritablePoller::new(self))
@@ -329,9 +307,7 @@ impl AsyncUdpSocket for SteeredSocket {
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let client = transmit.destination;
-        let returns = self.returns.lock().expect("no holder panics");
-        let departure = returns.departure(client, transmit.src_ip);
-        drop(returns);
+        let departure = self.ways_back.departure(client, transmit.src_ip);
         let source = departure.source;
         if let Some(node) = departure.ingress {
             let path = Path {

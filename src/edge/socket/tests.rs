@@ -77,8 +77,8 @@ impl Owner {
     }
 
     fn source_for(&self, client: SocketAddr, first: &str) -> Option<IpAddr> {
-        let returns = self.socket.returns.lock().unwrap();
-        let departure = returns.departure(client, Some(first.parse().unwrap()));
+        let first = Some(first.parse().unwrap());
+        let departure = self.socket.ways_back.departure(client, first);
         departure.source.map(|source| source.ip())
     }
 

@@ -177,6 +177,13 @@ impl Steering {
         dropped.get_or_create(&Reason { reason }).inc_by(number);
     }
 
+    /// Brings the metric of first packets whose way was not kept up to date.
+    pub(crate) fn count_refused(&self) {
+        let mut tables = self.tables.lock().expect("no holder panics");
+        let refused = tables.early.take_refused();
+        self.metrics.early_entries_refused.inc_by(refused);
+    }
+
     /// Whether answers to clients of forwarded datagrams go back the same way.
     pub(crate) fn returns_through_ingress(&self) -> bool {
         self.returning == Return::Ingress
@@ -234,3 +241,24 @@ const NO_ENDPOINT: &str = "no_endpoint";
 pub(super) const QUEUE_FULL: &str = "queue_full";
 const EARLY_FULL: &str = "early_full";
 const EARLY_TIMEOUT: &str = "early_timeout";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_drop_reason_is_documented() {
+        let fleet = include_str!("../../../docs/fleet.md");
+        let operate = include_str!("../../../docs/operate.md");
+        let table = fleet.split("## Dropped datagrams").nth(1).unwrap();
+        let list = operate
+            .split("Reasons of `wayhold_datagrams_dropped_total`")
+            .nth(1);
+        let list = list.unwrap().split("\n\n").next().unwrap();
+        for reason in drop_reasons() {
+            let word = format!("`{reason}`");
+            assert!(table.contains(&word), "{word} in fleet.md");
+            assert!(list.contains(&word), "{word} in operate.md");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Forwarder;
-use crate::cid::ServerId;
+use crate::cid::{ConfigId, ServerId};
 use crate::config;
 use crate::control::Snapshot;
 use crate::edge::cid_keys::SharedCidKeys;
@@ -157,6 +157,14 @@ impl FleetDriver {
     /// Says in heartbeats whether this node drains.
     pub(crate) fn set_draining(&self, draining: bool) {
         self.lock().set_draining(draining);
+    }
+
+    /// The epoch whose key encrypts the connection IDs of a configuration, if one does.
+    pub(crate) fn epoch_of(&self, config: ConfigId) -> Option<Epoch> {
+        let in_force = self.followers.cids.load();
+        let mut epochs = in_force.keys.epochs().iter();
+        let found = epochs.find(|epoch| epoch.config.id() == config)?;
+        found.config.is_encrypted().then_some(found.epoch)
     }
 
     /// What is known of the fleet.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
+use crate::lifecycle::Kept;
 use crate::sys::packets::{PacketSocket, WatchedPackets};
 
 /// What two processes say to each other during an upgrade, one JSON object a message. Unknown fields
@@ -21,6 +22,8 @@ pub(super) enum Message {
         names: Vec<String>,
         /// Whether there are more.
         more: bool,
+        /// What it was configured with.
+        kept: Option<Kept>,
         /// The keys of a node without a fleet.
         keyring: Option<Secret>,
     },

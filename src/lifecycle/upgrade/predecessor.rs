@@ -44,6 +44,7 @@ impl Predecessor {
                     birth,
                     names,
                     more,
+                    kept,
                     keyring,
                 } = message
                 else {
@@ -54,6 +55,9 @@ impl Predecessor {
                 if let Some(keyring) = keyring {
                     let keyring = Keyring::from_text(&keyring.0).map_err(|_err| unexpected())?;
                     inherited.keep_keyring(keyring);
+                }
+                if let Some(kept) = kept {
+                    inherited.keep(kept);
                 }
                 if names.len() != sockets.len() {
                     return Err(unexpected());

@@ -105,10 +105,10 @@ impl Successor {
         Ok(())
     }
 
-    async fn hand(&self, birth: Birth, sockets: &Inherited) -> Result<(), UpgradeError> {
-        let keyring = sockets.keyring().map(Keyring::to_text);
+    async fn hand(&self, birth: Birth, inherited: &Inherited) -> Result<(), UpgradeError> {
+        let keyring = inherited.keyring().map(Keyring::to_text);
         let keyring = keyring.map(|text| Secret(text.to_string()));
-        let sockets = sockets.sockets();
+        let sockets = inherited.sockets();
         let mut left = sockets.len();
         for sockets in sockets.chunks(PacketSocket::MAX_DESCRIPTORS) {
             left -= sockets.len();
@@ -116,6 +116,7 @@ impl Successor {
                 birth: birth.to_string(),
                 names: sockets.iter().map(|(name, _)| name.to_string()).collect(),
                 more: left > 0,
+                kept: inherited.kept().cloned(),
                 keyring: keyring.clone(),
             };
             let sockets = borrowed(sockets.iter().map(|(_, socket)| socket));

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -37,10 +37,15 @@ pub(super) struct Uplink {
 struct Flow {
     client: SocketAddr,
     address: Ipv4Addr,
-    mapping: Mapping,
+    /// None when the client has been silent for so long that its NAT has forgotten it.
+    mapping: Option<Mapping>,
+    heard: Instant,
     owner: Option<usize>,
     /// The connection ID that the client chose for its first Initial.
     chosen: Option<Bytes>,
+    /// Whether anything but long headers has come: an Initial after that is another client's, whose
+    /// system has given it the same port.
+    established: bool,
     delivered: Vec<u64>,
 }
 
@@ -174,9 +179,14 @@ impl Uplink {
     }
 
     fn remap(&mut self, address: impl Fn(&mut Nat, Ipv4Addr) -> Ipv4Addr) -> io::Result<()> {
-        for flow in &mut self.flows {
+        let now = now();
+        for flow in self.flows.iter_mut().filter(|flow| flow.mapping.is_some()) {
+            if now.saturating_duration_since(flow.heard) > FORGET {
+                flow.mapping = None;
+                continue;
+            }
             flow.address = address(&mut self.nat, flow.address);
-            flow.mapping = self.nat.map(flow.client, flow.address)?;
+            flow.mapping = Some(self.nat.map(flow.client, flow.address)?);
         }
         Ok(())
     }
@@ -185,13 +195,13 @@ impl Uplink {
         let now = now();
         for received in batch.iter() {
             let datagrams = received.datagrams() as u64;
-            let Some(flow) = self.flow(received.from) else {
+            let Some((flow, from)) = self.flow(received.from, now) else {
                 self.counts.overflowed += datagrams;
                 continue;
             };
             let travelling = Travelling {
                 flow,
-                from: Arc::clone(&self.flows[flow].mapping.socket),
+                from,
                 parcel: Parcel::copy(received),
             };
             if self.line.push(now, datagrams, travelling).is_err() {
@@ -200,25 +210,33 @@ impl Uplink {
         }
     }
 
-    fn flow(&mut self, client: SocketAddr) -> Option<usize> {
-        if let Some(flow) = self.by_client.get(&client) {
-            return Some(*flow);
+    /// The flow of a client, and the socket that it has towards the nodes.
+    fn flow(&mut self, client: SocketAddr, now: Instant) -> Option<(usize, Arc<Socket>)> {
+        let index = match self.by_client.get(&client) {
+            Some(index) => *index,
+            None if self.flows.len() >= MAX_FLOWS => return None,
+            None => {
+                self.flows.push(Flow {
+                    client,
+                    address: self.nat.new_address(),
+                    mapping: None,
+                    heard: now,
+                    owner: None,
+                    chosen: None,
+                    established: false,
+                    delivered: vec![0; self.nodes.len()],
+                });
+                self.by_client.insert(client, self.flows.len() - 1);
+                self.flows.len() - 1
+            }
+        };
+        let flow = &mut self.flows[index];
+        flow.heard = now;
+        if flow.mapping.is_none() {
+            flow.mapping = Some(self.nat.map(client, flow.address).ok()?);
         }
-        if self.flows.len() >= MAX_FLOWS {
-            return None;
-        }
-        let address = self.nat.new_address();
-        let mapping = self.nat.map(client, address).ok()?;
-        self.flows.push(Flow {
-            client,
-            address,
-            mapping,
-            owner: None,
-            chosen: None,
-            delivered: vec![0; self.nodes.len()],
-        });
-        self.by_client.insert(client, self.flows.len() - 1);
-        Some(self.flows.len() - 1)
+        let mapping = flow.mapping.as_ref()?;
+        Some((index, Arc::clone(&mapping.socket)))
     }
 
     fn deliver(&mut self) {
@@ -243,6 +261,11 @@ impl Uplink {
                 let initial = is_initial(datagram)
                     .then(|| destination(datagram))
                     .flatten();
+                if initial.is_some() && flow.established {
+                    flow.owner = None;
+                    flow.established = false;
+                }
+                flow.established |= is_short(datagram);
                 if flow.owner.is_none() && initial.is_some() {
                     flow.owner = Some(self.claimed);
                     flow.chosen = initial.map(Bytes::copy_from_slice);
@@ -282,6 +305,11 @@ fn is_initial(datagram: &[u8]) -> bool {
     matches!(datagram, [first, 0, 0, 0, 1, ..] if first & 0xf0 == 0xc0)
 }
 
+/// Whether a datagram begins with a packet of an established connection (RFC 9000, section 17.3).
+fn is_short(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| first & 0x80 == 0)
+}
+
 /// The destination connection ID of a long header (RFC 8999, section 5.1).
 fn destination(datagram: &[u8]) -> Option<&[u8]> {
     let (len, rest) = datagram.get(5..)?.split_first()?;
@@ -290,4 +318,7 @@ fn destination(datagram: &[u8]) -> Option<&[u8]> {
 
 /// Datagrams on the way to the nodes; at 1400 bytes 22 MB, more than all windows in use.
 const MAX_HELD: u64 = 16_384;
-const MAX_FLOWS: usize = 1024;
+/// What is kept of a flow whose client is gone are some numbers.
+const MAX_FLOWS: usize = 65_536;
+/// How long a NAT remembers a client that says nothing.
+const FORGET: Duration = Duration::from_secs(15);

@@ -120,6 +120,9 @@ async def rebind(client):
     old = client._transport
     await asyncio.get_running_loop().create_datagram_endpoint(lambda: client, sock=new)
     old.close()
+    # A client that sends nothing is not seen to move, and everything may have come and be acknowledged.
+    client._quic.send_ping(0)
+    client.transmit()
     return {"port": new.getsockname()[1]}
 
 

@@ -26,18 +26,18 @@ async fn an_independent_client_fetches_uploads_and_survives_a_rebinding_and_a_fl
     assert_eq!(small["status"], 200);
     assert_eq!(small["sha256"], digest(5, 100_000));
 
-    let uploaded = client.ask("upload /upload 10485760").await;
+    let uploaded = client.ask("upload /upload 2500000").await;
     assert_eq!(uploaded["status"], 200);
     let seen: Value = serde_json::from_str(uploaded["body"].as_str().unwrap()).unwrap();
-    assert_eq!(seen["bytes"], 10_485_760);
+    assert_eq!(seen["bytes"], 2_500_000);
     assert_eq!(seen["sha256"], uploaded["sha256"]);
 
-    client.ask("start /bytes/20000000?seed=6").await;
+    client.ask("start /bytes/5000000?seed=6").await;
     stage.relay.make(Move::Flip).await.unwrap();
     client.ask("rebind").await;
     let large = client.ask("finish").await;
     assert_eq!(large["status"], 200);
-    assert_eq!(large["sha256"], digest(6, 20_000_000));
+    assert_eq!(large["sha256"], digest(6, 5_000_000));
 
     assert!(
         stage.sum(|metrics| metrics.datagrams_forwarded.get()) > 0,

@@ -98,9 +98,9 @@ impl Shared {
         }
     }
 
-    /// How long so many round trips take: half a second at least, at most a second.
+    /// How long so many round trips take: at least 100 ms, at most a second.
     pub(super) fn round_trips(&self, count: u32) -> Duration {
-        (self.connection.rtt() * count).clamp(LEAST_LINGER, MOST_LINGER)
+        (self.connection.rtt() * count).clamp(LEAST_WAIT, MOST_WAIT)
     }
 
     /// Takes the end of the request stream that the library accepted last: it resolves when the
@@ -282,10 +282,9 @@ impl<B: Buf> quic::RecvStream for Bidi<B> {
     }
 }
 
-/// A client that has just moved is found again by its next packet, whatever its round-trip time: what
-/// ends before that leaves it with requests of which it does not know what became.
-const LEAST_LINGER: Duration = Duration::from_millis(500);
-const MOST_LINGER: Duration = Duration::from_secs(1);
+/// The estimate of a short round trip knows nothing of a busy machine at either end.
+const LEAST_WAIT: Duration = Duration::from_millis(100);
+const MOST_WAIT: Duration = Duration::from_secs(1);
 
 fn lost(error: ConnectionError) -> StreamErrorIncoming {
     StreamErrorIncoming::ConnectionErrorIncoming {

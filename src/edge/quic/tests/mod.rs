@@ -61,6 +61,7 @@ impl Edge {
                 header_bytes: limits.header_bytes,
                 header_timeout: timeouts.header,
                 body_idle: timeouts.body_idle,
+                linger: Duration::from_secs(1),
             },
             metrics: metrics.clone(),
         };

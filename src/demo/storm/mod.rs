@@ -1,0 +1,118 @@
+//! What a killed node does to its clients: they learn of it by a stateless reset, and all connect
+//! again at once.
+
+mod client;
+mod ledger;
+mod report;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+pub use report::StormReport;
+
+use self::client::{Crowd, INTERVAL};
+use self::ledger::Ledger;
+use self::report::Times;
+use super::DemoError;
+use super::plan::{Plan, VICTIM};
+use super::stage::Stage;
+use super::workload::Dial;
+use crate::client::{Client, Patience};
+use crate::testbed::now;
+
+/// Runs a storm of so many connections between nodes of this `wayhold` program.
+///
+/// As many clients first connect to a node at once and leave again: that is what connecting costs.
+/// Then a node has all of them, is killed, and they connect to the same node as before.
+///
+/// # Errors
+/// [`DemoError`] when the run could not be made.
+pub async fn storm(program: PathBuf, connections: usize) -> Result<StormReport, DemoError> {
+    let plan = Plan::new(program, Duration::ZERO, None);
+    let ledger = Ledger::default();
+    let mut stage = Stage::set(&plan, ledger.clone()).await?;
+    let crowd = Arc::new(Crowd {
+        dial: Dial {
+            target: stage.target().clone(),
+            tls: Arc::clone(stage.tls()),
+            patience: Patience::default(),
+        },
+        next_id: AtomicU64::new(0),
+    });
+
+    stage.relay().route_to(HEIR).await?;
+    let began = now();
+    let first = connect(&crowd, connections, connections).await?;
+    let fresh = now().saturating_duration_since(began);
+    leave(first).await;
+
+    stage.relay().route_to(VICTIM).await?;
+    let clients = connect(&crowd, connections, FEW).await?;
+    let mut living = JoinSet::new();
+    for (number, client) in (0..).zip(clients) {
+        let phase = INTERVAL * (number % PHASES) / PHASES;
+        living.spawn(Arc::clone(&crowd).live(client, phase));
+    }
+    tokio::time::sleep(LEAD).await;
+    let killed = now();
+    stage.kill(VICTIM).await?;
+    let detected = stage.until_dead(VICTIM, HEIR).await?;
+    let times = Times {
+        killed,
+        detected,
+        fresh,
+    };
+    let mut fates = Vec::new();
+    while let Some(fate) = living.join_next().await {
+        fates.push(fate.unwrap_or_default());
+    }
+    let mut report = StormReport::new(times, &fates, &ledger);
+    if !report.succeeded() {
+        report.logs = stage.logs();
+    }
+    Ok(report)
+}
+
+/// Connects so many clients, at most `at_once` of them at the same time.
+async fn connect(
+    crowd: &Arc<Crowd>,
+    connections: usize,
+    at_once: usize,
+) -> Result<Vec<Client>, DemoError> {
+    let (mut connecting, mut clients) = (JoinSet::new(), Vec::new());
+    for _ in 0..connections {
+        if connecting.len() == at_once {
+            clients.extend(connecting.join_next().await.and_then(Result::ok).flatten());
+        }
+        let crowd = Arc::clone(crowd);
+        connecting.spawn(async move { crowd.connect().await.map(|(client, _)| client) });
+    }
+    while let Some(connected) = connecting.join_next().await {
+        clients.extend(connected.ok().flatten());
+    }
+    if clients.len() < connections {
+        let connected = clients.len();
+        return Err(DemoError::Crowd {
+            connected,
+            connections,
+        });
+    }
+    Ok(clients)
+}
+
+async fn leave(clients: Vec<Client>) {
+    let mut closing: JoinSet<()> = clients.into_iter().map(Client::close).collect();
+    while closing.join_next().await.is_some() {}
+}
+
+/// The node that the route leads to after the kill, and to which all new connections go.
+const HEIR: usize = 0;
+/// Connections that are made at the same time when that is not what is measured.
+const FEW: usize = 32;
+const PHASES: u32 = 100;
+/// How long the clients send before the kill.
+const LEAD: Duration = Duration::from_secs(2);
