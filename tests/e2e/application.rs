@@ -115,11 +115,11 @@ fn fleet(directory: &Directory) -> ([Node; 2], mpsc::UnboundedReceiver<Accepted>
     (nodes, connections)
 }
 
-/// Starts a node without a fleet.
-fn solo(directory: &Directory, more: &str) -> Node {
-    let application = Echo(mpsc::unbounded_channel().0);
-    let gateway = builder(directory, more).application(server_tls(directory), application);
-    Node::start(gateway.bind().unwrap())
+/// Starts a node without a fleet, and gives the connections that it accepts.
+fn solo(directory: &Directory, more: &str) -> (Node, mpsc::UnboundedReceiver<Accepted>) {
+    let (accepted, connections) = mpsc::unbounded_channel();
+    let gateway = builder(directory, more).application(server_tls(directory), Echo(accepted));
+    (Node::start(gateway.bind().unwrap()), connections)
 }
 
 async fn connect(config: ClientConfig, address: SocketAddr) -> (Endpoint, Connection) {
@@ -211,7 +211,8 @@ async fn a_panic_in_an_application_ends_its_own_connection_alone_and_is_counted(
     let _turn = turn().await;
     let directory = Directory::new();
     directory.certify();
-    let node = solo(&directory, "");
+    // A connection that is kept here ends all the same.
+    let (node, _connections) = solo(&directory, "");
     let (_first, harmed) = connect(client(), node.address).await;
     let (_second, unharmed) = connect(client(), node.address).await;
     let (mut send, _receive) = harmed.open_bi().await.unwrap();
@@ -227,7 +228,7 @@ async fn an_application_that_goes_on_is_cut_off_when_the_grace_is_over() {
     let _turn = turn().await;
     let directory = Directory::new();
     directory.certify();
-    let node = solo(&directory, "shutdown.grace = \"200ms\"");
+    let (node, _connections) = solo(&directory, "shutdown.grace = \"200ms\"");
     let (_endpoint, connection) = connect(client(), node.address).await;
     let mut stream = connection.open_bi().await.unwrap();
     exchange(&mut stream, 1).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use quinn::{Connection, TransportConfig, VarInt};
 
+use super::OnDrop;
 use super::paths::Watched;
 use crate::edge::course::{Course, Phase};
 use crate::edge::http3::Http3;
@@ -20,8 +21,9 @@ use crate::request::PathFacts;
 pub trait Application: Send + Sync + 'static {
     /// Serves one connection to its end.
     ///
-    /// The connection counts as open until the future ends. The future is dropped when the gateway's
-    /// shutdown grace runs out, and a panic in it is counted and ends this connection only.
+    /// The connection counts as open until the future ends, and is closed then: with code 0, unless the
+    /// application or the client has closed it. The future is dropped when the gateway's shutdown grace
+    /// runs out, and a panic in it is counted and ends this connection only.
     fn serve(&self, accepted: Accepted) -> impl Future<Output = ()> + Send;
 
     /// Changes how quinn carries connections, for those that are accepted from then on. It is called at
@@ -124,6 +126,9 @@ impl SharedApplication {
     }
 
     pub(super) async fn serve(&self, accepted: Accepted) {
+        let connection = accepted.connection.clone();
+        // Whoever kept a clone would have a connection that no limit counts.
+        let _ended = OnDrop(|| connection.close(VarInt::from_u32(0), b""));
         self.application.serve_erased(accepted).await;
     }
 
