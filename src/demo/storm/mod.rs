@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 pub use report::StormReport;
@@ -42,6 +43,7 @@ pub async fn storm(program: PathBuf, connections: usize) -> Result<StormReport, 
             patience: Patience::default(),
         },
         next_id: AtomicU64::new(0),
+        all_know: Barrier::new(connections),
     });
 
     stage.relay().route_to(HEIR).await?;
