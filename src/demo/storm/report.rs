@@ -18,8 +18,9 @@ pub struct StormReport {
     /// From the last client that knew, at which all connect, until the last has an answer on a new
     /// connection.
     pub reconnecting: Duration,
-    /// The same for as many new clients that connected at once while nothing was killed.
-    pub fresh: Duration,
+    /// The same for as many new clients that connected at once, before the kill and at the end: what
+    /// else the machine does changes within seconds.
+    pub fresh: [Duration; 2],
     /// Requests sent, none of them idempotent, and each only once.
     pub sent: u64,
     /// Of those, requests that were answered; of the others nobody knows what became.
@@ -37,7 +38,7 @@ pub struct StormReport {
 pub(super) struct Times {
     pub(super) killed: Instant,
     pub(super) detected: Instant,
-    pub(super) fresh: Duration,
+    pub(super) fresh: [Duration; 2],
 }
 
 impl StormReport {
@@ -75,9 +76,10 @@ impl StormReport {
         self.problems.is_empty()
     }
 
-    /// How much longer it took to connect again than to connect.
+    /// How much longer it took to connect again than to connect, in the mean of both times.
     pub fn ratio(&self) -> f64 {
-        self.reconnecting.as_secs_f64() / self.fresh.as_secs_f64()
+        let [before, after] = self.fresh;
+        self.reconnecting.as_secs_f64() * 2.0 / (before + after).as_secs_f64()
     }
 
     /// The report as one JSON object.
@@ -88,7 +90,7 @@ impl StormReport {
             "detected_ms": milliseconds(self.detected),
             "known_ms": { "p50": known(50), "p99": known(99), "max": known(100) },
             "reconnecting_ms": milliseconds(self.reconnecting),
-            "fresh_ms": milliseconds(self.fresh),
+            "fresh_ms": self.fresh.map(milliseconds),
             "ratio": (self.ratio() * 1e3).round() / 1e3,
             "sent": self.sent,
             "answered": self.answered,
@@ -104,7 +106,7 @@ impl StormReport {
             "{} connections, each of which sends every {INTERVAL:?}, to a node that is killed\n\
              its peers know    {:.0} ms after the kill\n\
              its clients know  p50 {:.0} ms, p99 {:.0} ms, the last {:.0} ms after that\n\
-             all are back      {:.0} ms after that; as many new clients took {:.0} ms, \
+             all are back      {:.0} ms after that; as many new clients took {:.0} and {:.0} ms, \
              ratio {:.2}\n\
              requests          {} sent once, {} answered, {} in doubt, {} run twice",
             self.connections,
@@ -113,7 +115,8 @@ impl StormReport {
             known(99),
             known(100),
             milliseconds(self.reconnecting),
-            milliseconds(self.fresh),
+            milliseconds(self.fresh[0]),
+            milliseconds(self.fresh[1]),
             self.ratio(),
             self.sent,
             self.answered,
@@ -177,7 +180,7 @@ mod tests {
         Times {
             killed,
             detected: killed + MS * 1000,
-            fresh: MS * 400,
+            fresh: [MS * 300, MS * 500],
         }
     }
 
