@@ -6,6 +6,9 @@
 //! `balance`, `fleet`, `session`, `steer`) do no IO, read no clock and draw no randomness; they
 //! build with `--no-default-features`. Everything that touches a socket stands behind the
 //! `gateway` feature.
+//!
+//! A program embeds a `Gateway`. It answers requests with a `request::Handler`, or takes QUIC
+//! connections whole with an `Application`, and can say with a `control::Source` who is in its fleet.
 
 pub mod balance;
 pub mod cid;

@@ -59,9 +59,7 @@ impl Application for Echo {
 
 async fn echo((mut send, mut receive): (SendStream, RecvStream)) {
     while let Ok(Some(chunk)) = receive.read_chunk(usize::MAX, true).await {
-        if &chunk.bytes[..] == PANIC {
-            panic!("as planted");
-        }
+        assert_ne!(&chunk.bytes[..], PANIC, "a panic was asked for");
         send.write_chunk(chunk.bytes).await.unwrap();
     }
     drop(send.finish());
@@ -133,8 +131,8 @@ async fn connect(config: ClientConfig, address: SocketAddr) -> (Endpoint, Connec
 
 /// Sends this and waits until it has come back.
 async fn exchange((send, receive): &mut (SendStream, RecvStream), byte: u8) {
-    let there = [byte; 20_000];
-    let mut back = [0; 20_000];
+    let there = vec![byte; 20_000];
+    let mut back = vec![0; 20_000];
     send.write_all(&there).await.unwrap();
     let received = timeout(PATIENCE, receive.read_exact(&mut back)).await;
     received.unwrap().unwrap();

@@ -78,7 +78,7 @@ pub(super) fn server(parts: &EndpointParts<'_>) -> io::Result<ServerConfig> {
     Ok(server)
 }
 
-fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig> {
+pub(super) fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig> {
     let EndpointParts { quic, limits, .. } = parts;
     let mut transport = TransportConfig::default();
     transport

@@ -1,7 +1,7 @@
 use std::net::{Ipv4Addr, UdpSocket};
 
-use quinn::ClientConfig;
 use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, TransportConfig};
 use tokio::sync::watch;
 
 use super::*;
@@ -15,7 +15,7 @@ use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::socket::SocketParts;
 use crate::edge::steering::Steering;
 use crate::edge::tls::testing::identity_and_client;
-use crate::edge::tls::{self, FleetTicketer, ServerTls, Tickets};
+use crate::edge::tls::{self, FleetTicketer, ServerTls, Tickets, TlsConfig};
 use crate::fleet::{CidKeys, Epoch, Identity, Keyring, View};
 use crate::request::SharedHandler;
 use crate::steer::{Slots, Steer};
@@ -155,6 +155,39 @@ impl Node {
             max_udp_payload: 1400,
         }
     }
+}
+
+/// Asks for packets that no tunnel carries and a silence that no way back outlives.
+struct Greedy;
+
+impl Application for Greedy {
+    async fn serve(&self, _accepted: Accepted) {}
+
+    fn transport(&self, transport: &mut TransportConfig) {
+        transport
+            .max_idle_timeout(None)
+            .initial_mtu(9000)
+            .min_mtu(9000)
+            .mtu_discovery_config(None);
+    }
+}
+
+#[tokio::test]
+async fn an_application_changes_nothing_that_steering_relies_on() {
+    let (identity, _client) = identity_and_client(&[Protocol::Http3]);
+    let node = Node::new(&identity, keys(1));
+    let (limits, quic) = (Limits::default(), Quic::default());
+    let parts = node.parts(&limits, &quic);
+    let plain = format!("{:?}", settings::transport(&parts).unwrap());
+    assert!(plain.contains("max_idle_timeout: Some"), "{plain}");
+    let tls = TlsConfig::clone(&node.tls.quic);
+    let greedy = SharedApplication::new(tls, Greedy);
+    let parts = EndpointParts {
+        application: Some(&greedy),
+        ..parts
+    };
+    let changed = settings::transport(&parts).unwrap();
+    assert_eq!(format!("{changed:?}"), plain);
 }
 
 fn keys(epoch: u8) -> SharedSessionKeys {
