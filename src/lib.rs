@@ -37,7 +37,7 @@ pub mod sys;
 pub mod telemetry;
 
 #[cfg(feature = "gateway")]
-pub use edge::{Fault, SnapshotRefused};
+pub use edge::{Accepted, Application, Fault, SnapshotRefused};
 #[cfg(feature = "gateway")]
 pub use gateway::{
     Applied, DevelopmentCertificate, FleetHandle, FleetReloadError, Gateway, GatewayBuilder,

@@ -5,13 +5,19 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Endpoint};
+use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::version::TLS13;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -19,7 +25,7 @@ use tracing::subscriber::NoSubscriber;
 use wayhold::client::{Client, Patience, Target, Trust, tls_config};
 use wayhold::config::{AdminAddress, Config, Listen};
 use wayhold::request::{Body, ClientFacts, Handler, Protocol, RequestError};
-use wayhold::{Gateway, Sockets};
+use wayhold::{Accepted, Application, Gateway, Sockets};
 
 #[test]
 fn a_gateway_uses_what_it_is_given_and_leaves_the_process_as_it_was() {
@@ -34,6 +40,11 @@ fn a_gateway_uses_what_it_is_given_and_leaves_the_process_as_it_was() {
         served.unwrap()
     });
     assert_eq!(during, before);
+    let during = runtime.block_on(async {
+        let served = tokio::time::timeout(PATIENCE, Box::pin(serve_application(&directory))).await;
+        served.unwrap()
+    });
+    assert_eq!(during, before);
     assert_eq!(Process::now(), before);
     assert!(
         CryptoProvider::get_default().is_none(),
@@ -41,10 +52,12 @@ fn a_gateway_uses_what_it_is_given_and_leaves_the_process_as_it_was() {
     );
     // It can be set only once, so nobody has done it yet.
     tracing::subscriber::set_global_default(NoSubscriber::new()).unwrap();
+    let written = fs::read_dir(directory.0.path()).unwrap();
+    let written: Vec<_> = written.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(
-        fs::read_dir(&directory.0).unwrap().count(),
-        0,
-        "nothing is written where a certificate and no admin socket are given"
+        written,
+        [RUNTIME_DIR],
+        "nothing is written but who lives, where a certificate and no admin socket are given"
     );
 }
 
@@ -95,6 +108,58 @@ async fn serve(directory: &Directory) -> Process {
     let (served, process) = tokio::join!(serving, using);
     served.unwrap();
     process
+}
+
+/// Serves one connection of a protocol that is not HTTP; gives what the process was like then.
+async fn serve_application(directory: &Directory) -> Process {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let mut tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key.into())
+        .unwrap();
+    tls.alpn_protocols = vec![b"greeting".to_vec()];
+    let mut config = directory.config();
+    config.listen[0].tcp = false;
+    let gateway = Gateway::builder().config(config).application(tls, Greeter);
+    let gateway = gateway.bind().unwrap();
+    let port = gateway.local_addresses()[0].port();
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = gateway.serve(async move { drop(stopped.await) });
+    let using = async {
+        let tls = tls_config(&Trust::Certificates(vec![certificate])).unwrap();
+        let mut tls = Arc::unwrap_or_clone(tls);
+        tls.alpn_protocols = vec![b"greeting".to_vec()];
+        let crypto = Arc::new(QuicClientConfig::try_from(tls).unwrap());
+        let client = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        let connecting = client.connect_with(ClientConfig::new(crypto), address, "localhost");
+        let connection = connecting.unwrap().await.unwrap();
+        let mut greeting = connection.accept_uni().await.unwrap();
+        assert_eq!(greeting.read_to_end(100).await.unwrap(), b"welcome");
+        connection.close(0_u32.into(), b"");
+        client.wait_idle().await;
+        drop(stop);
+        Process::now()
+    };
+    let (served, process) = tokio::join!(serving, using);
+    served.unwrap();
+    process
+}
+
+struct Greeter;
+
+impl Application for Greeter {
+    async fn serve(&self, accepted: Accepted) {
+        let mut greeting = accepted.connection().open_uni().await.unwrap();
+        greeting.write_all(b"welcome").await.unwrap();
+        greeting.finish().unwrap();
+        accepted.connection().closed().await;
+    }
 }
 
 struct Teapot;
@@ -169,9 +234,10 @@ impl Directory {
         config.listen = vec![Listen::new((Ipv4Addr::UNSPECIFIED, 0).into())];
         config.admin.listen = AdminAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into());
         self.0.path().clone_into(&mut config.state_dir);
-        config.runtime_dir = self.0.path().join("run");
+        config.runtime_dir = self.0.path().join(RUNTIME_DIR);
         config
     }
 }
 
+const RUNTIME_DIR: &str = "run";
 const PATIENCE: Duration = Duration::from_secs(60);

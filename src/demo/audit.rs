@@ -117,8 +117,9 @@ pub(super) fn disagreements(counts: &Counts, nodes: &[NodeBooks], connections: u
 }
 
 /// Why a node does not forward what is not its own, by the names in its metrics.
-const NOT_FORWARDED: [&str; 9] = [
+const NOT_FORWARDED: [&str; 10] = [
     "no_tunnel",
+    "unknown_owner",
     "unknown_peer",
     "peer_unconfirmed",
     "counters_exhausted",

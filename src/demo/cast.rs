@@ -114,21 +114,22 @@ impl Cast {
         stage: &mut Stage,
         mut watch: impl FnMut(Status),
     ) -> Result<u64, DemoError> {
-        let (mut start, mut in_flight) = (now(), 0);
+        let began = now();
+        let (mut start, mut in_flight) = (began, 0);
         let mut acts = plan.acts().peekable();
         for (moves, (at, made)) in (0..).zip(schedule()) {
             let status = self.status(at, moves);
             watch(status);
-            if self.is_over(plan, &status, stage).await? {
+            let out_of_time = now().saturating_duration_since(began) >= plan.hard_limit();
+            if out_of_time || self.is_over(plan, &status, stage).await? {
                 break;
             }
             if let Some((_, act)) = acts.next_if(|(due, _)| *due <= at) {
-                let began = now();
                 self.act(act, stage).await?;
-                // The moves after it keep their distances.
-                start += now().saturating_duration_since(began);
             }
             tokio::time::sleep_until((start + at).into()).await;
+            // What was late pushes back what follows: moves keep their distances.
+            start += now().saturating_duration_since(start + at);
             in_flight += u64::from(self.happens(made.into()));
             self.moves
                 .push(stage.relay().make(made).await?, made.into());
@@ -203,7 +204,7 @@ impl Cast {
         status: &Status,
         stage: &Stage,
     ) -> Result<bool, DemoError> {
-        if status.elapsed >= plan.hard_limit() || status.http3.lost >= ENOUGH_LOST {
+        if status.http3.lost >= ENOUGH_LOST {
             return Ok(true);
         }
         if let Some(soak) = &plan.soak {

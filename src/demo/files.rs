@@ -173,8 +173,6 @@ id = NUMBER
 file = "fleet.toml"
 [log]
 access = false
-[shutdown]
-grace = "10s"
 [upgrade]
 keep = "1s"
 "#;

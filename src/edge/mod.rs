@@ -22,9 +22,10 @@ pub(crate) use course::Course;
 pub use course::Phase;
 pub(crate) use endpoints::{Endpoint, Endpoints};
 pub(crate) use http3::{Http3, Rules as Http3Rules};
+pub use quic::{Accepted, Application};
 pub(crate) use quic::{
     AddressTokens, EndpointParts, Issuer, Make, Minters, QuicChange, QuicControl, QuicEdge,
-    QuicParts, QuicPlaces, QuicTerms, endpoint,
+    QuicParts, QuicPlaces, QuicTerms, Served, SharedApplication, endpoint,
 };
 pub(crate) use reading::Reading;
 pub(crate) use service::{Policy, Rules, Service};
@@ -34,6 +35,8 @@ pub(crate) use socket::{SocketParts, SteeredSocket};
 pub use steering::Fault;
 pub(crate) use steering::{Steering, declare_reasons, drop_reasons};
 pub(crate) use tcp::{TcpEdge, TcpParts, alt_svc};
-pub(crate) use tls::{EarlySessions, FleetTicketer, Identity, ServerTls, Tickets, TlsError};
+pub(crate) use tls::{
+    EarlySessions, FleetTicketer, Identity, ServerTls, Tickets, TlsConfig, TlsError,
+};
 pub use tunnel::SnapshotRefused;
 pub(crate) use tunnel::{FleetDriver, Followers, Tunnel};

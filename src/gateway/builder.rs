@@ -10,7 +10,7 @@ use super::console;
 use super::fleet::{BoundTunnel, Membership, TunnelParts, random};
 use super::fleet_handle::FleetHandle;
 use super::hand_over::Reins;
-use super::identities::{Identities, Resumption};
+use super::identities::{Given, Identities, Resumption};
 use super::listener::{Bound, Listener};
 use super::plan::Plan;
 use super::reload::Reloader;
@@ -22,8 +22,8 @@ use crate::bridge::{Bridge, Origin};
 use crate::config::{Config, EarlyData, Return, Sources};
 use crate::control::Source;
 use crate::edge::{
-    AddressTokens, Endpoints, Fault, Identity, QuicPlaces, SharedSessionKeys, SiblingReceiver,
-    Siblings, Steering, TlsError, declare_reasons,
+    AddressTokens, Application, Endpoints, Fault, Identity, QuicPlaces, SharedApplication,
+    SharedSessionKeys, SiblingReceiver, Siblings, Steering, TlsConfig, TlsError, declare_reasons,
 };
 use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
 use crate::request::{Handler, SharedHandler};
@@ -35,6 +35,7 @@ use crate::telemetry::Metrics;
 pub struct GatewayBuilder {
     config: Option<Config>,
     handler: Option<SharedHandler>,
+    application: Option<SharedApplication>,
     registry: Option<Registry>,
     identity: Option<Result<Identity, TlsError>>,
     sockets: Vec<Sockets>,
@@ -69,6 +70,23 @@ impl GatewayBuilder {
     #[must_use]
     pub fn handler(mut self, handler: impl Handler) -> Self {
         self.handler = Some(SharedHandler::new(handler));
+        self
+    }
+
+    /// Serves every QUIC connection with a protocol of the embedder's in place of HTTP/3, so that no
+    /// handler and no route has a use.
+    ///
+    /// The TLS configuration names the protocol (ALPN) and proves who is who. Of it, the gateway replaces
+    /// what makes sessions resumable: tickets are the fleet's and open at every node, under whatever
+    /// client authentication that one has, and there is no early data. Of quinn, it sets connection IDs,
+    /// reset keys, address tokens, versions, migration and the limits before a connection is accepted;
+    /// how connections are carried is for [`Application::transport`].
+    ///
+    /// HTTP alone has TCP and early data: [`GatewayBuilder::bind`] refuses listeners with
+    /// [`Listen::tcp`](crate::config::Listen::tcp), which is the default, and `quic.early_data`.
+    #[must_use]
+    pub fn application(mut self, tls: TlsConfig, application: impl Application) -> Self {
+        self.application = Some(SharedApplication::new(tls, application));
         self
     }
 
@@ -160,8 +178,9 @@ impl GatewayBuilder {
     ///
     /// # Panics
     /// Outside a tokio runtime with IO and time enabled.
-    pub fn bind(self) -> Result<Gateway, GatewayError> {
-        let config = self.config.unwrap_or_default();
+    pub fn bind(mut self) -> Result<Gateway, GatewayError> {
+        let config = self.config.take().unwrap_or_default();
+        let given = self.given(&config)?;
         let mut registry = self.registry.unwrap_or_default();
         let metrics = Metrics::register(&mut registry);
         let mut supply = Supply::new(self.sockets, self.relay, self.inherited);
@@ -172,15 +191,15 @@ impl GatewayBuilder {
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let keys = (&membership, &session_keys);
         let (steering, tokens) = steering(&config, keys, &metrics, self.fault)?;
-        let handler = handler(self.handler.as_ref(), &config)?;
+        let handler = handler(given.handler.as_ref(), &config)?;
         let resumption = Resumption::new(&config, session_keys.clone(), &metrics);
-        let given = self.identity.transpose()?;
         let watched = Watched::new(&config);
-        let identities = Identities::load(&config, &resumption, given.as_ref())?;
+        let identities = Identities::load(&config, &resumption, &given)?;
         let bound = Bound {
             plan: Plan {
                 config: &config,
                 handler: &handler,
+                application: given.application.as_ref(),
                 identities: &identities,
                 metrics: &metrics,
                 node: membership.node,
@@ -196,8 +215,7 @@ impl GatewayBuilder {
             max_udp_payload: bound.plan.max_udp_payload,
             listeners: opened.listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
-            given_handler: self.handler,
-            given_identity: given,
+            given,
             handler: handler.into(),
             resumption,
             metrics: metrics.clone(),
@@ -230,6 +248,22 @@ impl GatewayBuilder {
             handle,
             sibling_receiver: opened.sibling_receiver,
         })
+    }
+
+    /// Takes what was given, unless an application would leave something undone that is asked for.
+    fn given(&mut self, config: &Config) -> Result<Given, GatewayError> {
+        let application = self.application.take();
+        let tcp = config.listen.iter().any(|listen| listen.tcp)
+            || self.sockets.iter().any(|given| given.tcp.is_some());
+        match (&application, tcp, config.quic.early_data) {
+            (Some(_), true, _) => Err(GatewayError::HttpOnly("listen.tcp")),
+            (Some(_), _, EarlyData::Owner) => Err(GatewayError::HttpOnly("quic.early_data")),
+            _ => Ok(Given {
+                handler: self.handler.take(),
+                identity: self.identity.take().transpose()?,
+                application,
+            }),
+        }
     }
 
     /// Binds and serves; see [`GatewayBuilder::bind`] and [`Gateway::serve`].

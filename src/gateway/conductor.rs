@@ -70,7 +70,7 @@ impl Conductor {
         loop {
             tokio::select! {
                 Some(order) = self.orders.recv() => self.follow(order).await,
-                _ = looks.tick() => if self.look().await {
+                _ = looks.tick(), if self.watched.any() => if self.look().await {
                     tracing::info!("a certificate or key file has changed");
                     let config = Box::new(Config::clone(&self.shared.config()));
                     // Success and failure are logged and counted there.

@@ -5,15 +5,27 @@ use std::time::SystemTime;
 use super::GatewayError;
 use crate::config::{Config, EarlyData};
 use crate::edge::{
-    EarlySessions, FleetTicketer, Identity, ServerTls, SharedSessionKeys, Tickets, TlsError,
+    EarlySessions, FleetTicketer, Identity, ServerTls, SharedApplication, SharedSessionKeys,
+    Tickets, TlsConfig, TlsError,
 };
+use crate::request::SharedHandler;
 use crate::telemetry::Metrics;
 
 /// The certificates of all listeners.
 #[derive(Debug)]
 pub(super) struct Identities {
     listeners: Vec<ServerTls>,
+    /// For QUIC at every listener, in place of theirs.
+    application: Option<Arc<TlsConfig>>,
     development: Option<DevelopmentCertificate>,
+}
+
+/// What an embedder gave in place of what a configuration names.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) handler: Option<SharedHandler>,
+    pub(super) identity: Option<Identity>,
+    pub(super) application: Option<SharedApplication>,
 }
 
 /// How clients resume their sessions, the same for as long as the process lives.
@@ -33,20 +45,25 @@ pub struct DevelopmentCertificate {
 }
 
 impl Identities {
-    /// Reads every certificate and key; listeners that name none share `given`, or else the
-    /// development certificate.
+    /// Reads every certificate and key; listeners that name none share the given one, or else the
+    /// development certificate. An application brings what it needs.
     pub(super) fn load(
         config: &Config,
         resumption: &Resumption,
-        given: Option<&Identity>,
+        given: &Given,
     ) -> Result<Self, GatewayError> {
         let now = now();
         let mut identities = Self {
             listeners: Vec::new(),
+            application: None,
             development: None,
         };
+        if let Some(application) = &given.application {
+            identities.application = Some(application.tls(&resumption.tickets));
+            return Ok(identities);
+        }
         for listen in &config.listen {
-            let identity = match (&listen.cert, &listen.key, given) {
+            let identity = match (&listen.cert, &listen.key, &given.identity) {
                 (Some(cert), Some(key), _) => Identity::load(cert, key)?,
                 (_, _, Some(given)) => given.clone(),
                 _ => identities.development(config, now)?,
@@ -66,9 +83,18 @@ impl Identities {
         Ok(development.identity)
     }
 
-    /// The TLS configurations of the configuration's listener of this index.
-    pub(super) fn of(&self, index: usize) -> &ServerTls {
-        &self.listeners[index]
+    /// The TLS configurations of the configuration's listener of this index; there are none where an
+    /// application has the connections.
+    pub(super) fn of(&self, index: usize) -> Option<&ServerTls> {
+        self.listeners.get(index)
+    }
+
+    /// The TLS configuration for QUIC of the configuration's listener of this index.
+    pub(super) fn quic(&self, index: usize) -> &Arc<TlsConfig> {
+        match &self.application {
+            Some(application) => application,
+            None => &self.listeners[index].quic,
+        }
     }
 
     /// The development certificate, if a listener uses it.

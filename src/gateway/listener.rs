@@ -106,14 +106,13 @@ impl Bound<'_> {
             quic.push(edge);
             endpoints.push(endpoint);
         }
-        let tcp = match sockets.tcp {
-            None => None,
-            Some(listener) => {
+        let tcp = match (sockets.tcp, self.plan.tcp_parts(index, &service)) {
+            (Some(listener), Some(parts)) => {
                 listener.set_nonblocking(true).map_err(failed)?;
                 let listener = TcpListener::from_std(listener).map_err(failed)?;
-                let edge = TcpEdge::new(self.plan.tcp_parts(index, &service));
-                Some((edge, listener))
+                Some((TcpEdge::new(parts), listener))
             }
+            _ => None,
         };
         let listener = Listener {
             address,
@@ -134,6 +133,7 @@ impl Bound<'_> {
         let Plan {
             config,
             identities,
+            application,
             metrics,
             node,
             max_udp_payload,
@@ -154,8 +154,9 @@ impl Bound<'_> {
         let issuer = self.issuer(slot)?;
         let endpoint = endpoint(EndpointParts {
             socket: Arc::clone(&socket),
-            tls: Arc::clone(&identities.of(index).quic),
+            tls: Arc::clone(identities.quic(index)),
             issuer: issuer.clone(),
+            application,
             quic: &config.quic,
             limits: &config.limits,
             max_udp_payload,

@@ -156,6 +156,9 @@ pub enum GatewayError {
     /// The routes cannot be built.
     #[error("routes: {0}")]
     Routes(String),
+    /// This part of the configuration is on, and an application cannot have it.
+    #[error("{0} is for HTTP alone; turn it off for an application")]
+    HttpOnly(&'static str),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Random,

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::identities::Identities;
 use crate::config::Config;
-use crate::edge::{Http3, Http3Rules, Policy, QuicTerms, Rules, Service, TcpParts, alt_svc};
+use crate::edge::{
+    Http3, Http3Rules, Policy, QuicTerms, Rules, Served, Service, SharedApplication, TcpParts,
+    alt_svc,
+};
 use crate::fleet::NodeId;
 use crate::request::SharedHandler;
 use crate::telemetry::{AccessLog, Metrics};
@@ -15,6 +18,8 @@ use crate::telemetry::{AccessLog, Metrics};
 pub(super) struct Plan<'a> {
     pub(super) config: &'a Config,
     pub(super) handler: &'a SharedHandler,
+    /// What takes every connection in place of HTTP/3 and the handler.
+    pub(super) application: Option<&'a SharedApplication>,
     pub(super) identities: &'a Identities,
     pub(super) metrics: &'a Metrics,
     pub(super) node: NodeId,
@@ -52,16 +57,20 @@ impl Plan<'_> {
             shutdown,
             ..
         } = self.config;
+        let http3 = || Http3 {
+            service: Arc::clone(service),
+            rules: Http3Rules {
+                header_bytes: limits.header_bytes,
+                header_timeout: timeouts.header,
+                body_idle: timeouts.body_idle,
+                linger: (shutdown.grace / 2).min(MOST_LINGER),
+            },
+            metrics: self.metrics.clone(),
+        };
         QuicTerms {
-            http3: Http3 {
-                service: Arc::clone(service),
-                rules: Http3Rules {
-                    header_bytes: limits.header_bytes,
-                    header_timeout: timeouts.header,
-                    body_idle: timeouts.body_idle,
-                    linger: (shutdown.grace / 2).min(MOST_LINGER),
-                },
-                metrics: self.metrics.clone(),
+            served: match self.application {
+                None => Served::Http3(http3()),
+                Some(application) => Served::Application(application.clone()),
             },
             handshake: timeouts.handshake,
             retry: quic.retry,
@@ -69,16 +78,16 @@ impl Plan<'_> {
         }
     }
 
-    /// What TCP connections get at the listener of this index.
-    pub(super) fn tcp_parts(&self, index: usize, service: &Arc<Service>) -> TcpParts {
-        TcpParts {
-            tls: self.identities.of(index).clone(),
+    /// What TCP connections get at the listener of this index; nothing of an application.
+    pub(super) fn tcp_parts(&self, index: usize, service: &Arc<Service>) -> Option<TcpParts> {
+        Some(TcpParts {
+            tls: self.identities.of(index)?.clone(),
             service: Arc::clone(service),
             node: self.node,
             limits: self.config.limits.clone(),
             timeouts: self.config.timeouts.clone(),
             metrics: self.metrics.clone(),
-        }
+        })
     }
 }
 

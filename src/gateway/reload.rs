@@ -2,13 +2,13 @@ use std::sync::{Arc, Mutex};
 
 use super::fleet_handle::{FleetHandle, FleetReloadError};
 use super::handle::{Applied, GatewayEnded};
-use super::identities::{Identities, Resumption};
+use super::identities::{Given, Identities, Resumption};
 use super::listener::ListenerControl;
 use super::plan::Plan;
 use super::{GatewayError, builder};
 use crate::config::{self, Config, LoadErrors, Sources};
 use crate::control::Snapshot;
-use crate::edge::{Identity, Policy, QuicChange, TcpParts};
+use crate::edge::{Policy, QuicChange, TcpParts};
 use crate::fleet::NodeId;
 use crate::lifecycle::{Watched, changed, fixed, remedy};
 use crate::request::SharedHandler;
@@ -41,9 +41,7 @@ pub enum ReloadError {
 pub(super) struct Reloader {
     pub(super) listeners: Vec<ListenerControl>,
     pub(super) sources: Option<Sources>,
-    /// What the embedder gave in place of what a configuration names.
-    pub(super) given_handler: Option<SharedHandler>,
-    pub(super) given_identity: Option<Identity>,
+    pub(super) given: Given,
     /// The handler in use, which keeps its connections to backends while no route changes.
     pub(super) handler: Mutex<SharedHandler>,
     pub(super) resumption: Resumption,
@@ -72,7 +70,7 @@ pub(super) struct Change {
 struct ListenerChange {
     policy: Policy,
     quic: Vec<QuicChange>,
-    tcp: TcpParts,
+    tcp: Option<TcpParts>,
 }
 
 impl Reloader {
@@ -93,11 +91,11 @@ impl Reloader {
         }
         let watched = Watched::new(&config);
         let handler = self.handler(old, &config)?;
-        let given = self.given_identity.as_ref();
-        let identities = Identities::load(&config, &self.resumption, given)?;
+        let identities = Identities::load(&config, &self.resumption, &self.given)?;
         let plan = Plan {
             config: &config,
             handler: &handler,
+            application: self.given.application.as_ref(),
             identities: &identities,
             metrics: &self.metrics,
             node: self.node,
@@ -132,7 +130,7 @@ impl Reloader {
     fn handler(&self, old: &Config, new: &Config) -> Result<SharedHandler, GatewayError> {
         let same =
             (&old.route, &old.limits, &old.timeouts) == (&new.route, &new.limits, &new.timeouts);
-        if same || self.given_handler.is_some() {
+        if same || self.given.handler.is_some() {
             return Ok(self.handler.lock().expect("no holder panics").clone());
         }
         builder::default_handler(new)
@@ -144,7 +142,7 @@ fn change(
     index: usize,
     listener: &ListenerControl,
 ) -> Result<ListenerChange, GatewayError> {
-    let tls = &plan.identities.of(index).quic;
+    let tls = plan.identities.quic(index);
     let terms = plan.quic_terms(&listener.service);
     let of = (&plan.config.quic, &plan.config.limits);
     let workers = listener.quic.iter();
@@ -168,8 +166,8 @@ impl Change {
         for (listener, change) in listeners {
             listener.service.replace(change.policy);
             change.quic.into_iter().for_each(QuicChange::apply);
-            if let Some(tcp) = &listener.tcp {
-                tcp.replace(change.tcp);
+            if let (Some(tcp), Some(parts)) = (&listener.tcp, change.tcp) {
+                tcp.replace(parts);
             }
         }
         if self.relimited {

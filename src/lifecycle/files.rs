@@ -48,6 +48,11 @@ impl Watched {
         }
     }
 
+    /// Whether there is a file to look at.
+    pub(crate) fn any(&self) -> bool {
+        !self.paths.is_empty()
+    }
+
     /// Whether the files have changed since they were used, and have not since the last look: a
     /// certificate and its key are seldom replaced in one step. Each change is told once.
     pub(crate) fn look(&mut self) -> bool {
@@ -120,6 +125,13 @@ mod tests {
         assert!(!watched.look());
         assert!(watched.look());
         assert!(!watched.look());
+    }
+
+    #[test]
+    fn a_configuration_without_certificates_leaves_nothing_to_look_at() {
+        let directory = Directory::new();
+        assert!(Watched::new(&directory.config()).any());
+        assert!(!Watched::new(&Config::default()).any());
     }
 
     #[test]

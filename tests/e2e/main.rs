@@ -4,6 +4,7 @@
 
 mod abuse;
 mod aioquic;
+mod application;
 mod cancel;
 mod check_command;
 mod cid_command;
@@ -20,6 +21,7 @@ mod issued;
 mod keys_command;
 mod lifecycle;
 mod limits;
+mod matrix;
 mod moves;
 mod operate;
 mod operator;

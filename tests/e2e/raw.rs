@@ -44,8 +44,15 @@ impl Raw {
         directory: &Directory,
         address: SocketAddr,
     ) -> Result<Self, ConnectionError> {
+        Self::connect_as(quic_config(directory), address).await
+    }
+
+    pub(crate) async fn connect_as(
+        config: ClientConfig,
+        address: SocketAddr,
+    ) -> Result<Self, ConnectionError> {
         let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let connecting = endpoint.connect_with(quic_config(directory), address, "localhost");
+        let connecting = endpoint.connect_with(config, address, "localhost");
         let connection = timeout(PATIENCE, connecting.unwrap()).await.unwrap()?;
         Ok(Self {
             endpoint,
@@ -184,8 +191,17 @@ pub(crate) fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8>
         (":authority", "localhost"),
         (":path", path),
     ];
+    fields_frame(pseudo.iter().chain(fields))
+}
+
+/// A HEADERS frame of trailers.
+pub(crate) fn trailers(fields: &[(&str, &str)]) -> Vec<u8> {
+    fields_frame(fields.iter())
+}
+
+fn fields_frame<'a>(fields: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<u8> {
     let mut section = vec![0, 0];
-    for (name, value) in pseudo.iter().chain(fields) {
+    for (name, value) in fields {
         // A literal name and a literal value, neither compressed (RFC 9204, section 4.5.6).
         integer(0x20, 3, name.len(), &mut section);
         section.extend_from_slice(name.as_bytes());

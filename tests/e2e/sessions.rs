@@ -21,7 +21,14 @@ use crate::stage::{Directory, Node, PATIENCE, turn};
 
 /// Accepts every certificate, and counts them: a session that resumes shows none.
 #[derive(Debug, Default)]
-struct Counting(AtomicUsize);
+pub(crate) struct Counting(AtomicUsize);
+
+impl Counting {
+    /// How many it was shown.
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 impl ServerCertVerifier for Counting {
     fn verify_server_cert(
@@ -59,6 +66,17 @@ impl ServerCertVerifier for Counting {
     }
 }
 
+/// A client of this protocol that keeps its tickets.
+pub(crate) fn counting(protocol: &[u8]) -> (ClientConfig, Arc<Counting>) {
+    let certificates = Arc::new(Counting::default());
+    let mut tls = Arc::unwrap_or_clone(tls_config(&Trust::DangerousAnything).unwrap());
+    tls.dangerous()
+        .set_certificate_verifier(Arc::clone(&certificates) as Arc<dyn ServerCertVerifier>);
+    tls.alpn_protocols = vec![protocol.to_vec()];
+    let crypto = QuicClientConfig::try_from(tls).unwrap();
+    (ClientConfig::new(Arc::new(crypto)), certificates)
+}
+
 /// A client that keeps its tickets and tokens.
 struct Client {
     config: ClientConfig,
@@ -67,12 +85,7 @@ struct Client {
 
 impl Client {
     fn new() -> Self {
-        let certificates = Arc::new(Counting::default());
-        let mut tls = Arc::unwrap_or_clone(tls_config(&Trust::DangerousAnything).unwrap());
-        tls.dangerous()
-            .set_certificate_verifier(Arc::clone(&certificates) as Arc<dyn ServerCertVerifier>);
-        tls.alpn_protocols = vec![b"h3".to_vec()];
-        let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        let (mut config, certificates) = counting(b"h3");
         config.token_store(Arc::new(TokenMemoryCache::default()));
         Self {
             config,
@@ -82,7 +95,7 @@ impl Client {
 
     /// Asks once, and gives how many certificates and Retry packets that took.
     async fn visit(&self, node: &Node) -> (usize, u64) {
-        let certificates = || self.certificates.0.load(Ordering::Relaxed);
+        let certificates = || self.certificates.count();
         let retries = || node.metrics.retries.get();
         let before = (certificates(), retries());
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -1,15 +1,20 @@
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{Method, Request};
+use http_body::Frame;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::ledger::PATH;
 use crate::client::{Client, ClientError};
 use crate::demo::workload::{Dial, SERVICE_NAME, describe};
-use crate::request::{Body, Protocol};
+use crate::request::{Body, BodyError, Protocol};
 use crate::testbed::now;
 
 /// What all clients share.
@@ -46,21 +51,29 @@ impl Crowd {
         tokio::time::timeout(CONNECT_LIMIT, connecting).await.ok()
     }
 
-    /// Sends a request every [`INTERVAL`], whether or not those before were answered, until one fails;
-    /// then connects again. None is sent twice. The first goes out after `phase`.
+    /// Sends a piece of a request every [`INTERVAL`], and the next request when one has all its pieces,
+    /// until one fails; then connects again. No request is sent twice. The first goes out after `phase`.
     pub(super) async fn live(self: Arc<Self>, client: Client, phase: Duration) -> Fate {
         let client = Arc::new(client);
         let mut fate = Fate::default();
         let mut pending = JoinSet::new();
         let mut ticks = tokio::time::interval_at((now() + phase).into(), INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut upload = None;
         let error = loop {
             tokio::select! {
-                _ = ticks.tick(), if pending.len() < MOST_PENDING => {
-                    let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-                    fate.sent += 1;
-                    let client = Arc::clone(&client);
-                    pending.spawn(async move { (id, post(&client, id).await) });
+                _ = ticks.tick() => {
+                    let (pieces, sent) = upload.take().unwrap_or_else(|| {
+                        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+                        fate.sent += 1;
+                        let (pieces, queue) = mpsc::channel(PIECES);
+                        let client = Arc::clone(&client);
+                        pending.spawn(async move { (id, post(&client, id, queue).await) });
+                        (pieces, 0)
+                    });
+                    // Fails only when the request has, of which its task tells.
+                    drop(pieces.try_send(Bytes::from_static(b".")));
+                    upload = (sent + 1 < PIECES).then_some((pieces, sent + 1));
                 }
                 Some(ended) = pending.join_next() => match ended {
                     Ok((id, Ok(()))) => fate.answered.push(id),
@@ -80,20 +93,36 @@ impl Crowd {
     }
 }
 
-async fn post(client: &Client, id: u64) -> Result<(), ClientError> {
+async fn post(client: &Client, id: u64, pieces: mpsc::Receiver<Bytes>) -> Result<(), ClientError> {
     let request = Request::builder()
         .method(Method::POST)
         .uri(format!("https://{SERVICE_NAME}{PATH}{id}"))
-        .body(Body::empty())
+        .body(Body::new(Pieces(pieces)))
         .expect("the URI is valid");
     let mut response = client.send(request).await?;
     response.body_mut().collect(0).await?;
     Ok(())
 }
 
+/// A body that comes through a channel.
+struct Pieces(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let piece = self.0.poll_recv(cx);
+        piece.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
 /// A client sends at least every 250 ms.
-pub(super) const INTERVAL: Duration = Duration::from_millis(200);
-/// As many as a node allows at once.
-const MOST_PENDING: usize = 128;
+pub(super) const INTERVAL: Duration = Duration::from_millis(240);
+/// Of a request, which so lasts a second: there is always one in flight.
+const PIECES: usize = 4;
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(5);

@@ -1,7 +1,10 @@
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 
 use crate::bridge::Origin;
 use crate::request::{Body, ClientFacts, Handler, RequestError};
@@ -39,6 +42,10 @@ impl Handler for Ledger {
         match (request.method(), id) {
             (&Method::POST, Some(Ok(id))) => {
                 self.run(id);
+                let mut body = request.into_body();
+                while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                    frame?;
+                }
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 Ok(response)

@@ -100,7 +100,7 @@ impl StormReport {
     pub fn text(&self) -> String {
         let known = |percent| milliseconds(percentile(&self.known, percent));
         format!(
-            "{} connections, each with a request every {INTERVAL:?}, to a node that is killed\n\
+            "{} connections, each of which sends every {INTERVAL:?}, to a node that is killed\n\
              its peers know    {:.0} ms after the kill\n\
              its clients know  p50 {:.0} ms, p99 {:.0} ms, the last {:.0} ms after that\n\
              all are back      {:.0} ms after the first knew; as many new clients took {:.0} ms, \

@@ -45,6 +45,7 @@ impl QuicControl {
             socket: Arc::clone(&self.socket),
             tls,
             issuer: self.issuer.clone(),
+            application: terms.served.application(),
             quic,
             limits,
             max_udp_payload,

@@ -2,6 +2,7 @@
 //! and the addresses of its clients.
 
 mod address_token;
+mod application;
 mod control;
 mod identity;
 mod minters;
@@ -15,11 +16,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use quinn::{Endpoint, Incoming, VarInt};
+use quinn::{Endpoint, Incoming};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 pub(crate) use address_token::AddressTokens;
+pub use application::{Accepted, Application};
+pub(crate) use application::{Served, SharedApplication};
 pub(crate) use control::{QuicChange, QuicControl};
 pub(crate) use identity::Issuer;
 pub(crate) use minters::{Make, Minters};
@@ -27,7 +30,6 @@ pub(crate) use settings::{EndpointParts, endpoint};
 
 use self::paths::{Paths, SWEEP_INTERVAL, Watched};
 use super::course::{Course, Phase};
-use super::http3::Http3;
 use super::places::{Place, Places};
 use super::socket::SteeredSocket;
 use crate::config::{EarlyData, Limits};
@@ -58,8 +60,8 @@ struct Context {
 /// What a connection gets when it is accepted, and keeps.
 #[derive(Clone, Debug)]
 pub(crate) struct QuicTerms {
-    /// Its HTTP/3 layer.
-    pub(crate) http3: Http3,
+    /// What is spoken on it.
+    pub(crate) served: Served,
     /// From its first packet to a complete handshake.
     pub(crate) handshake: Duration,
     /// Whether every address is to be proven first.
@@ -169,7 +171,8 @@ impl QuicEdge {
             self.context.count(ended);
         }
         let left = connections.len();
-        self.endpoint.close(VarInt::from_u32(H3_NO_ERROR), b"");
+        let code = self.context.terms.load().served.no_error();
+        self.endpoint.close(code, b"");
         connections.shutdown().await;
         // Gives the last CONNECTION_CLOSE packets their chance; lost ones cost the client a timeout.
         drop(tokio::time::timeout(CLOSE_TIME, self.endpoint.wait_idle()).await);
@@ -211,7 +214,7 @@ impl QuicEdge {
             if let Some(established) = established.await {
                 let handshake = Handshake::default();
                 context
-                    .serve(established, &terms.http3, handshake, course)
+                    .serve(established, &terms.served, handshake, course)
                     .await;
             }
             drop(place);
@@ -274,13 +277,13 @@ impl Context {
                 (Ok(_), Some(_)) => self.count_refused("handshake_failed"),
                 (Err(_), _) => {
                     self.count_refused("handshake_timeout");
-                    watched.close(VarInt::from_u32(H3_NO_ERROR), b"");
+                    watched.close(terms.served.no_error(), b"");
                 }
             }
         };
         tokio::join!(
             confirm,
-            self.serve(connection, &terms.http3, handshake, course)
+            self.serve(connection, &terms.served, handshake, course)
         );
     }
 
@@ -294,7 +297,7 @@ impl Context {
     async fn serve(
         &self,
         connection: quinn::Connection,
-        http3: &Http3,
+        served: &Served,
         handshake: Handshake,
         course: Course,
     ) {
@@ -309,6 +312,14 @@ impl Context {
         });
         let facts = Arc::new(PathFacts::default());
         let watched = self.paths.watch(connection.clone(), facts, now());
+        let http3 = match served {
+            Served::Http3(http3) => http3,
+            Served::Application(application) => {
+                return application
+                    .serve(Accepted::new(connection, watched, course))
+                    .await;
+            }
+        };
         let ip = connection.local_ip().unwrap_or_else(|| self.local.ip());
         let local = SocketAddr::new(ip, self.local.port());
         http3
@@ -350,7 +361,6 @@ fn now() -> Instant {
     Instant::now()
 }
 
-const H3_NO_ERROR: u32 = 0x0100;
 const CLOSE_TIME: Duration = Duration::from_millis(500);
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use quinn::{
     ValidationTokenConfig, VarInt,
 };
 
+use super::application::SharedApplication;
 use super::identity::Issuer;
 use crate::config::{Keepalive, Limits, Quic};
 use crate::edge::socket::SteeredSocket;
@@ -22,6 +23,8 @@ pub(crate) struct EndpointParts<'a> {
     pub(crate) socket: Arc<SteeredSocket>,
     pub(crate) tls: Arc<TlsConfig>,
     pub(crate) issuer: Issuer,
+    /// What may change how connections are carried.
+    pub(crate) application: Option<&'a SharedApplication>,
     pub(crate) quic: &'a Quic,
     pub(crate) limits: &'a Limits,
     /// The largest UDP payload that fits through every tunnel, or the configured one.
@@ -76,25 +79,11 @@ pub(super) fn server(parts: &EndpointParts<'_>) -> io::Result<ServerConfig> {
 }
 
 fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig> {
-    let EndpointParts {
-        quic,
-        limits,
-        max_udp_payload,
-        ..
-    } = parts;
-    let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(*max_udp_payload);
-    // A probe costs about 40 us, most of it for padding: one or two of them find a bound that is
-    // near enough.
-    mtu.minimum_change(MTU_STEP);
-
+    let EndpointParts { quic, limits, .. } = parts;
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(limits.streams.into())
         .max_concurrent_uni_streams(UNI_STREAMS.into())
-        .max_idle_timeout(Some(
-            quic.idle_timeout.try_into().map_err(io::Error::other)?,
-        ))
         .keep_alive_interval(match quic.keep_alive {
             Keepalive::Off => None,
             Keepalive::After(silence) => Some(silence),
@@ -102,7 +91,21 @@ fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig> {
         .stream_receive_window(VarInt::from_u32(quic.stream_receive_window))
         .receive_window(VarInt::from_u32(quic.receive_window))
         .send_window(u64::from(quic.send_window))
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(None);
+    if let Some(application) = parts.application {
+        application.transport(&mut transport);
+    }
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(parts.max_udp_payload);
+    // A probe costs about 40 us, most of it for padding: one or two of them find a bound that is
+    // near enough.
+    mtu.minimum_change(MTU_STEP);
+    transport
+        .max_idle_timeout(Some(
+            quic.idle_timeout.try_into().map_err(io::Error::other)?,
+        ))
+        .initial_mtu(INITIAL_MTU)
+        .min_mtu(INITIAL_MTU)
         .mtu_discovery_config(Some(mtu));
     Ok(transport)
 }
@@ -114,4 +117,6 @@ const UNI_STREAMS: u32 = 8;
 const INCOMING_BUFFER: u64 = 16 << 10;
 /// By how much the clocks of two nodes may differ.
 const CLOCK_SKEW: Duration = Duration::from_mins(1);
+/// What every path of QUIC carries (RFC 9000, section 14).
+const INITIAL_MTU: u16 = 1200;
 const MTU_STEP: u16 = 64;

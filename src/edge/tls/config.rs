@@ -84,8 +84,13 @@ fn config(
         .iter()
         .map(|protocol| protocol.name().into())
         .collect();
+    Ok(Arc::new(resuming(config, tickets)))
+}
+
+/// Lets clients resume by these tickets and in no other way, and takes no early data.
+pub(crate) fn resuming(mut config: ServerConfig, tickets: &Tickets) -> ServerConfig {
     config.ticketer = Arc::clone(tickets);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
-    Ok(Arc::new(config))
+    config
 }

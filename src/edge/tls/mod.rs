@@ -13,7 +13,7 @@ pub(crate) mod testing;
 mod ticketer;
 mod validity;
 
-pub(crate) use config::{ServerTls, Tickets, TlsStream};
+pub(crate) use config::{ServerTls, Tickets, TlsStream, resuming};
 pub(crate) use identity::{Identity, TlsError};
 pub(crate) use rustls::ServerConfig as TlsConfig;
 pub(crate) use sessions::EarlySessions;

@@ -67,7 +67,7 @@ impl Edge {
         };
         let parts = QuicParts {
             terms: QuicTerms {
-                http3,
+                served: Served::Http3(http3),
                 handshake: timeouts.handshake,
                 retry: quic.retry,
                 early_data: quic.early_data,
@@ -149,6 +149,7 @@ impl Node {
             socket: Arc::clone(&self.socket),
             tls: Arc::clone(&self.tls.quic),
             issuer: self.issuer.clone(),
+            application: None,
             quic,
             limits,
             max_udp_payload: 1400,
