@@ -8,8 +8,8 @@ use wayhold::telemetry::{Metrics, Reason};
 use wayhold::testbed::Move;
 
 use crate::process::{Process, outcome};
-use crate::stage::{Directory, Solo, Stage, target, turn, until};
-use crate::transfer::{Download, connect, get, text, try_connect, until_told_to_go};
+use crate::stage::{Directory, Solo, Stage, target, turn, until, until_told_to_go};
+use crate::transfer::{Download, connect, get, text, try_connect};
 use crate::wild::Wild;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,8 +14,8 @@ use wayhold::client::{Http3Client, Patience, ResponseBody, TcpClient, tls_config
 use wayhold::testbed::Backend;
 
 use crate::process::{Process, fails};
-use crate::stage::{Directory, turn};
-use crate::transfer::{Download, get, text, until_told_to_go};
+use crate::stage::{Directory, turn, until_told_to_go};
+use crate::transfer::{Download, get, text};
 
 const LOCAL: [&str; 2] = ["--listen", "127.0.0.1:0"];
 

@@ -48,18 +48,6 @@ pub(crate) async fn text(client: &Http3Client, path: &str) -> String {
     String::from_utf8(body).unwrap()
 }
 
-/// Asks until the gateway takes no more requests. It tells its connections one after the other, and
-/// what came before that is answered.
-pub(crate) async fn until_told_to_go(client: &Http3Client) {
-    let asking = async {
-        while let Ok(response) = client.send(get("/")).await {
-            assert_eq!(response.status(), StatusCode::OK);
-        }
-    };
-    let told = tokio::time::timeout(PATIENCE, asking).await;
-    assert!(told.is_ok(), "the gateway takes every request");
-}
-
 /// SHA-256 of the pattern, in hex.
 pub(crate) fn digest(seed: u64, len: usize) -> String {
     let mut bytes = vec![0; len];
