@@ -107,10 +107,12 @@ async fn main() -> Result<()> {
     while let Some(served) = serving.join_next().await {
         served??;
     }
-    match forwarded.get() {
-        0 => Err("nothing was forwarded".into()),
-        forwarded => Ok(println!("node 2 forwarded {forwarded} datagrams to node 1")),
+    let forwarded = forwarded.get();
+    if forwarded == 0 {
+        return Err("nothing was forwarded".into());
     }
+    println!("node 2 forwarded {forwarded} datagrams to node 1");
+    Ok(())
 }
 
 /// What all nodes agree on. In production it comes from files, or from a `control::Source` of yours.

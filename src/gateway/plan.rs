@@ -69,7 +69,7 @@ impl Plan<'_> {
         };
         QuicTerms {
             served: match self.application {
-                None => Served::Http3(http3()),
+                None => Served::Http3(Box::new(http3())),
                 Some(application) => Served::Application(application.clone()),
             },
             handshake: timeouts.handshake,

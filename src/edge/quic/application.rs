@@ -79,7 +79,7 @@ impl Accepted {
 #[derive(Clone, Debug)]
 pub(crate) enum Served {
     /// HTTP/3.
-    Http3(Http3),
+    Http3(Box<Http3>),
     /// A protocol of the embedder's.
     Application(SharedApplication),
 }

@@ -9,7 +9,7 @@ use crate::bridge::Origin;
 use crate::cid::{CidConfig, ConfigId, ConfigSet, FirstOctet, Lane, Minter, MinterError, ServerId};
 use crate::config::{Quic, Timeouts};
 use crate::edge::cid_keys::SharedCidKeys;
-use crate::edge::http3::Rules as Http3Rules;
+use crate::edge::http3::{Http3, Rules as Http3Rules};
 use crate::edge::service::{Policy, Rules, Service};
 use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::socket::SocketParts;
@@ -67,7 +67,7 @@ impl Edge {
         };
         let parts = QuicParts {
             terms: QuicTerms {
-                served: Served::Http3(http3),
+                served: Served::Http3(Box::new(http3)),
                 handshake: timeouts.handshake,
                 retry: quic.retry,
                 early_data: quic.early_data,
