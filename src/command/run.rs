@@ -41,6 +41,7 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(errors) => {
             super::refuse(&errors);
+            takeover::refuse(&errors.to_string()).context("cannot start the runtime")?;
             return Ok(Exit::Configuration.into());
         }
     };

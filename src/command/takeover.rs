@@ -1,5 +1,8 @@
 //! How `wayhold run` takes over from a process before it, and lets another take over.
 
+use std::io;
+
+use tokio::runtime::Builder;
 use tokio::signal::unix::Signal;
 use wayhold::config::{Config, Sources};
 use wayhold::lifecycle::{Inherited, Notifier, Predecessor, Program};
@@ -32,6 +35,24 @@ pub(super) async fn bind(
     gateway.take_over();
     predecessor.taken().await;
     Ok(Ok(gateway))
+}
+
+/// Tells the process that started this one to take over, if one did, why it cannot.
+///
+/// # Errors
+/// There is no runtime to tell it in.
+pub(super) fn refuse(reason: &str) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let Some(predecessor) = Predecessor::of_this_process() else {
+            return;
+        };
+        // It hands over its sockets before it listens.
+        if predecessor.sockets().await.is_ok() {
+            predecessor.fail(reason.to_owned()).await;
+        }
+    });
+    Ok(())
 }
 
 fn builder(config: Config, sources: Sources, fault: Option<Fault>) -> GatewayBuilder {

@@ -190,8 +190,9 @@ const TRANSPORT_KEYS: &[Key] = &[
         path: "quic.cid_lifetime",
         kind: Kind::Duration(Duration::from_secs(1), DAY),
         default: "300s",
-        example: "60s",
-        meaning: "The connection IDs of open connections are replaced after this time.",
+        example: "600s",
+        meaning: "The connection IDs of open connections are replaced after this time; more than \
+                  `idle_timeout`, or losses may end connections.",
     },
     Key {
         path: "limits.connections",

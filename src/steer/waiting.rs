@@ -73,6 +73,11 @@ impl<T> Waiting<T> {
         released
     }
 
+    /// Datagrams that wait.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()

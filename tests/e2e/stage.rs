@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wayhold::bridge::Origin;
 use wayhold::cid::{CidConfig, ConfigError};
-use wayhold::client::Target;
+use wayhold::client::{Http3Client, Target};
 use wayhold::config::{self, Config, Setting, Sources};
 use wayhold::control::write_key_file;
 use wayhold::fleet::{Epoch, FleetKey, Keyring};
@@ -21,6 +21,8 @@ use wayhold::request::Handler;
 use wayhold::telemetry::{Metrics, PathChange, Reason, Transport};
 use wayhold::testbed::{Honesty, Relay, RelayConfig};
 use wayhold::{FleetHandle, Gateway, GatewayBuilder, GatewayError, GatewayHandle};
+
+use crate::transfer::get;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,6 +72,18 @@ pub(crate) fn until(mut so: impl FnMut() -> bool) -> impl Future<Output = ()> {
         let waited = tokio::time::timeout(PATIENCE, waiting).await;
         assert!(waited.is_ok(), "waited in vain at {caller}");
     }
+}
+
+/// Asks until the gateway takes no more requests. It tells its connections one after the other, and
+/// what came before that is answered.
+pub(crate) async fn until_told_to_go(client: &Http3Client) {
+    let asking = async {
+        while let Ok(response) = client.send(get("/")).await {
+            assert_eq!(response.status(), 200);
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, asking).await;
+    assert!(told.is_ok(), "the gateway takes every request");
 }
 
 /// Waits until not too many socket tests run at once.

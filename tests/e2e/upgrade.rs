@@ -358,7 +358,10 @@ async fn a_new_configuration_that_is_refused_is_named_by_the_old_process() {
             config.replace("cert =", "tcp = false, cert ="),
             "no place for the socket listen.0.tcp",
         ),
-        ("listne = 1".to_owned(), "exit status: 3"),
+        (
+            "listne = 1".to_owned(),
+            "the new process cannot take over: wayhold.toml:1: listne: unknown key",
+        ),
     ]
     .into_iter()
     .enumerate()

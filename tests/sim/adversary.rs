@@ -58,6 +58,7 @@ impl Adversary {
 impl World {
     /// A packet arrives before its original, with an address that is not its sender's.
     pub(crate) fn spoof(&mut self, site: usize, original: &Received) {
+        self.checker.count("spoofed");
         let from = self.adversary.stranger();
         self.send_as(site, from, original.bytes.clone());
     }
@@ -86,11 +87,11 @@ impl World {
         }
     }
 
-    /// Packets that are almost those of clients.
-    pub(crate) fn mutate(&mut self, site: usize) {
-        let seen = self.adversary.datagrams.len();
-        if seen == 0 {
-            return;
+    /// Packets that are almost those of clients; gives how many of those are known.
+    pub(crate) fn mutate(&mut self, site: usize) -> usize {
+        let known = self.adversary.datagrams.len();
+        if known == 0 {
+            return 0;
         }
         let from = self.adversary.stranger();
         for _ in 0..4 {
@@ -106,15 +107,19 @@ impl World {
                 self.send_as(site, from, bytes);
             }
         }
+        known
     }
 
-    /// Everything that was seen on the way to a node's end of the tunnels arrives again.
-    pub(crate) fn replay(&mut self, site: usize) {
+    /// Everything that was seen on the way to a node's end of the tunnels arrives again; gives how much
+    /// that is.
+    pub(crate) fn replay(&mut self, site: usize) -> usize {
         let seen = self.adversary.tunnelled.iter();
         let seen: Vec<_> = seen.filter(|(to, _)| *to == site).cloned().collect();
+        let count = seen.len();
         for (to, bytes) in seen {
             self.inject_tunnelled(to, bytes);
         }
+        count
     }
 
     /// Keeps some of what was sent to processes that have just died.
@@ -147,7 +152,6 @@ impl World {
     }
 
     fn send_as(&mut self, site: usize, from: SocketAddr, bytes: Vec<u8>) {
-        self.checker.stranger_sent(from, bytes.len());
         let received = Received {
             from,
             ecn: Ecn::NotEct,

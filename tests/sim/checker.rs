@@ -1,20 +1,20 @@
 //! What must hold after every step of a world, judged by what really is and not by what nodes believe.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use quinn_proto::{ConnectionError, ConnectionId};
 use wayhold::fleet::{NodeId, Refusal, View};
-use wayhold::steer::{Arrival, EarlyTable, Inbound, Verdict};
+use wayhold::steer::{Arrival, EarlyTable, Inbound, RESETS, Verdict, Waiting};
 use wayhold::wire::{BootId, Datagram, Envelope, LongKind};
 
-use crate::endpoint::BATCH;
+use crate::amplification::Amplification;
 use crate::hearing::Hearing;
 use crate::issuer::CID_LEN;
 use crate::keys::{config_of, fleet_key};
 use crate::process::ProcessId;
-use crate::worker::{MAX_UDP_PAYLOAD, Place};
+use crate::worker::Place;
 
 /// Watches one world. The first thing that is wrong stays.
 #[derive(Debug, Default)]
@@ -26,7 +26,8 @@ pub(crate) struct Checker {
     alive: BTreeSet<ProcessId>,
     issued: HashMap<ConnectionId, Issue>,
     connections: HashSet<(Place, usize)>,
-    accepted: BTreeMap<ProcessId, usize>,
+    /// Connections that were ever opened.
+    made: usize,
     /// Under which connection ID each client sends now.
     current: Vec<Option<ConnectionId>>,
     /// Connections that a node was right to reset.
@@ -34,7 +35,8 @@ pub(crate) struct Checker {
     early: HashMap<(ProcessId, SocketAddr, Vec<u8>), (Verdict, Instant)>,
     counters: HashMap<(BootId, u8), u64>,
     opened: HashSet<(ProcessId, Vec<u8>)>,
-    strangers: BTreeMap<SocketAddr, (usize, usize)>,
+    pub(crate) amplification: Amplification,
+    resets: HashMap<(ProcessId, IpAddr), (Instant, u32)>,
 }
 
 /// How often what happened.
@@ -76,6 +78,10 @@ impl Checker {
         self.alive.insert(process);
     }
 
+    pub(crate) fn is_alive(&self, process: ProcessId) -> bool {
+        self.alive.contains(&process)
+    }
+
     pub(crate) fn stopped(&mut self, process: ProcessId) {
         self.alive.remove(&process);
         self.connections.retain(|(place, _)| place.0 != process);
@@ -83,7 +89,12 @@ impl Checker {
 
     pub(crate) fn opened_connection(&mut self, place: Place, handle: usize) {
         self.connections.insert((place, handle));
-        *self.accepted.entry(place.0).or_default() += 1;
+        self.made += 1;
+    }
+
+    /// How many connections were opened in all.
+    pub(crate) fn connections_made(&self) -> usize {
+        self.made
     }
 
     pub(crate) fn closed_connection(&mut self, place: Place, handle: usize) {
@@ -160,12 +171,18 @@ impl Checker {
         if again {
             self.fail(format!("{by:?} passes on what was passed on: {verdict:?}"));
         }
+        if *verdict == Verdict::Reset {
+            self.is_within_its_allowance(now, *by, inbound.source.ip());
+        }
         self.leads_to_its_issuer(decision);
         self.stays_with_its_first(now, decision);
     }
 
-    /// A table has so many entries; each first packet makes at most one.
-    pub(crate) fn table(&mut self, by: ProcessId, early: usize) {
+    /// The tables of a process have so many entries; each first packet makes at most one of the first.
+    pub(crate) fn tables(&mut self, by: ProcessId, early: usize, waiting: usize) {
+        if waiting > Waiting::<()>::CAPACITY {
+            self.fail(format!("{waiting} datagrams wait at {by:?}"));
+        }
         let firsts = self.counts.get("first packets").copied().unwrap_or(0);
         if early > EarlyTable::CAPACITY || early as u64 > firsts {
             self.fail(format!(
@@ -243,21 +260,26 @@ impl Checker {
         self.count(refusal.reason());
     }
 
-    /// Someone sends with an address at which nothing is ever received.
-    pub(crate) fn stranger_sent(&mut self, address: SocketAddr, len: usize) {
-        self.strangers.entry(address).or_default().0 += len;
+    /// The fleet sends to an address: to one that proved nothing at most three times what came from it,
+    /// and one batch of each connection (RFC 9000, section 8).
+    pub(crate) fn fleet_sent(
+        &mut self,
+        to: SocketAddr,
+        connection: Option<(ProcessId, usize)>,
+        len: usize,
+    ) {
+        if let Err(excess) = self.amplification.fleet_sent(to, connection, len) {
+            self.fail(excess);
+        }
     }
 
-    /// The fleet sends to an address: to one that proved nothing at most three times what came from it,
-    /// and one batch (RFC 9000, section 8).
-    pub(crate) fn fleet_sent(&mut self, to: SocketAddr, len: usize) {
-        let Some((from, sent)) = self.strangers.get_mut(&to) else {
-            return;
-        };
-        *sent += len;
-        let most = 3 * *from + BATCH * usize::from(MAX_UDP_PAYLOAD);
-        if *sent > most {
-            let what = format!("{sent} bytes went to {to}, from which {from} came");
+    /// One source is answered with resets at a bounded rate.
+    fn is_within_its_allowance(&mut self, now: Instant, by: ProcessId, source: IpAddr) {
+        let (first, count) = self.resets.entry((by, source)).or_insert((now, 0));
+        *count += 1;
+        let seconds = 1.0 + now.duration_since(*first).as_secs_f64();
+        if f64::from(*count) > 1.0 + seconds * f64::from(RESETS.per_source) {
+            let what = format!("{by:?} sends {count} resets to {source} in {seconds} s");
             self.fail(what);
         }
     }

@@ -10,6 +10,7 @@ use quinn_proto::{
     MtuDiscoveryConfig, TokenMemoryCache, TransportConfig, VarInt,
 };
 use wayhold::link::Random;
+use wayhold::wire::LongKind;
 
 use crate::app::{Asking, Request};
 use crate::clock::beginning;
@@ -34,8 +35,8 @@ pub(crate) struct Client {
     pub(crate) complete: u32,
     /// Datagrams that it had sent when its first fetch was complete.
     pub(crate) first_took: Option<u32>,
-    /// Who answered first, for each of its connection IDs.
-    followed: BTreeMap<Vec<u8>, Place>,
+    /// With what and who answered first, for each of its connection IDs.
+    followed: BTreeMap<Vec<u8>, (LongKind, Place)>,
     config: ClientConfig,
     until: Instant,
     most_thinking: Duration,
@@ -101,14 +102,19 @@ impl Client {
         self.settle(now, out)
     }
 
-    /// Whether a packet that `place` answered belongs to the connection that the client made of the first
-    /// answer under its connection ID `own`.
+    /// The place whose answer the client took first under its connection ID `own`; `place` is the next one to
+    /// answer. Another's answers are no part of the connection.
     ///
     /// A client discards what another node answers to a `ClientHello` of which both got a part (RFC 9000,
     /// section 7.2). quinn-proto 0.11.19 does so only after it has taken the packet's number for received,
     /// and then acknowledges packets of the right node that it never saw.
-    pub(crate) fn follows(&mut self, own: &[u8], place: Place) -> bool {
-        *self.followed.entry(own.to_vec()).or_insert(place) == place
+    pub(crate) fn followed(
+        &mut self,
+        own: &[u8],
+        kind: LongKind,
+        place: Place,
+    ) -> (LongKind, Place) {
+        *self.followed.entry(own.to_vec()).or_insert((kind, place))
     }
 
     /// Wakes a connection.

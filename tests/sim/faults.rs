@@ -8,13 +8,11 @@ use wayhold::steer::Intake;
 
 use crate::client::Wishes;
 use crate::event::Event;
-use crate::issuer::CID_LIFETIME;
 use crate::keys::{Step, keyring};
-use crate::plan::{Fault, Toggle, below, ms};
+use crate::plan::{Fault, below, ms};
 use crate::process::ProcessId;
 use crate::site::Site;
-use crate::worker::IDLE_TIMEOUT;
-use crate::world::{World, node, roster};
+use crate::world::{World, roster};
 
 /// What follows from a fault later.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +39,10 @@ pub(crate) enum Then {
     On(usize),
     /// A process that was succeeded ends if it has no connections.
     TryEnd(usize, ProcessId),
-    /// Links are whole again.
+    /// Links between nodes are whole again.
     Heal,
+    /// A client's links are whole again.
+    Reach(usize),
     /// A node gets the keyring of this step of the rotation from an epoch.
     Keys(usize, u32, Step),
     /// More resets are called for than are sent.
@@ -56,8 +56,17 @@ impl World {
     pub(crate) fn strike(&mut self, fault: Fault) {
         self.trace.note(self.now, &format!("{fault:?}"), 0, 0);
         match fault {
-            Fault::Flip { client, node } => self.routes[client] = node,
-            Fault::Scatter { client, on } => self.scattered[client] = on == Toggle::On,
+            Fault::Flip { client, node } => self.flip(client, node),
+            Fault::Scatter { client } => {
+                self.scattered[client] ^= true;
+                self.happened("scatter");
+            }
+            Fault::Outage { client, time } => {
+                self.uplinks[client].cut();
+                self.downlinks[client].cut();
+                self.happened("outage");
+                self.later(time, Then::Reach(client));
+            }
             Fault::Rebind { client }
             | Fault::Migrate { client, .. }
             | Fault::UpdateAndMigrate { client, .. } => self.move_client(client, fault),
@@ -65,9 +74,16 @@ impl World {
                 self.adversary.aim(client);
                 let site = below(&mut self.random, self.sites.len());
                 self.spoof_initial(site);
+                self.happened("spoof");
             }
-            Fault::Mutations { node } => self.mutate(node),
-            Fault::Replay { node } => self.replay(node),
+            Fault::Mutations { node } => match self.mutate(node) {
+                0 => self.later(ms(200), Then::Strike(fault)),
+                _ => self.happened("mutation"),
+            },
+            Fault::Replay { node } => match self.replay(node) {
+                0 => self.later(ms(200), Then::Strike(fault)),
+                _ => self.happened("replay"),
+            },
             Fault::Drain { node, time } => self.drain(node, time),
             Fault::Leave { node } => self.leave(node),
             Fault::Join => self.join(),
@@ -120,12 +136,17 @@ impl World {
             Then::Counted => self.count_members(),
             Then::Off(site) => self.stop(site),
             Then::On(site) => {
+                self.checker.count("restart");
                 self.start_process(site);
                 self.sites[site].busy = false;
                 self.later(ms(100), Then::Announce(site));
             }
             Then::TryEnd(site, process) => self.try_end(site, process),
             Then::Heal => self.relays.values_mut().for_each(Link::join),
+            Then::Reach(client) => {
+                self.uplinks[client].join();
+                self.downlinks[client].join();
+            }
             Then::Keys(site, epoch, step) => {
                 self.sites[site].keyring = keyring(epoch, step);
                 self.update(site);
@@ -135,13 +156,29 @@ impl World {
         }
     }
 
-    fn later(&mut self, after: Duration, then: Then) {
+    pub(crate) fn later(&mut self, after: Duration, then: Then) {
         self.at(self.now + after, Event::Then(then));
     }
 
     /// Within this time, by chance.
-    fn within(&mut self, most: Duration) -> Duration {
+    pub(crate) fn within(&mut self, most: Duration) -> Duration {
         self.random.up_to(most)
+    }
+
+    /// Notes a fault that had an effect.
+    pub(crate) fn happened(&mut self, what: &'static str) {
+        self.faults += 1;
+        self.checker.count(what);
+    }
+
+    fn flip(&mut self, client: usize, node: usize) {
+        let before = self.routes[client];
+        self.routes[client] = if node == before {
+            (node + 1) % self.sites.len()
+        } else {
+            node
+        };
+        self.happened("flip");
     }
 
     /// A NAT that rebinds inside a handshake ends it, so only confirmed connections move.
@@ -152,7 +189,11 @@ impl World {
             }
             return;
         }
-        self.checker.count("move");
+        self.happened(match fault {
+            Fault::Migrate { .. } => "address change",
+            Fault::UpdateAndMigrate { .. } => "key update",
+            _ => "rebind",
+        });
         self.client(number, |client, now, out| match fault {
             Fault::Migrate { network, .. } => client.migrate(now, network, out),
             Fault::UpdateAndMigrate { network, .. } => {
@@ -167,17 +208,17 @@ impl World {
     }
 
     /// Whether a site may be taken out of service: it is, with two others that stay.
-    fn is_dispensable(&self, site: usize) -> bool {
+    pub(crate) fn is_dispensable(&self, site: usize) -> bool {
         let serving = |site: &&Site| site.announced && !site.busy && !site.processes.is_empty();
         let others = self.sites.iter().filter(serving).count();
         self.sites.get(site).is_some_and(|site| serving(&site)) && others > 2
     }
 
-    fn drain(&mut self, site: usize, time: Duration) {
+    pub(crate) fn drain(&mut self, site: usize, time: Duration) {
         if !self.is_dispensable(site) {
             return;
         }
-        self.checker.count("drain");
+        self.happened("drain");
         self.sites[site].busy = true;
         self.set_intake(site, Intake::HandOver);
         let withdraw = self.within(ms(500));
@@ -185,65 +226,9 @@ impl World {
         self.later(time, Then::Undrain(site));
     }
 
-    fn set_intake(&mut self, site: usize, intake: Intake) {
+    pub(crate) fn set_intake(&mut self, site: usize, intake: Intake) {
         if let Some(process) = self.sites[site].reader() {
             process.set_intake(intake);
-        }
-    }
-
-    fn leave(&mut self, site: usize) {
-        if self.sites[site].roster.members().len() < 4 {
-            return self.drain(site, ms(2000));
-        }
-        if !self.is_dispensable(site) {
-            return;
-        }
-        self.checker.count("leave");
-        self.sites[site].busy = true;
-        self.set_intake(site, Intake::HandOver);
-        self.later(ms(300), Then::Withdraw(site));
-        self.later(ms(1000), Then::TryLeave(site, 0));
-    }
-
-    fn try_leave(&mut self, site: usize, tries: u32) {
-        if self.sites[site].connections() > 0 {
-            let next = if tries < 20 {
-                Then::TryLeave(site, tries + 1)
-            } else {
-                Then::Undrain(site)
-            };
-            return self.later(ms(200), next);
-        }
-        self.checker.count("left");
-        self.sites[site].member = false;
-        for at in (0..self.sites.len()).filter(|at| *at != site) {
-            let after = self.within(ms(400));
-            self.later(after, Then::Learn(at));
-        }
-        self.later(ms(500), Then::Off(site));
-        self.later(ms(600), Then::Counted);
-    }
-
-    fn join(&mut self) {
-        let number = self.sites.len();
-        if number > self.plan.nodes {
-            return;
-        }
-        self.checker.count("join");
-        let keyring = self.sites[0].keyring.clone();
-        self.sites
-            .push(Site::new(node(number), roster([number]), keyring));
-        self.sites[number].roster = roster(self.members());
-        self.start_process(number);
-        let announced = self.within(ms(800));
-        self.later(announced, Then::Announce(number));
-        for site in 0..number {
-            let after = self.within(ms(800));
-            self.later(after, Then::Learn(site));
-        }
-        self.later(ms(900), Then::Counted);
-        for route in self.routes.iter_mut().step_by(3) {
-            *route = number;
         }
     }
 
@@ -255,7 +240,7 @@ impl World {
         if self.sites[site].busy {
             return;
         }
-        self.checker.count("upgrade");
+        self.happened("upgrade");
         self.start_process(site);
         if let Some(process) = self.sites[site].process(before) {
             process.going_away.store(true, Ordering::Relaxed);
@@ -285,7 +270,7 @@ impl World {
         if !self.is_dispensable(site) {
             return;
         }
-        self.checker.count("crash");
+        self.happened("crash");
         self.sites[site].busy = true;
         self.last_kill = Some(self.now);
         self.stop(site);
@@ -319,39 +304,7 @@ impl World {
                 }
             }
         }
-        self.checker.count("cut");
+        self.happened("cut");
         self.later(time, Then::Heal);
-    }
-
-    fn rotate(&mut self) {
-        let epoch = self.sites[0].keyring.current().epoch().0;
-        if self
-            .sites
-            .iter()
-            .any(|site| site.keyring.epochs().lowest != site.keyring.epochs().highest)
-        {
-            return;
-        }
-        self.checker.count("rotation");
-        for site in 0..self.sites.len() {
-            let known = self.within(ms(800));
-            self.later(known, Then::Keys(site, epoch, Step::Distributed));
-            // An operator who does not wait until all know the next key harms nobody.
-            let used = known + ms(1) + self.within(ms(800));
-            self.later(used, Then::Keys(site, epoch, Step::Used));
-            // Everything that the key before made has ended by then.
-            let alone = ms(1700) + 2 * CID_LIFETIME + IDLE_TIMEOUT;
-            self.later(alone, Then::Keys(site, epoch, Step::Alone));
-        }
-    }
-
-    /// Lets every process of a site follow its roster and its keyring.
-    fn update(&mut self, number: usize) {
-        let site = &mut self.sites[number];
-        let (now, roster, keyring) = (self.now, &site.roster, &site.keyring);
-        for process in &mut site.processes {
-            process.update(now, roster, keyring);
-        }
-        self.plan_tick(number);
     }
 }

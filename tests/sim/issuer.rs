@@ -15,6 +15,7 @@ struct State {
     server_id: ServerId,
     lane: Lane,
     hash: WorkerHash,
+    lifetime: Duration,
     minters: Vec<Minter>,
     minting: ConfigId,
     random: Random,
@@ -23,11 +24,17 @@ struct State {
 }
 
 impl Issuer {
-    pub(crate) fn new(server_id: ServerId, lane: Lane, hash: WorkerHash, random: Random) -> Self {
+    pub(crate) fn new(
+        server_id: ServerId,
+        (lane, hash): (Lane, WorkerHash),
+        lifetime: Duration,
+        random: Random,
+    ) -> Self {
         Self(Arc::new(Mutex::new(State {
             server_id,
             lane,
             hash,
+            lifetime,
             minters: Vec::new(),
             minting: ConfigId::default(),
             random,
@@ -96,12 +103,10 @@ impl ConnectionIdGenerator for Issuer {
     }
 
     fn cid_lifetime(&self) -> Option<Duration> {
-        Some(CID_LIFETIME)
+        Some(self.0.lock().unwrap().lifetime)
     }
 }
 
 pub(crate) const CID_LEN: usize = 17;
-/// Longer than the idle timeout: quinn-proto 0.11.19 repeats a lost `NEW_CONNECTION_ID` frame with a Retire Prior
-/// To beyond its own sequence number if the connection ID in it has expired meanwhile, and the client ends
-/// the connection (RFC 9000, section 19.15).
+/// Longer than the idle timeout: see [`crate::lifetime`].
 pub(crate) const CID_LIFETIME: Duration = Duration::from_millis(8500);

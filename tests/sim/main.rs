@@ -11,10 +11,12 @@
 )]
 
 mod adversary;
+mod amplification;
 mod app;
 mod checker;
 mod client;
 mod clock;
+mod coverage;
 mod defect;
 mod endpoint;
 mod event;
@@ -22,6 +24,8 @@ mod faults;
 mod hearing;
 mod issuer;
 mod keys;
+mod lifetime;
+mod members;
 mod network;
 mod pattern;
 mod plan;
@@ -37,8 +41,6 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use wayhold::steer::DropReason;
 
 use crate::checker::Counts;
 use crate::defect::Defect;
@@ -100,7 +102,9 @@ fn run_all(seeds: u64) -> Counts {
 }
 
 fn number_from(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
+    let text = std::env::var(variable).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
 }
 
 #[test]
@@ -119,11 +123,7 @@ fn every_seed_holds_every_invariant() {
     let seeds = number_from("WAYHOLD_SIM_SEEDS").unwrap_or(SEEDS);
     let counts = run_all(seeds);
     println!("{seeds} seeds: {counts:#?}");
-    let reasons = DropReason::ALL.map(DropReason::name);
-    let expected = reasons.iter().chain(VERDICTS).chain(EVENTS);
-    let missing: Vec<_> = expected
-        .filter(|what| !counts.contains_key(**what))
-        .collect();
+    let missing = coverage::missing(&counts);
     let enough = seeds >= SEEDS;
     assert!(
         !enough || missing.is_empty(),
@@ -163,27 +163,5 @@ fn every_planted_defect_is_caught() {
     }
 }
 
-/// Under which each verdict is counted.
-const VERDICTS: &[&str] = &[
-    "Local",
-    "Accept",
-    "Sibling",
-    "Forward",
-    "Wait",
-    "Reset",
-    "Negotiate",
-];
-/// Things that happen in some world.
-const EVENTS: &[&str] = &[
-    "crash",
-    "cut",
-    "drain",
-    "join",
-    "left",
-    "move",
-    "released",
-    "rotation",
-    "upgrade ended",
-];
 /// How many seeds are run if nothing else is asked for.
 const SEEDS: u64 = 2000;

@@ -10,7 +10,7 @@ use wayhold::wire::{Datagram, LongKind};
 use crate::endpoint::{Received, Sent};
 use crate::event::Event;
 use crate::plan::below;
-use crate::process::SERVICE;
+use crate::process::{ProcessId, SERVICE};
 use crate::world::World;
 
 impl World {
@@ -20,6 +20,10 @@ impl World {
         };
         let stray = self.random.happens(self.plan.strays) && received.bytes[0] & 0x80 == 0;
         let worker = self.random.below(16) as u16;
+        let len = received.bytes.len() * (1 + usize::from(stray));
+        self.checker
+            .amplification
+            .fleet_received(received.from, len);
         self.with(site, process, |process, scene| {
             if stray {
                 process.stray(scene, worker, &received);
@@ -33,6 +37,7 @@ impl World {
         let Some(client) = self.homes.get(&to).copied() else {
             return;
         };
+        self.checker.amplification.reached(to);
         let len = received.bytes.len();
         self.trace.note(self.now, "client", client as u64, len);
         if !self.is_followed(client, &received.bytes) {
@@ -43,15 +48,21 @@ impl World {
         });
     }
 
-    /// Whether a client goes on with whoever sent this packet; see [`Client::follows`].
+    /// Whether a client goes on with whoever sent this packet; see [`Client::followed`]. Who asked it to
+    /// try again may be gone when it does, and then another takes the token.
     fn is_followed(&mut self, client: usize, datagram: &[u8]) -> bool {
         match Datagram::parse(datagram) {
             Ok(Datagram::Long(header))
                 if matches!(header.kind, LongKind::Initial | LongKind::Retry) =>
             {
                 let place = self.checker.place_of(header.source);
+                let Some(place) = place else {
+                    return true;
+                };
                 let client = &mut self.clients[client];
-                place.is_none_or(|place| client.follows(header.destination, place))
+                let (kind, first) = client.followed(header.destination, header.kind, place);
+                let gone = kind == LongKind::Retry && !self.checker.is_alive(first.0);
+                first == place || gone
             }
             _ => true,
         }
@@ -67,8 +78,10 @@ impl World {
         self.deliver(fate, || Event::Relay(to, bytes.to_vec()));
     }
 
-    pub(crate) fn answer(&mut self, sent: Sent) {
-        self.checker.fleet_sent(sent.to, sent.bytes.len());
+    pub(crate) fn answer(&mut self, by: ProcessId, sent: Sent) {
+        let connection = sent.connection.map(|handle| (by, handle));
+        self.checker
+            .fleet_sent(sent.to, connection, sent.bytes.len());
         let Some(client) = self.homes.get(&sent.to).copied() else {
             return;
         };
@@ -83,10 +96,14 @@ impl World {
 
     /// Puts a packet where its fate wants it.
     fn deliver(&mut self, fate: Fate, event: impl Fn() -> Event) {
-        if let Fate::Arrives { at, again } = fate {
-            self.at(at, event());
-            if let Some(again) = again {
-                self.at(again, event());
+        match fate {
+            Fate::Lost(_) => self.checker.count("lost"),
+            Fate::Arrives { at, again } => {
+                self.at(at, event());
+                if let Some(again) = again {
+                    self.checker.count("duplicated");
+                    self.at(again, event());
+                }
             }
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wayhold::link::{PerMillion, Profile, Random};
 
+use crate::issuer::CID_LIFETIME;
 use crate::tls::Hello;
 
 /// One world, drawn from a seed.
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<(Duration, Fault)>,
     /// When clients end.
     pub(crate) end: Duration,
+    /// How long nodes let connection IDs be used.
+    pub(crate) cid_lifetime: Duration,
 }
 
 /// Whether address tokens lead early data back to the process that keeps its session.
@@ -60,7 +63,9 @@ pub(crate) enum Fault {
     /// The route of a client's packets changes to another node.
     Flip { client: usize, node: usize },
     /// Each of a client's packets takes a way of its own, or no longer.
-    Scatter { client: usize, on: Toggle },
+    Scatter { client: usize },
+    /// Nothing that a client sends or is sent arrives for a while.
+    Outage { client: usize, time: Duration },
     /// A client's NAT gives it another port.
     Rebind { client: usize },
     /// A client gets another address.
@@ -102,13 +107,6 @@ pub(crate) enum Fault {
     FloodOfInitials { node: usize },
 }
 
-/// Begin or end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Toggle {
-    On,
-    Off,
-}
-
 impl Plan {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x5eed);
@@ -130,6 +128,7 @@ impl Plan {
             strays: PerMillion::percent(2),
             faults: Vec::new(),
             end: Duration::from_secs(5),
+            cid_lifetime: CID_LIFETIME,
         };
         plan.draw_faults(&mut random);
         plan
@@ -166,21 +165,18 @@ impl Plan {
         let client = below(random, self.clients.len());
         let node = below(random, self.nodes);
         let network = 1 + below(random, 200) as u8;
-        match random.below(10) {
+        match random.below(11) {
             0 | 1 => Fault::Flip { client, node },
-            2 => Fault::Scatter {
-                client,
-                on: if one_in(random, 3) {
-                    Toggle::Off
-                } else {
-                    Toggle::On
-                },
-            },
+            2 => Fault::Scatter { client },
             3 | 4 => Fault::Rebind { client },
             5 => Fault::Migrate { client, network },
             6 => Fault::UpdateAndMigrate { client, network },
             7 => Fault::Spoof { client },
             8 => Fault::Mutations { node },
+            9 => Fault::Outage {
+                client,
+                time: ms(100) + random.up_to(ms(700)),
+            },
             _ => Fault::Replay { node },
         }
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wayhold::cid::WorkerHash;
 use wayhold::fleet::{
@@ -47,6 +47,7 @@ pub(crate) struct Start<'a> {
     pub(crate) keyring: &'a Keyring,
     pub(crate) retry: bool,
     pub(crate) early_data: EarlyData,
+    pub(crate) cid_lifetime: Duration,
     pub(crate) clock: WallClock,
     pub(crate) random: Random,
     pub(crate) defect: Option<Defect>,
@@ -131,6 +132,7 @@ impl Process {
                 random: random.fork(),
                 going_away: Arc::clone(&going_away),
                 retry: start.retry,
+                cid_lifetime: start.cid_lifetime,
                 names_owner: start.early_data == EarlyData::Owner,
                 lax: start.defect == Some(Defect::LaxValidate),
             })
@@ -210,7 +212,8 @@ impl Process {
             view: self.steer.view(),
         };
         scene.checker.decided(scene.now, &decision);
-        scene.checker.table(self.id, self.tables.early.len());
+        let (early, waiting) = (self.tables.early.len(), self.waiting.len());
+        scene.checker.tables(self.id, early, waiting);
         self.carry_out(scene, verdict, received);
         self.release(scene);
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wayhold::link::{PerMillion, Profile};
 
+use crate::issuer::CID_LIFETIME;
 use crate::plan::{Astray, ClientPlan, EarlyData, Plan, ms};
 use crate::tls::Hello;
 use crate::trace::Keep;
@@ -28,6 +29,7 @@ fn plan(hello: Hello, retry: bool, astray: Astray) -> Plan {
         strays: PerMillion::NEVER,
         faults: Vec::new(),
         end: ms(1000),
+        cid_lifetime: CID_LIFETIME,
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) random: Random,
     pub(crate) going_away: Arc<AtomicBool>,
     pub(crate) retry: bool,
+    pub(crate) cid_lifetime: Duration,
     pub(crate) names_owner: bool,
     pub(crate) lax: bool,
 }
@@ -51,8 +52,8 @@ impl Worker {
         let mut random = settings.random.clone();
         let mut issuer = Issuer::new(
             settings.server_id,
-            settings.lane,
-            settings.hash,
+            (settings.lane, settings.hash),
+            settings.cid_lifetime,
             random.fork(),
         );
         if settings.lax {
@@ -114,6 +115,7 @@ impl Worker {
                 let mut buffer = Vec::new();
                 let inner = &mut self.endpoint.inner;
                 if self.retry && unproven {
+                    scene.checker.count("retry");
                     let transmit = inner.retry(*incoming, &mut buffer);
                     out.send(None, &transmit.expect("it may be sent"), &buffer);
                 } else {

@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) routes: Vec<usize>,
     /// Clients whose packets each take a way of their own.
     pub(crate) scattered: Vec<bool>,
+    /// How many faults had an effect.
+    pub(crate) faults: usize,
     /// When a node's process was killed last.
     pub(crate) last_kill: Option<Instant>,
     clock: WallClock,
@@ -74,6 +76,7 @@ impl World {
             checker: Checker::new(count),
             trace: Trace::new(keep),
             adversary: Adversary::default(),
+            faults: 0,
             last_kill: None,
             clock: WallClock::default(),
             queue: BinaryHeap::new(),
@@ -137,6 +140,10 @@ impl World {
 
     /// Lets what is left end: nothing may stay behind.
     fn end(&mut self) -> Result<(), String> {
+        let (connections, faults) = (self.checker.connections_made(), self.faults);
+        if connections < self.clients.len() || faults < self.plan.faults.len().min(LEAST_FAULTS) {
+            return Err(format!("{connections} connections and {faults} faults"));
+        }
         let last = self.now + FAREWELL;
         while let Some(Reverse((at, _, event))) = self.queue.pop() {
             if at > last {
@@ -228,7 +235,7 @@ impl World {
 
     fn act(&mut self, site: usize, by: ProcessId, action: Action) {
         match action {
-            Action::Answer(sent) => self.answer(sent),
+            Action::Answer(sent) => self.answer(by, sent),
             Action::Tunnel(peer, bytes) => {
                 if let Some(to) = self.sites.iter().position(|site| site.node == peer) {
                     self.adversary.capture_tunnelled(to, &bytes);
@@ -308,6 +315,7 @@ impl World {
                 keyring: &site.keyring,
                 retry: self.plan.retry[number],
                 early_data: self.plan.early_data,
+                cid_lifetime: self.plan.cid_lifetime,
                 clock: self.clock.clone(),
                 random: self.random.fork(),
                 defect: self.defect,
@@ -373,5 +381,7 @@ pub(crate) fn node(number: usize) -> NodeId {
 /// Longer than any connection may last without its client: three probe timeouts where those are long, which
 /// they are after a cut, and as much again after what a node sends of its own (RFC 9000, section 10.1).
 const FAREWELL: Duration = Duration::from_secs(90);
+/// Of a plan that has so many.
+const LEAST_FAULTS: usize = 3;
 /// Longer than it takes to lose a connection, connect anew and fetch once.
 const PATIENCE: Duration = Duration::from_secs(25);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body::Frame;
-use tokio::sync::mpsc;
+use tokio::sync::{Barrier, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -22,6 +22,8 @@ use crate::testbed::now;
 pub(super) struct Crowd {
     pub(super) dial: Dial,
     pub(super) next_id: AtomicU64,
+    /// Where clients that know wait for the others.
+    pub(super) all_know: Barrier,
 }
 
 /// What became of one client.
@@ -53,6 +55,9 @@ impl Crowd {
 
     /// Sends a piece of a request every [`INTERVAL`], and the next request when one has all its pieces,
     /// until one fails; then connects again. No request is sent twice. The first goes out after `phase`.
+    ///
+    /// It connects when all others know too: real clients have processors of their own, and what a
+    /// thousand handshakes cost on this one would be counted as the time in which the rest learns.
     pub(super) async fn live(self: Arc<Self>, client: Client, phase: Duration) -> Fate {
         let client = Arc::new(client);
         let mut fate = Fate::default();
@@ -85,6 +90,8 @@ impl Crowd {
         fate.failed = Some((now(), error));
         drop(client);
         pending.shutdown().await;
+        // A client that never knows must not keep the others for ever.
+        drop(tokio::time::timeout(KNOW_LIMIT, self.all_know.wait()).await);
         if let Some((client, back)) = self.connect().await {
             fate.back = Some(back);
             client.close().await;
@@ -125,4 +132,5 @@ pub(super) const INTERVAL: Duration = Duration::from_millis(240);
 /// Of a request, which so lasts a second: there is always one in flight.
 const PIECES: usize = 4;
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+const KNOW_LIMIT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(5);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 pub use report::StormReport;
@@ -26,8 +27,9 @@ use crate::testbed::now;
 
 /// Runs a storm of so many connections between nodes of this `wayhold` program.
 ///
-/// As many clients first connect to a node at once and leave again: that is what connecting costs.
-/// Then a node has all of them, is killed, and they connect to the same node as before.
+/// Before and after, as many clients connect to a node at once and leave again: that is what
+/// connecting costs. In between another node has all of them, is killed, and they connect to the
+/// first.
 ///
 /// # Errors
 /// [`DemoError`] when the run could not be made.
@@ -42,13 +44,11 @@ pub async fn storm(program: PathBuf, connections: usize) -> Result<StormReport, 
             patience: Patience::default(),
         },
         next_id: AtomicU64::new(0),
+        all_know: Barrier::new(connections),
     });
 
     stage.relay().route_to(HEIR).await?;
-    let began = now();
-    let first = connect(&crowd, connections, connections).await?;
-    let fresh = now().saturating_duration_since(began);
-    leave(first).await;
+    let before = fresh(&crowd, connections).await?;
 
     stage.relay().route_to(VICTIM).await?;
     let clients = connect(&crowd, connections, FEW).await?;
@@ -61,20 +61,31 @@ pub async fn storm(program: PathBuf, connections: usize) -> Result<StormReport, 
     let killed = now();
     stage.kill(VICTIM).await?;
     let detected = stage.until_dead(VICTIM, HEIR).await?;
-    let times = Times {
-        killed,
-        detected,
-        fresh,
-    };
     let mut fates = Vec::new();
     while let Some(fate) = living.join_next().await {
         fates.push(fate.unwrap_or_default());
     }
+    let after = fresh(&crowd, connections).await?;
+    let times = Times {
+        killed,
+        detected,
+        fresh: [before, after],
+    };
     let mut report = StormReport::new(times, &fates, &ledger);
     if !report.succeeded() {
         report.logs = stage.logs();
     }
     Ok(report)
+}
+
+/// How long it takes until so many clients that connect at once have an answer.
+async fn fresh(crowd: &Arc<Crowd>, connections: usize) -> Result<Duration, DemoError> {
+    let began = now();
+    let clients = connect(crowd, connections, connections).await?;
+    let took = now().saturating_duration_since(began);
+    let mut closing: JoinSet<()> = clients.into_iter().map(Client::close).collect();
+    while closing.join_next().await.is_some() {}
+    Ok(took)
 }
 
 /// Connects so many clients, at most `at_once` of them at the same time.
@@ -102,11 +113,6 @@ async fn connect(
         });
     }
     Ok(clients)
-}
-
-async fn leave(clients: Vec<Client>) {
-    let mut closing: JoinSet<()> = clients.into_iter().map(Client::close).collect();
-    while closing.join_next().await.is_some() {}
 }
 
 /// The node that the route leads to after the kill, and to which all new connections go.
