@@ -5,6 +5,7 @@
 mod abuse;
 mod aioquic;
 mod cancel;
+mod certificates;
 mod check_command;
 mod cid_command;
 mod client;
