@@ -6,6 +6,7 @@ mod abuse;
 mod aioquic;
 mod application;
 mod cancel;
+mod certificates;
 mod check_command;
 mod cid_command;
 mod client;

@@ -2,80 +2,18 @@
 
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Endpoint, TokenMemoryCache};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use tokio::time::timeout;
 use wayhold::Gateway;
 use wayhold::bridge::Origin;
-use wayhold::client::{Trust, tls_config};
 use wayhold::control::write_key_file;
 use wayhold::fleet::Keyring;
 
+use crate::certificates::{Counting, counting_tls};
 use crate::raw::{CONTROL, head, status};
 use crate::stage::{Directory, Node, PATIENCE, turn};
-
-/// Accepts every certificate, and counts them: a session that resumes shows none.
-#[derive(Debug, Default)]
-pub(crate) struct Counting(AtomicUsize);
-
-impl Counting {
-    /// How many it was shown.
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl ServerCertVerifier for Counting {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-    }
-}
-
-/// A client of this protocol that keeps its tickets.
-pub(crate) fn counting(protocol: &[u8]) -> (ClientConfig, Arc<Counting>) {
-    let certificates = Arc::new(Counting::default());
-    let mut tls = Arc::unwrap_or_clone(tls_config(&Trust::DangerousAnything).unwrap());
-    tls.dangerous()
-        .set_certificate_verifier(Arc::clone(&certificates) as Arc<dyn ServerCertVerifier>);
-    tls.alpn_protocols = vec![protocol.to_vec()];
-    let crypto = QuicClientConfig::try_from(tls).unwrap();
-    (ClientConfig::new(Arc::new(crypto)), certificates)
-}
 
 /// A client that keeps its tickets and tokens.
 struct Client {
@@ -85,7 +23,9 @@ struct Client {
 
 impl Client {
     fn new() -> Self {
-        let (mut config, certificates) = counting(b"h3");
+        let (mut tls, certificates) = counting_tls();
+        tls.alpn_protocols = vec![b"h3".to_vec()];
+        let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
         config.token_store(Arc::new(TokenMemoryCache::default()));
         Self {
             config,
@@ -95,7 +35,7 @@ impl Client {
 
     /// Asks once, and gives how many certificates and Retry packets that took.
     async fn visit(&self, node: &Node) -> (usize, u64) {
-        let certificates = || self.certificates.count();
+        let certificates = || self.certificates.seen();
         let retries = || node.metrics.retries.get();
         let before = (certificates(), retries());
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();

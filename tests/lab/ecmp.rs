@@ -1,7 +1,7 @@
 //! The router spreads flows over the nodes by their ports, and the NAT changes these.
 
 use crate::network::{NODES, Network, OTHER_PUBLIC};
-use crate::node::Fleet;
+use crate::node::{Fleet, PATIENT};
 use crate::stage::{Directory, play, target, until};
 use crate::transfer::{Download, connect};
 
@@ -9,7 +9,7 @@ pub(crate) fn ecmp_by_port_and_a_rebinding_nat_cost_no_client_its_connection() {
     let (network, directory) = (Network::new(1500).unwrap(), Directory::new());
     network.lead_to(&[1, 2, 3]).unwrap();
     play(&network.client, async || {
-        let fleet = Fleet::start(&network, &directory, "").await;
+        let fleet = Fleet::start(&network, &directory, PATIENT).await;
         let mut clients = Vec::new();
         while !every_node_serves(&fleet).await {
             assert!(clients.len() < 64, "no flow of 64 has reached some node");
@@ -52,7 +52,7 @@ pub(crate) fn ecmp_by_address_leaves_a_client_of_a_rebinding_nat_at_its_node() {
     network.router.set_variable(policy, "0").unwrap();
     network.lead_to(&[1, 2, 3]).unwrap();
     play(&network.client, async || {
-        let fleet = Fleet::start(&network, &directory, "").await;
+        let fleet = Fleet::start(&network, &directory, PATIENT).await;
         let client = connect(&directory, &target()).await;
         let mut download = Download::begin(&client, 8, 6_000_000).await;
         for rebinding in 1..=5 {

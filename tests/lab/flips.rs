@@ -11,14 +11,14 @@ use wayhold::bridge::pattern;
 
 use crate::aioquic::Aioquic;
 use crate::network::{Network, OTHER_PUBLIC};
-use crate::node::{Fleet, wayhold};
+use crate::node::{Fleet, PATIENT, wayhold};
 use crate::stage::{Directory, PATIENCE, play, target};
 use crate::transfer::{Download, Upload, connect, digest};
 
 pub(crate) fn a_route_flip_in_the_middle_of_transfers_loses_nothing() {
     let (network, directory) = (Network::new(1500).unwrap(), Directory::new());
     play(&network.client, async || {
-        let fleet = Fleet::start(&network, &directory, "").await;
+        let fleet = Fleet::start(&network, &directory, PATIENT).await;
         let client = connect(&directory, &target()).await;
         let mut download = Download::begin(&client, 1, 12_000_000).await;
         let mut upload = Upload::begin(&client, 2);
@@ -40,7 +40,7 @@ pub(crate) fn a_route_flip_in_the_middle_of_transfers_loses_nothing() {
 pub(crate) fn a_route_that_flaps_every_500_ms_loses_no_request() {
     let (network, directory) = (Network::new(1500).unwrap(), Directory::new());
     play(&network.client, async || {
-        let fleet = Fleet::start(&network, &directory, "").await;
+        let fleet = Fleet::start(&network, &directory, PATIENT).await;
         let (over, mut clients) = (CancellationToken::new(), JoinSet::new());
         for seed in 0..CLIENTS {
             let client = connect(&directory, &target()).await;
@@ -76,7 +76,7 @@ pub(crate) fn a_route_that_flaps_every_500_ms_loses_no_request() {
 pub(crate) fn the_get_command_follows_the_address_through_flips() {
     let (network, directory) = (Network::new(1500).unwrap(), Directory::new());
     play(&network.client, async || {
-        let fleet = Fleet::start(&network, &directory, "").await;
+        let fleet = Fleet::start(&network, &directory, PATIENT).await;
         let url = format!("https://192.0.2.1/bytes/{}?seed=9", 3 * PART);
         let mut get = wayhold(&directory, &["get", &url, "--ca", "tls.pem"]);
         let mut get = get.stdout(Stdio::piped()).spawn().unwrap();
@@ -103,7 +103,7 @@ pub(crate) fn the_get_command_follows_the_address_through_flips() {
 pub(crate) fn a_client_of_other_make_survives_flips_and_rebindings() {
     let (network, directory) = (Network::new(1500).unwrap(), Directory::new());
     play(&network.client, async || {
-        let fleet = Fleet::start(&network, &directory, "").await;
+        let fleet = Fleet::start(&network, &directory, PATIENT).await;
         let trusted = directory.file("tls.pem");
         let client = Aioquic::connect(target().address, &trusted);
         let Some(mut client) = client.await else {

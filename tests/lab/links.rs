@@ -1,7 +1,7 @@
 //! How much fits through the links between nodes.
 
 use crate::network::Network;
-use crate::node::{Fleet, configure, finish, wayhold};
+use crate::node::{Fleet, PATIENT, configure, finish, wayhold};
 use crate::stage::{Directory, play, target};
 use crate::transfer::{Download, Upload, connect};
 
@@ -33,7 +33,8 @@ fn largest_datagrams_pass(mtu: u16) {
     let (network, directory) = (Network::new(mtu).unwrap(), Directory::new());
     network.lead_to(&[2]).unwrap();
     play(&network.client, async || {
-        let fleet = Fleet::start(&network, &directory, &format!("link_mtu = {mtu}")).await;
+        let more = format!("{PATIENT}\nlink_mtu = {mtu}");
+        let fleet = Fleet::start(&network, &directory, &more).await;
         let client = connect(&directory, &target()).await;
         let mut download = Download::begin(&client, 5, 3_000_000).await;
         let mut upload = Upload::begin(&client, 4);
@@ -54,7 +55,8 @@ pub(crate) fn a_link_smaller_than_configured_costs_large_datagrams_and_says_so()
     let (network, directory) = (Network::new(1300).unwrap(), Directory::new());
     network.lead_to(&[2]).unwrap();
     play(&network.client, async || {
-        let fleet = Fleet::start(&network, &directory, "link_mtu = 1500").await;
+        let more = format!("{PATIENT}\nlink_mtu = 1500");
+        let fleet = Fleet::start(&network, &directory, &more).await;
         let client = connect(&directory, &target()).await;
         let mut upload = Upload::begin(&client, 4);
         upload.send(1_000_000).await;

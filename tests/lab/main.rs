@@ -13,9 +13,14 @@
 mod addresses;
 #[path = "../e2e/aioquic/process.rs"]
 mod aioquic;
+#[path = "../e2e/certificates.rs"]
+mod certificates;
+mod deaths;
+mod drains;
 mod ecmp;
 mod flips;
 mod links;
+mod members;
 mod network;
 mod node;
 mod sources;
@@ -42,6 +47,11 @@ macro_rules! claims {
 fn claims() -> Vec<Trial> {
     claims![
         addresses::a_node_binds_a_service_address_that_comes_later_only_if_the_kernel_may,
+        addresses::a_client_that_moves_to_the_preferred_address_needs_no_detour_after_a_flip,
+        deaths::clients_of_a_killed_node_are_reset_once_it_is_known_and_resume_elsewhere,
+        deaths::a_restarted_node_resets_at_once_what_its_killed_process_had,
+        deaths::a_node_that_one_peer_does_not_hear_is_not_dead_and_keeps_its_clients,
+        drains::a_drain_withdraws_the_route_and_loses_nothing_and_undrain_announces_it,
         ecmp::ecmp_by_address_leaves_a_client_of_a_rebinding_nat_at_its_node,
         ecmp::ecmp_by_port_and_a_rebinding_nat_cost_no_client_its_connection,
         flips::a_route_flip_in_the_middle_of_transfers_loses_nothing,
@@ -52,6 +62,9 @@ fn claims() -> Vec<Trial> {
         links::a_link_of_1300_between_nodes_carries_the_largest_datagrams,
         links::a_link_of_1500_between_nodes_carries_the_largest_datagrams,
         links::a_link_smaller_than_configured_costs_large_datagrams_and_says_so,
+        members::a_member_joins_and_leaves_by_reload_and_no_request_is_lost,
+        sources::replies_through_the_ingress_pass_a_router_that_filters_sources,
+        sources::replies_through_the_ingress_fit_through_a_link_of_1300,
         sources::a_router_that_asks_for_any_way_back_lets_direct_replies_pass,
         sources::a_router_that_filters_sources_drops_direct_replies_until_the_route_is_back,
     ]

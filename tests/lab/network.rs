@@ -61,6 +61,28 @@ impl Network {
         self.router.set_route(SERVICE, &nodes)
     }
 
+    /// Breaks the link between two nodes, both ways; nothing tells them.
+    pub(crate) fn part(&self, a: u8, b: u8) -> io::Result<()> {
+        // The router knows no way to a relay address.
+        self.lead_between(a, b, |number| Ipv4Addr::new(10, 0, number, 1))
+    }
+
+    /// Repairs the link between two nodes.
+    pub(crate) fn reunite(&self, a: u8, b: u8) -> io::Result<()> {
+        self.lead_between(a, b, crossing)
+    }
+
+    fn lead_between(&self, a: u8, b: u8, by: impl Fn(u8) -> Ipv4Addr) -> io::Result<()> {
+        for (from, to) in [(a, b), (b, a)] {
+            let to = Prefix {
+                address: relay(to),
+                length: 32,
+            };
+            self.node(from).set_route(to, &[by(from)])?;
+        }
+        Ok(())
+    }
+
     fn connect_client(&self) -> io::Result<()> {
         let home = End {
             host: &self.client,
@@ -127,7 +149,7 @@ impl Network {
                 length: 24,
             },
         };
-        let crossing = Ipv4Addr::new(10, 1, number, 1);
+        let crossing = crossing(number);
         let hub = End {
             host: &self.backbone,
             interface: &format!("node{number}"),
@@ -147,8 +169,13 @@ pub(crate) const fn relay(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 1, number, 2)
 }
 
+/// The address of the backbone towards a node.
+const fn crossing(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 1, number, 1)
+}
+
 /// The address of a node towards the router.
-const fn uplink(number: u8) -> Ipv4Addr {
+pub(crate) const fn uplink(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, number, 2)
 }
 
@@ -157,7 +184,7 @@ fn router() -> io::Result<Host> {
     let host = Host::new()?;
     host.set_variable("ipv4/ip_forward", "1")?;
     host.set_variable("ipv4/fib_multipath_hash_policy", "1")?;
-    // Interfaces to come take their setting from `default`; the stricter of theirs and `all` counts.
+    // Interfaces to come take their setting from `default`; the larger of theirs and `all` counts.
     for scope in ["all", "default"] {
         host.set_variable(&format!("ipv4/conf/{scope}/rp_filter"), "0")?;
     }

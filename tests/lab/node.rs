@@ -1,7 +1,9 @@
 //! `wayhold` as processes on the hosts of a network, from files as an operator writes them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::{self, File};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
@@ -10,12 +12,13 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
+use wayhold::sys::process::terminate;
 
 use crate::network::{NODES, Network, relay};
 use crate::stage::{Directory, PATIENCE, until};
 
 /// Nodes of one fleet, all of which have confirmed each other.
-pub(crate) struct Fleet(Vec<Node>);
+pub(crate) struct Fleet(BTreeMap<u8, Node>);
 
 /// A running process.
 pub(crate) struct Node {
@@ -24,41 +27,68 @@ pub(crate) struct Node {
 }
 
 impl Fleet {
-    /// Starts every node of a network, with `more` in the file that they share.
+    /// Starts every node of a network, with `more` in the file of the fleet.
     pub(crate) async fn start(network: &Network, directory: &Directory, more: &str) -> Self {
         configure(directory, more).await;
-        let mut nodes = Vec::new();
-        for number in 1..=NODES {
-            nodes.push(Node::start(network, directory, number));
-        }
-        for number in 1..=NODES {
-            let node = &nodes[usize::from(number - 1)];
+        Self::configured(network, directory).await
+    }
+
+    /// Starts every node of a network from files that are there.
+    pub(crate) async fn configured(network: &Network, directory: &Directory) -> Self {
+        Self::of((1..=NODES).map(|number| (number, Node::start(network, directory, number)))).await
+    }
+
+    /// Waits until these nodes, by their numbers, are ready and have confirmed each other.
+    pub(crate) async fn of(nodes: impl IntoIterator<Item = (u8, Node)>) -> Self {
+        let fleet = Self(nodes.into_iter().collect());
+        fleet.until_confirmed().await;
+        fleet
+    }
+
+    /// Takes a node in, in place of an earlier one with its number.
+    pub(crate) fn add(&mut self, number: u8, node: Node) {
+        self.0.insert(number, node);
+    }
+
+    /// Gives a node away.
+    pub(crate) fn take(&mut self, number: u8) -> Node {
+        self.0.remove(&number).unwrap()
+    }
+
+    /// Waits until every node is ready and has confirmed all others.
+    pub(crate) async fn until_confirmed(&self) {
+        for (number, node) in &self.0 {
             node.until_ready().await;
-            for peer in (1..=NODES).filter(|peer| *peer != number) {
+            for peer in self.0.keys().filter(|peer| *peer != number) {
                 let line = format!("peer confirmed peer={peer}");
                 until(&line, async || node.log().contains(&line)).await;
             }
         }
-        Self(nodes)
     }
 
     /// The node with this number, from 1.
     pub(crate) fn node(&self, number: u8) -> &Node {
-        &self.0[usize::from(number - 1)]
+        &self.0[&number]
     }
 
     /// The sum over all nodes of the series of a metric that begin so.
     pub(crate) async fn sum(&self, series: &str) -> u64 {
         let mut sum = 0;
-        for node in &self.0 {
+        for node in self.0.values() {
             sum += node.metric(series).await;
         }
         sum
     }
 
-    /// Asserts that every client has exactly one connection, that no node lost a datagram, and that
-    /// no request failed.
+    /// Asserts that every client has exactly one connection, that no node and no tunnel lost a
+    /// datagram, and that no request failed.
     pub(crate) async fn assert_nothing_lost(&self, clients: u64) {
+        self.assert_nothing_dropped(clients).await;
+        self.until_all_arrived().await;
+    }
+
+    /// The same, but for the tunnels: of a node that has left, nobody knows what it had counted.
+    pub(crate) async fn assert_nothing_dropped(&self, clients: u64) {
         let open = self.sum(r#"wayhold_connections{transport="quic"}"#).await;
         assert_eq!(open, clients);
         for losses in [
@@ -70,16 +100,19 @@ impl Fleet {
         ] {
             assert_eq!(self.sum(losses).await, 0, "{losses}");
         }
-        self.until_all_arrived().await;
     }
 
-    /// Waits until all that was forwarded has come out of a tunnel.
-    pub(crate) async fn until_all_arrived(&self) {
-        until("the tunnels have lost nothing", async || {
-            let arrived = self.sum("wayhold_datagrams_tunnelled_total").await;
-            arrived == self.sum("wayhold_datagrams_forwarded_total").await
-        })
-        .await;
+    /// Waits until all that was sent through tunnels, to owners and back, has come out of them.
+    async fn until_all_arrived(&self) {
+        for (sent, arrived) in [
+            ("wayhold_datagrams_forwarded", "wayhold_datagrams_tunnelled"),
+            ("wayhold_replies_tunnelled", "wayhold_replies_emitted"),
+        ] {
+            until("the tunnels have lost nothing", async || {
+                self.sum(arrived).await == self.sum(sent).await
+            })
+            .await;
+        }
     }
 }
 
@@ -88,7 +121,7 @@ impl Drop for Fleet {
     #[expect(clippy::print_stderr, reason = "this belongs into the test's output")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for (number, node) in (1..).zip(&self.0) {
+            for (number, node) in &self.0 {
                 eprintln!("node {number} has written:\n{}", node.log());
             }
         }
@@ -97,6 +130,16 @@ impl Drop for Fleet {
 
 impl Node {
     pub(crate) fn start(network: &Network, shared: &Directory, number: u8) -> Self {
+        Self::start_with(network, shared, number, &[])
+    }
+
+    /// Starts a node with variables of its own in its environment.
+    pub(crate) fn start_with(
+        network: &Network,
+        shared: &Directory,
+        number: u8,
+        variables: &[(&str, String)],
+    ) -> Self {
         let directory = shared.file(&format!("node-{number}"));
         fs::create_dir_all(&directory).unwrap();
         let log = File::create(directory.join("log")).unwrap();
@@ -104,6 +147,7 @@ impl Node {
         let arguments = ["run", "-c", "wayhold.toml", "--node-id", &id, "--state-dir"];
         let mut command = wayhold(shared, &arguments);
         command.arg(&directory).stdout(Stdio::null()).stderr(log);
+        command.envs(variables.iter().cloned());
         let runtime = Handle::current();
         let started = network.node(number).run(|| {
             let _here = runtime.enter();
@@ -117,14 +161,14 @@ impl Node {
 
     pub(crate) async fn until_ready(&self) {
         until("the node is ready", async || {
-            matches!(self.ask("/readyz").await, Some((200, _)))
+            matches!(self.ask("GET", "/readyz").await, Some((200, _)))
         })
         .await;
     }
 
     /// The sum of the series of a metric that begin so.
     pub(crate) async fn metric(&self, series: &str) -> u64 {
-        let (_, page) = self.ask("/metrics").await.unwrap();
+        let (_, page) = self.ask("GET", "/metrics").await.unwrap();
         let of_line = |line: &str| {
             let (name, value) = line.rsplit_once(' ')?;
             name.starts_with(series)
@@ -138,17 +182,33 @@ impl Node {
         fs::read_to_string(self.directory.join("log")).unwrap()
     }
 
+    /// Has an operator's command carried out, such as `/reload`.
+    pub(crate) async fn command(&self, command: &str) {
+        let (status, answer) = self.ask("POST", command).await.unwrap();
+        assert_eq!(status, 200, "{command}: {answer}");
+    }
+
+    /// Ends the process as a crash does.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Tells the process to end.
+    pub(crate) fn terminate(&self) {
+        terminate(self.child.id().unwrap()).unwrap();
+    }
+
     /// Waits until the process has ended by itself, and gives its exit code.
     pub(crate) async fn end(mut self) -> Option<i32> {
         let ended = timeout(PATIENCE, self.child.wait()).await;
         ended.unwrap().unwrap().code()
     }
 
-    /// Status and body of a page of the admin listener, once that listens.
-    async fn ask(&self, path: &str) -> Option<(u16, String)> {
+    /// Status and body of an answer of the admin listener, once that listens.
+    async fn ask(&self, method: &str, path: &str) -> Option<(u16, String)> {
         let socket = self.directory.join("admin.sock");
         let mut stream = UnixStream::connect(socket).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: admin\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut response = String::new();
         stream.read_to_string(&mut response).await.ok()?;
@@ -162,13 +222,18 @@ impl Node {
 pub(crate) async fn configure(directory: &Directory, more: &str) {
     let made = finish(wayhold(directory, &["keys", "init", "fleet.key"])).await;
     assert!(made.status.success(), "{made:?}");
+    write_fleet(directory, more, 1..=NODES);
+    fs::write(directory.file("wayhold.toml"), CONFIG).unwrap();
+}
+
+/// Writes the file of a fleet of these members, with `more` in it.
+pub(crate) fn write_fleet(directory: &Directory, more: &str, members: RangeInclusive<u8>) {
     let mut fleet = format!("key_file = \"fleet.key\"\n{more}\n");
-    for number in 1..=NODES {
+    for number in members {
         let relay = relay(number);
         writeln!(fleet, "[[member]]\nid = {number}\nrelay = \"{relay}:4434\"").unwrap();
     }
     fs::write(directory.file("fleet.toml"), fleet).unwrap();
-    fs::write(directory.file("wayhold.toml"), CONFIG).unwrap();
 }
 
 /// The command with nothing of this test in its environment.
@@ -192,8 +257,11 @@ pub(crate) async fn finish(mut command: Command) -> Output {
     timeout(PATIENCE, command.output()).await.unwrap().unwrap()
 }
 
+/// What a claim in which nobody has to be found dead adds to the file of the fleet: longer than it
+/// takes, because a process may wait longer than the default for a busy machine.
+pub(crate) const PATIENT: &str = "silent_after = \"30s\"\ndead_after = \"30s\"";
 /// As in docs/fleet.md; without a route the built-in origin answers.
-const CONFIG: &str = r#"
+pub(crate) const CONFIG: &str = r#"
 [[listen]]
 addr = "192.0.2.1:443"
 cert = "tls.pem"
