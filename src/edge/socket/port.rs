@@ -108,6 +108,11 @@ pub(super) fn specified(ip: IpAddr) -> Option<IpAddr> {
     (!ip.is_unspecified()).then_some(ip)
 }
 
+/// Translates from quinn's form of the ECN codepoint.
+pub(super) fn mark(ecn: Option<EcnCodepoint>) -> Ecn {
+    ecn.map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8))
+}
+
 /// Translates to quinn's form of the ECN codepoint.
 pub(super) fn codepoint(ecn: Ecn) -> Option<EcnCodepoint> {
     EcnCodepoint::from_bits(ecn.bits())

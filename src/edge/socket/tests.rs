@@ -3,12 +3,14 @@ use std::time::Duration;
 
 use quinn::udp::{BATCH_SIZE, EcnCodepoint};
 
+use super::receiving::{OVERSIZED, WRONG_FAMILY};
 use super::*;
 use crate::cid::{ConfigSet, ServerId};
 use crate::edge::endpoints::Endpoints;
 use crate::fleet::{Identity, View};
 use crate::steer::{Slots, Steer};
 use crate::telemetry::Reason;
+use crate::wire::Ecn;
 
 const ANY: &str = "[::]:0";
 const IPV4: &str = "127.0.0.1:0";
