@@ -130,7 +130,8 @@ impl Cast {
             tokio::time::sleep_until((start + at).into()).await;
             // What was late pushes back what follows: moves keep their distances.
             start += now().saturating_duration_since(start + at);
-            in_flight += u64::from(self.happens(made.into()));
+            let flying = self.happens(made.into());
+            in_flight += u64::from(flying[..protocols(plan).len()].iter().all(|body| *body));
             self.moves
                 .push(stage.relay().make(made).await?, made.into());
         }
@@ -184,9 +185,9 @@ impl Cast {
     }
 
     /// Counts an event on both transports; the answer is whether both have a body in flight.
-    fn happens(&self, event: Event) -> bool {
-        let both = [&self.http3, &self.tcp_tls].map(|work| work.tally.happens(event));
-        both == [true; 2]
+    /// Notes an event, and tells whether bodies were in flight then: over HTTP/3, and over TCP.
+    fn happens(&self, event: Event) -> [bool; 2] {
+        [&self.http3, &self.tcp_tls].map(|work| work.tally.happens(event))
     }
 
     fn status(&self, elapsed: Duration, moves: u64) -> Status {

@@ -236,7 +236,11 @@ impl Report {
             "p99",
         ]);
         table.add_row(self.http3.row("HTTP/3"));
-        table.add_row(self.tcp_tls.row("TCP+TLS"));
+        // A soak is about HTTP/3 alone.
+        let compared = self.tcp_tls.totals.requests > 0;
+        if compared {
+            table.add_row(self.tcp_tls.row("TCP+TLS"));
+        }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -254,7 +258,8 @@ impl Report {
             "p99",
         ]);
         for happened in self.events.iter().filter(|happened| happened.count > 0) {
-            events.add_rows(happened.rows());
+            let rows = happened.rows().into_iter();
+            events.add_rows(rows.take(1 + usize::from(compared)));
         }
         for column in events
             .column_iter_mut()

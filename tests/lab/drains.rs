@@ -1,6 +1,5 @@
 //! A node that drains has its route withdrawn by the operator's command.
 
-use std::convert::Infallible;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::time::Duration;
@@ -84,7 +83,7 @@ async fn drain_and_undrain(network: &Network, directory: &Directory) {
 }
 
 /// Leads the route to the nodes that have announced it, as a routing daemon does.
-async fn follow(network: &Network, directory: &Directory) -> Infallible {
+async fn follow(network: &Network, directory: &Directory) -> ! {
     let mut led = Vec::new();
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     loop {
