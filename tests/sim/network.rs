@@ -131,6 +131,13 @@ impl World {
         self.trace
             .note(self.now, "sent", number as u64 + 1000 * site as u64, len);
         let fate = self.uplinks[number].send(self.now, len + HEADERS);
+        if let Fate::Arrives { at, .. } = fate {
+            let latest = self.latest[number].get_or_insert(at);
+            if at < *latest {
+                self.checker.count("reordered");
+            }
+            *latest = at.max(*latest);
+        }
         self.deliver(fate, || Event::Service(site, received.clone()));
     }
 

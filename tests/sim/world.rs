@@ -47,6 +47,8 @@ pub(crate) struct World {
     defect: Option<Defect>,
     pub(crate) uplinks: Vec<Link>,
     pub(crate) downlinks: Vec<Link>,
+    /// When the last of what each client has sent arrives.
+    pub(crate) latest: Vec<Option<Instant>>,
     pub(crate) relays: BTreeMap<(usize, usize), Link>,
     pub(crate) homes: BTreeMap<SocketAddr, usize>,
     queue: BinaryHeap<Reverse<(Instant, u64, Event)>>,
@@ -85,6 +87,7 @@ impl World {
             clients,
             uplinks,
             downlinks,
+            latest: vec![None; count],
             relays,
             random,
             plan,
