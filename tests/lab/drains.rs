@@ -4,6 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::network::{NODES, Network};
 use crate::node::{Fleet, PATIENT, configure};
 use crate::stage::{Directory, play, target, until};
@@ -16,10 +18,12 @@ pub(crate) fn a_drain_withdraws_the_route_and_loses_nothing_and_undrain_announce
         let file = directory.file("wayhold.toml");
         let mut file = OpenOptions::new().append(true).open(file).unwrap();
         file.write_all(HOOKS.as_bytes()).unwrap();
-        tokio::select! {
-            never = follow(&network, &directory) => match never {},
-            () = drain_and_undrain(&network, &directory) => {}
-        }
+        let over = CancellationToken::new();
+        let claim = async {
+            drain_and_undrain(&network, &directory).await;
+            over.cancel();
+        };
+        tokio::join!(claim, follow(&network, &directory, &over));
     });
 }
 
@@ -83,10 +87,10 @@ async fn drain_and_undrain(network: &Network, directory: &Directory) {
 }
 
 /// Leads the route to the nodes that have announced it, as a routing daemon does.
-async fn follow(network: &Network, directory: &Directory) -> ! {
+async fn follow(network: &Network, directory: &Directory, over: &CancellationToken) {
     let mut led = Vec::new();
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
-    loop {
+    while !over.is_cancelled() {
         ticks.tick().await;
         let announced: Vec<_> = (1..=NODES)
             .filter(|number| announced(directory, *number))
