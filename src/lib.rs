@@ -13,6 +13,7 @@
 pub mod balance;
 pub mod cid;
 pub mod fleet;
+pub mod http3;
 pub mod link;
 pub mod session;
 pub mod steer;
