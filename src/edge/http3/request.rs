@@ -11,7 +11,7 @@ use super::incoming::{Failure, Incoming};
 use super::shared::{RequestPlace, Streams};
 use super::writer::{CutShort, Writer};
 use crate::edge::service::{Reply, Service};
-use crate::http3::{Consequence, Head, Part};
+use crate::http3::{Code, Consequence, Head, Part};
 use crate::request::{Body, BodyError, ClientFacts, HandshakeFailed, RequestError};
 use crate::telemetry::Early;
 
@@ -123,7 +123,8 @@ impl Exchange {
                     writer.respond(response, &broken, rules.body_idle).await
                 }
                 Reply::Reset(reset) => {
-                    writer.reset(broken.code().map_or(reset.http3(), |code| code.value()));
+                    let code = broken.code().map(Code::value);
+                    writer.reset(code.unwrap_or_else(|| reset.http3()));
                     Err(CutShort::Failed(BodyError::ClientGone.into()))
                 }
             }
@@ -133,7 +134,7 @@ impl Exchange {
     }
 
     /// Ends a request that no handler has seen.
-    async fn refuse(self, failure: Failure, writer: &mut Writer) -> Outcome {
+    async fn refuse(&self, failure: Failure, writer: &mut Writer) -> Outcome {
         let error = RequestError::from(failure);
         self.service.never_began(error);
         match failure {

@@ -26,7 +26,7 @@ pub(super) struct Writer {
 }
 
 /// A response that must not be ended cleanly.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum CutShort {
     /// The gateway or the handler failed.
     Failed(RequestError),
@@ -75,12 +75,11 @@ impl Writer {
         check(broken)?;
         let mut before = self.stream.head(head.status, &head.headers, length);
         loop {
-            let frame = match next.take() {
-                Some(frame) => frame,
-                None => {
-                    self.write([std::mem::take(&mut before)], idle).await?;
-                    body.frame().await
-                }
+            let frame = if let Some(frame) = next.take() {
+                frame
+            } else {
+                self.write([std::mem::take(&mut before)], idle).await?;
+                body.frame().await
             };
             check(broken)?;
             let Some(frame) = frame.transpose().map_err(RequestError::from)? else {
