@@ -121,7 +121,8 @@ impl Connection {
                 let Some(update) = update else {
                     return Ok(Step::More);
                 };
-                if let Some(step) = self.reprioritise(update, now)? {
+                self.count_glitches(1, now)?;
+                if let Some(step) = self.reprioritise(update)? {
                     return Ok(step);
                 }
             },
@@ -149,7 +150,7 @@ impl Connection {
         }
     }
 
-    /// Counts what is legal and means nothing: an allowance of 1000, of which 100 come back each second
+    /// Counts what is legal and means little: an allowance of 1000, of which 100 come back each second
     /// and one with each answered request.
     ///
     /// # Errors
@@ -213,11 +214,7 @@ impl Connection {
         Ok(())
     }
 
-    fn reprioritise(
-        &mut self,
-        update: PriorityUpdate,
-        now: Instant,
-    ) -> Result<Option<Step>, Violation> {
+    fn reprioritise(&mut self, update: PriorityUpdate) -> Result<Option<Step>, Violation> {
         let PriorityUpdate { stream, priority } = update;
         if stream < self.next_request {
             return Ok(Some(Step::Reprioritise(stream, priority)));
@@ -228,8 +225,6 @@ impl Connection {
         }
         if self.early.len() < EARLY_PRIORITIES || self.early.contains_key(&stream) {
             self.early.insert(stream, priority);
-        } else {
-            self.count_glitches(1, now)?;
         }
         Ok(None)
     }

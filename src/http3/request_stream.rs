@@ -7,7 +7,9 @@ use super::{Terms, Violation};
 
 /// The client's side of one request stream: bytes in, the parts of a request out.
 ///
-/// DATA is passed on as it came, without a copy. Of everything else at most one frame header (16 bytes)
+/// DATA is passed on as it came, without a copy. Only the piece that completes a content-length and the
+/// trailers wait for the end of the stream, so that nobody takes a request for whole behind which something
+/// follows that makes it malformed. Of everything else at most one frame header (16 bytes)
 /// and one header section (`Limits::section_bytes`) is held, and a section that lies in one piece is not
 /// even copied for that. Frames of unknown types are skipped and never held (RFC 9114, section 9).
 #[derive(Debug)]
@@ -19,6 +21,10 @@ pub struct RequestStream {
     section: BytesMut,
     /// What content-length leaves for DATA to come.
     left: Option<u64>,
+    /// The piece that completed it.
+    last: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+    finished: bool,
     glitches: u32,
     failed: Option<Violation>,
 }
@@ -62,6 +68,9 @@ impl RequestStream {
             phase: Phase::Head,
             section: BytesMut::new(),
             left: None,
+            last: None,
+            trailers: None,
+            finished: false,
             glitches: 0,
             failed: None,
         }
@@ -75,11 +84,15 @@ impl RequestStream {
         if let Some(violation) = self.failed {
             return Err(violation);
         }
+        if self.finished {
+            let last = self.last.take().map(Part::Data);
+            return Ok(last.or_else(|| self.trailers.take().map(Part::Trailers)));
+        }
         let part = self.read(input);
         self.note(part)
     }
 
-    /// Takes the end of the stream.
+    /// Takes the end of the stream. [`RequestStream::next`] then gives what has waited for it.
     ///
     /// # Errors
     /// When the request is not whole.
@@ -88,6 +101,7 @@ impl RequestStream {
             return Err(violation);
         }
         let finished = self.check_end();
+        self.finished = true;
         self.note(finished)
     }
 
@@ -101,6 +115,7 @@ impl RequestStream {
         if let Err(violation) = &result {
             self.failed = Some(*violation);
             self.section = BytesMut::new();
+            (self.last, self.trailers) = (None, None);
         }
         result
     }
@@ -115,7 +130,12 @@ impl RequestStream {
                     self.state = self.begin(header)?;
                 }
                 State::Data(0) | State::Skip(0) => self.state = State::Header,
-                State::Section(left) => return self.read_section(left, input),
+                State::Section(left) => {
+                    let part = self.read_section(left, input)?;
+                    if part.is_some() || self.state != State::Header {
+                        return Ok(part);
+                    }
+                }
                 State::Data(_) | State::Skip(_) if input.is_empty() => return Ok(None),
                 State::Skip(left) => {
                     let skipped = within(left, input.len());
@@ -124,8 +144,12 @@ impl RequestStream {
                 }
                 State::Data(left) => {
                     let data = input.split_to(within(left, input.len()));
-                    self.state = State::Data(left - count(data.len()));
-                    return Ok(Some(Part::Data(data)));
+                    let left = left - count(data.len());
+                    self.state = State::Data(left);
+                    if left > 0 || self.left != Some(0) {
+                        return Ok(Some(Part::Data(data)));
+                    }
+                    self.last = Some(data);
                 }
             }
         }
@@ -197,14 +221,14 @@ impl RequestStream {
         }
         self.state = State::Header;
         if self.section.is_empty() {
-            return self.end_section(&piece).map(Some);
+            return self.end_section(&piece);
         }
         self.section.extend_from_slice(&piece);
         let section = std::mem::take(&mut self.section);
-        self.end_section(&section).map(Some)
+        self.end_section(&section)
     }
 
-    fn end_section(&mut self, section: &[u8]) -> Result<Part, Violation> {
+    fn end_section(&mut self, section: &[u8]) -> Result<Option<Part>, Violation> {
         if self.phase == Phase::Head {
             let head = message::read_head(section, &self.terms)?;
             self.left = head.content_length;
@@ -214,12 +238,12 @@ impl RequestStream {
             } else {
                 Phase::Content
             };
-            return Ok(Part::Head(Box::new(head)));
+            return Ok(Some(Part::Head(Box::new(head))));
         }
         self.phase = Phase::AfterTrailers;
-        let trailers = message::read_trailers(section, &self.terms)?;
+        self.trailers = Some(message::read_trailers(section, &self.terms)?);
         self.check_length()?;
-        Ok(Part::Trailers(trailers))
+        Ok(None)
     }
 
     fn check_end(&self) -> Result<(), Violation> {

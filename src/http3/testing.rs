@@ -72,7 +72,10 @@ pub(super) fn run(terms: Terms, pieces: &[&[u8]]) -> Seen {
         seen.receive(&mut stream, piece);
     }
     match stream.finish() {
-        Ok(()) => seen.ended = true,
+        Ok(()) => {
+            seen.receive(&mut stream, &[]);
+            seen.ended = true;
+        }
         Err(violation) => seen.violation = Some(violation),
     }
     seen

@@ -10,6 +10,7 @@ use super::*;
 fn whole(bytes: &[u8]) -> Seen {
     let seen = run(Terms::default(), &[bytes]);
     let by_bytes = run(Terms::default(), &bytes.chunks(1).collect::<Vec<_>>());
+    let (seen, by_bytes) = (comparable(seen), comparable(by_bytes));
     assert_eq!(seen, by_bytes, "one piece and single bytes");
     seen
 }
@@ -271,6 +272,26 @@ fn more_content_than_declared_is_refused_before_it_comes() {
     seen.receive(&mut stream, b"\x00\x06");
     assert_eq!(seen.violation, Some(Violation::LongBody));
     assert_eq!(stream.finish(), Err(Violation::LongBody), "it stays so");
+}
+
+#[test]
+fn what_completes_a_request_waits_for_the_end() {
+    let head = request("POST", &[("content-length", "5")]);
+    let mut stream = RequestStream::new(Terms::default());
+    let mut seen = Seen::default();
+    seen.receive(&mut stream, &[&head[..], b"\x00\x05hel"].concat());
+    assert_eq!(seen.content, b"hel");
+    seen.receive(&mut stream, b"lo");
+    assert_eq!(seen.content, b"hel");
+    seen.receive(
+        &mut stream,
+        &[&b"\x00\x00"[..], &headers(&[("x", "y")])].concat(),
+    );
+    assert_eq!((&seen.content[..], &seen.trailers), (&b"hel"[..], &None));
+    assert_eq!(stream.finish(), Ok(()));
+    seen.receive(&mut stream, b"");
+    assert_eq!(seen.content, b"hello");
+    assert!(seen.trailers.is_some());
 }
 
 #[test]

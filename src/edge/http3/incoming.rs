@@ -18,6 +18,9 @@ pub(super) struct Incoming {
     held: Bytes,
     place: Arc<RequestPlace>,
     broken: Broken,
+    /// Whether the stream has ended.
+    finished: bool,
+    /// Whether everything was read.
     ended: bool,
 }
 
@@ -56,6 +59,7 @@ impl Incoming {
             held: Bytes::new(),
             place,
             broken: Broken::default(),
+            finished: false,
             ended: false,
         }
     }
@@ -82,6 +86,10 @@ impl Incoming {
             if let Some(part) = part.map_err(|violation| self.refuse(violation))? {
                 return Poll::Ready(Ok(Some(part)));
             }
+            if self.finished {
+                self.ended = true;
+                return Poll::Ready(Ok(None));
+            }
             // Dropping the future of a pending read loses nothing, so a read can always be cancelled.
             let chunk = ready!(pin!(self.receive.read_chunk(READ_SIZE, true)).poll(cx));
             match chunk {
@@ -89,7 +97,7 @@ impl Incoming {
                 Ok(None) => {
                     let finished = self.stream.finish();
                     finished.map_err(|violation| self.refuse(violation))?;
-                    self.ended = true;
+                    self.finished = true;
                 }
                 Err(error) => return Poll::Ready(Err(self.lose(&error))),
             }
@@ -122,7 +130,7 @@ impl Incoming {
 impl Drop for Incoming {
     /// A request that nobody reads to its end is no error of the client (RFC 9114, section 4.1).
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.finished && !self.ended {
             self.stop(Code::NoError);
         }
     }
