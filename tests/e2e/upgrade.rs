@@ -418,6 +418,27 @@ async fn a_fixed_instance_refuses_upgrades() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_without_a_place_for_an_instance_refuse_upgrades() {
+    let _turn = turn().await;
+    let directory = Directory::new();
+    directory.certify();
+    let config = "cid.profile = \"aws-nlb\"\n\
+        listen = [{ addr = \"127.0.0.1:0\", cert = \"tls.pem\", key = \"tls.key\" }]";
+    fs::write(directory.file("wayhold.toml"), config).unwrap();
+    let mut command = run(&directory, Path::new(env!("CARGO_BIN_EXE_wayhold")));
+    command.env("AWS_LBC_QUIC_SERVER_ID", "AQIDBAUGBwg=");
+    let process = Process::launch(command, false).await;
+    let client = connect(&directory, &process.target()).await;
+    signal("-USR2", process.id()).await;
+    let line = process.said("the upgrade failed", 1).await;
+    assert!(line.contains("cannot tell two processes"), "{line}");
+    assert!(text(&client, "/").await.contains("h3"));
+    client.close().await;
+    process.terminate().await;
+    assert_eq!(process.end().await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_old_process_reads_again_when_the_new_one_is_killed() {
     let _turn = turn().await;
     let mut family = Family::start("").await;
