@@ -307,6 +307,15 @@ async fn a_new_process_that_fails_leaves_the_old_one_reading() {
             "echo hello >&0; exec sleep 600",
             "channel between the two processes",
         ),
+        // These were prepared, and the old process has stopped reading for them.
+        (
+            r#"printf '{"say":"prepared","version":"0","instance":7}' >&0; exit 8"#,
+            "ended before it took over: exit status: 8",
+        ),
+        (
+            r#"printf '{"say":"prepared","version":"0","instance":7}' >&0; exec sleep 600"#,
+            "was not reading within 2 s",
+        ),
     ]
     .into_iter()
     .enumerate()
