@@ -8,7 +8,8 @@ use super::receiving::{OVERSIZED, WRONG_FAMILY};
 use super::*;
 use crate::cid::{ConfigSet, ServerId, WorkerHash};
 use crate::edge::endpoints::Endpoints;
-use crate::fleet::{Identity, View};
+use crate::fleet::{Identity, Keyring, View};
+use crate::session::SessionKeys;
 use crate::steer::{Slots, Steer};
 use crate::telemetry::{HandedOver, Reason};
 use crate::wire::Ecn;
@@ -328,4 +329,38 @@ async fn what_the_kernel_merged_goes_to_each_ones_worker_and_is_counted_apart() 
         }
         assert_eq!(arrived, others.repeat(3 - kept));
     }
+}
+
+#[tokio::test]
+async fn early_data_without_its_initial_has_three_places_for_a_moment_and_is_counted_once() {
+    let metrics = Metrics::default();
+    let tokens = SessionKeys::new(&Keyring::testing(5)).tokens;
+    let steer = steer(Slots::single(17)).with_owners(tokens);
+    let steering = Steering::testing(steer, &metrics);
+    let dropped = |reason| {
+        let dropped = &metrics.datagrams_dropped;
+        dropped.get_or_create(&Reason { reason }).get()
+    };
+    let path = Path {
+        source: "192.0.2.7:4000".parse().unwrap(),
+        destination: "192.0.2.1:443".parse().unwrap(),
+    };
+    let mut early = initial(1);
+    early[0] = 0xd0;
+    for _ in 0..4 {
+        steering.take(&Batch {
+            bytes: &early,
+            stride: early.len(),
+            origin: Origin::direct(path, Ecn::NotEct),
+        });
+    }
+    let ended = async {
+        while dropped("early_timeout") < 3 {
+            tokio::task::yield_now().await;
+            steering.take_released();
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    assert_eq!((dropped("early_full"), dropped("early_timeout")), (1, 3));
+    assert_eq!(metrics.datagrams_received.get(), 4);
 }
