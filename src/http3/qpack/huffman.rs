@@ -26,8 +26,12 @@ pub(super) fn decode(
     // The bits that are not decoded yet, from the highest on.
     let mut bits: u64 = 0;
     let mut held: u32 = 0;
+    let mut decoded = [0; CHUNK];
+    let mut count = 0;
     loop {
-        (bits, held, input) = refill(bits, held, input);
+        if held < LONGEST as u32 {
+            (bits, held, input) = refill(bits, held, input);
+        }
         let quick = QUICK[usize::from((bits >> 56) as u8)];
         let (symbol, length) = if quick.length > 0 {
             (u16::from(quick.symbol), u32::from(quick.length))
@@ -40,10 +44,18 @@ pub(super) fn decode(
         bits <<= length;
         held -= length;
         match u8::try_from(symbol) {
-            Ok(byte) => out.put_u8(byte),
+            Ok(byte) => {
+                decoded[count] = byte;
+                count += 1;
+            }
             Err(_) => rules.refuse(Violation::HuffmanEnd)?,
         }
+        if count == CHUNK {
+            out.put_slice(&decoded);
+            count = 0;
+        }
     }
+    out.put_slice(&decoded[..count]);
     let padding = bits | u64::MAX.checked_shr(held).unwrap_or(0);
     if held > 7 || padding != u64::MAX {
         rules.refuse(Violation::HuffmanPadding)?;
@@ -120,6 +132,9 @@ struct Quick {
 }
 
 const LONGEST: usize = 30;
+
+/// Appending byte by byte would look for room as often.
+const CHUNK: usize = 64;
 
 /// The symbols, 256 for EOS, by length of their code and value.
 const SORTED: [u16; 257] = {
