@@ -4,6 +4,7 @@
 //! Every layer measures [`Scenario`]s and gives [`Sample`]s; what is said of them is a [`Record`], a line of
 //! `results.jsonl`. Definitions of the metrics stand in `docs/bench.md`.
 
+pub mod dial;
 mod metric;
 mod record;
 mod sample;
