@@ -9,6 +9,8 @@ mod metric;
 mod record;
 mod sample;
 mod scenario;
+pub mod statistics;
+pub mod trace;
 
 pub use metric::Metric;
 pub use record::{Comparison, Interval, Record, SCHEMA, Summary};
