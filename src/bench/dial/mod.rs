@@ -6,10 +6,10 @@
 //! ended in another way than the mode says, with a full handshake in place of a resumed one, is an
 //! error and no sample.
 
+mod clock;
 mod error;
 mod http;
 mod key_exchange;
-mod marks;
 mod observed;
 mod quic;
 mod tcp;
@@ -22,11 +22,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::DialError;
-pub use marks::Marks;
 pub use tls::Trust;
 
 use self::quic::{QuicConnection, QuicDialer, ReadyQuic};
 use self::tcp::{ReadyTcp, TcpConnection, TcpDialer};
+use super::trace::Marks;
 use super::{KeyExchange, Mode, Scenario};
 
 /// Whom a client dials, and from where.

@@ -11,11 +11,12 @@ use quinn::{
 };
 use tokio::task::yield_now;
 
-use super::marks::{Marks, now};
+use super::clock::now;
 use super::observed::Observed;
 use super::tls::ClientTls;
 use super::{DialError, Factors, Flip, Way, http, within};
 use crate::bench::Mode;
+use crate::bench::trace::Marks;
 use crate::client::pad_after_move;
 
 /// Connects over QUIC and asks over HTTP/3.
@@ -158,7 +159,7 @@ impl QuicDialer {
             )
         };
         let marks = Marks {
-            connected: socket.seen().first,
+            connect: socket.seen().first,
             ..marks
         };
         self.judge(&socket, checked)?;
@@ -326,11 +327,11 @@ impl First {
     fn marks(&self, start: Instant, ready: Option<Instant>, handshake: Option<Instant>) -> Marks {
         Marks {
             start,
-            connected: None,
+            connect: None,
             ready,
             handshake,
             confirmed: self.confirmed,
-            first_byte: self.byte,
+            first_byte: Some(self.byte),
         }
     }
 }

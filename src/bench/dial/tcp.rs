@@ -6,9 +6,10 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::marks::{Marks, now};
+use super::clock::now;
 use super::tls::ClientTls;
 use super::{DialError, Way, http, within};
+use crate::bench::trace::Marks;
 use crate::bench::{KeyExchange, Mode};
 use crate::sys::socket::connect_with_data;
 
@@ -159,11 +160,11 @@ impl TcpDialer {
         let first_byte = connection.response().await?;
         let marks = Marks {
             start,
-            connected: Some(connected),
+            connect: Some(connected),
             ready: Some(early.unwrap_or(handshake)),
             handshake: Some(handshake),
             confirmed: None,
-            first_byte,
+            first_byte: Some(first_byte),
         };
         Ok((marks, connection))
     }
