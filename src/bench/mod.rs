@@ -4,11 +4,14 @@
 //! Every layer measures [`Scenario`]s and gives [`Sample`]s; what is said of them is a [`Record`], a line of
 //! `results.jsonl`. Definitions of the metrics stand in `docs/bench.md`.
 
+mod clock;
 pub mod dial;
+pub mod load;
 mod metric;
 mod record;
 mod sample;
 mod scenario;
+pub mod stand;
 pub mod statistics;
 pub mod trace;
 
