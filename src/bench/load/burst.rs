@@ -67,7 +67,7 @@ impl Burst {
             elapsed: Duration::from_secs(seconds.into()),
             node_busy: node_after
                 .zip(node_before)
-                .map(|(after, before)| after - before),
+                .map(|(after, before)| after.saturating_sub(before)),
             client_busy,
             pressure: Pressure {
                 late: attempts.iter().map(|attempt| attempt.late).collect(),

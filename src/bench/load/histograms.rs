@@ -7,7 +7,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use super::LoadReport;
 
 impl LoadReport {
-    /// Writes the latencies as an interval log of HdrHistogram, which its tools read: one histogram for
+    /// Writes the latencies as an interval log of `HdrHistogram`, which its tools read: one histogram for
     /// each mode and rate, in microseconds, tagged `mode@rate`, one after the other by `seconds`.
     ///
     /// # Errors

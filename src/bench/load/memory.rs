@@ -65,7 +65,7 @@ async fn raise(dialer: &Arc<Dialer>, open: &mut Vec<Dialed>, to: u32) -> Result<
     Ok(())
 }
 
-/// Resident kibibytes (`VmRSS` of proc_pid_status(5)).
+/// Resident kibibytes (`VmRSS` of `proc_pid_status(5)`).
 fn resident(process: u32) -> io::Result<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let field = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -99,16 +99,16 @@ impl NodeProcess {
                 .lines()
                 .find_map(|line| line.strip_prefix("listening on "));
             if let Some(address) = said {
-                return address.parse().map_err(|_| LoadError::Start(out.clone()));
+                return address
+                    .parse()
+                    .map_err(|_unreadable| LoadError::Start(out.clone()));
             }
             if self.process.try_wait().map_err(LoadError::Node)?.is_some() {
                 break;
             }
             std::thread::sleep(POLL);
         }
-        let mut log = String::new();
-        let mut file = File::open(self.directory.join(LOG)).map_err(LoadError::Node)?;
-        file.read_to_string(&mut log).map_err(LoadError::Node)?;
+        let log = fs::read_to_string(self.directory.join(LOG)).map_err(LoadError::Node)?;
         Err(LoadError::Start(log))
     }
 }
@@ -132,7 +132,7 @@ fn spawn(
     fs::write(&cert, &identity.chain)?;
     let mut secret = File::options();
     let secret = secret.write(true).create(true).truncate(true).mode(0o600);
-    io::Write::write_all(&mut secret.open(&key)?, identity.key.as_bytes())?;
+    secret.open(&key)?.write_all(identity.key.as_bytes())?;
     let mut command = Command::new(program);
     command
         .args(["run", "--listen", "127.0.0.1:0", "--admin", "off"])
