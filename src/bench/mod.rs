@@ -9,6 +9,7 @@ mod metric;
 mod record;
 mod sample;
 mod scenario;
+pub mod stand;
 pub mod statistics;
 pub mod trace;
 

@@ -222,7 +222,10 @@ fn wait_for_fleet(nodes: &[Node]) -> Result<(), StandError> {
 pub(super) fn client_addresses(network: Option<&Network>) -> [IpAddr; 2] {
     match network {
         Some(_) => [Network::CLIENT.into(), Network::OTHER_CLIENT.into()],
-        None => [Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(127, 0, 0, 2).into()],
+        None => [
+            Ipv4Addr::LOCALHOST.into(),
+            Ipv4Addr::new(127, 0, 0, 2).into(),
+        ],
     }
 }
 

@@ -74,7 +74,9 @@ impl Node {
     /// Whether the node hears all its peers, if it has any.
     pub(super) fn hears_its_peers(&self) -> bool {
         let status = self.fleet.as_ref().map(FleetHandle::status);
-        let peers = status.as_ref().and_then(|status| status["peers"].as_array());
+        let peers = status
+            .as_ref()
+            .and_then(|status| status["peers"].as_array());
         peers.is_none_or(|peers| peers.iter().all(|peer| peer["state"] == "live"))
     }
 }

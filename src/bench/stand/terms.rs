@@ -38,7 +38,10 @@ impl Terms {
             fleet: mode == Mode::QuicFlip,
             // A token is worth something where there would be a Retry without it.
             retry: matches!(mode, Mode::QuicRetry | Mode::QuicToken),
-            early_data: matches!(mode, Mode::Quic0Rtt | Mode::Tcp0Rtt | Mode::TcpReconnect0Rtt),
+            early_data: matches!(
+                mode,
+                Mode::Quic0Rtt | Mode::Tcp0Rtt | Mode::TcpReconnect0Rtt
+            ),
             fast_open: mode == Mode::TcpFastOpen,
             mtu_discovery: scenario.mtu_discovery,
             initial_mtu: scenario.initial_mtu,
