@@ -6,7 +6,9 @@
 
 pub mod dial;
 mod metric;
+pub mod plan;
 mod record;
+pub mod run;
 mod sample;
 mod scenario;
 pub mod stand;
@@ -16,4 +18,5 @@ pub mod trace;
 pub use metric::Metric;
 pub use record::{Comparison, Interval, Record, SCHEMA, Summary};
 pub use sample::{RoundTrips, Sample};
+
 pub use scenario::{Certificate, KeyExchange, Layer, Losses, Mode, NoSuchName, Scenario};

@@ -186,6 +186,16 @@ impl Dialer {
     }
 }
 
+impl Ready {
+    /// The port that the client is going to use; none if the system does not tell it.
+    pub fn port(&self) -> Option<u16> {
+        match &self.0 {
+            ReadyKind::Tcp(ready) => ready.port(),
+            ReadyKind::Quic(ready) => ready.port(),
+        }
+    }
+}
+
 impl Dialed {
     /// The client's port at the end; none if the system does not tell it.
     pub fn port(&self) -> Option<u16> {

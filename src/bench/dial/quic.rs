@@ -6,8 +6,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
-    ClientConfig, Connecting, Connection, Endpoint, EndpointConfig, MtuDiscoveryConfig,
-    NoneTokenStore, RecvStream, SendStream, TokenStore, TokioRuntime, TransportConfig,
+    AsyncUdpSocket as _, ClientConfig, Connecting, Connection, Endpoint, EndpointConfig,
+    MtuDiscoveryConfig, NoneTokenStore, RecvStream, SendStream, TokenStore, TokioRuntime,
+    TransportConfig,
 };
 use tokio::task::yield_now;
 
@@ -290,6 +291,16 @@ impl QuicDialer {
             (Mode::QuicRetry, _) | (_, 0) => Ok(()),
             _ => Err(DialError::Retry),
         }
+    }
+}
+
+impl ReadyQuic {
+    pub(super) fn port(&self) -> Option<u16> {
+        let socket = match self {
+            Self::New(_, socket) => socket,
+            Self::Open(open) => open.next.as_ref().unwrap_or(&open.socket),
+        };
+        Some(socket.local_addr().ok()?.port())
     }
 }
 

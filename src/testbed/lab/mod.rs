@@ -183,7 +183,9 @@ pub fn tap(
     })?;
     Ok(Tap {
         socket,
-        neighbour: neighbour.try_into().map_err(|_| io::ErrorKind::InvalidData)?,
+        neighbour: neighbour
+            .try_into()
+            .map_err(|_| io::ErrorKind::InvalidData)?,
     })
 }
 
