@@ -37,7 +37,10 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "it is the benchmark's output")]
 fn measure() -> io::Result<()> {
-    println!("{:<28} {:>10} {:>10} {:>10} {:>9}", "datagrams", "per second", "dropped", "late p99", "worst");
+    println!(
+        "{:<28} {:>10} {:>10} {:>10} {:>9}",
+        "datagrams", "per second", "dropped", "late p99", "worst"
+    );
     for (name, bytes, both) in [
         ("64 bytes, to the node", 64, Ways::One),
         ("64 bytes, both ways", 64, Ways::Both),
@@ -55,7 +58,10 @@ fn measure() -> io::Result<()> {
             lateness.worst,
         );
     }
-    println!("\n{:<28} {:>10} {:>10} {:>10}", "delay, each way", "median", "p99", "worst");
+    println!(
+        "\n{:<28} {:>10} {:>10} {:>10}",
+        "delay, each way", "median", "p99", "worst"
+    );
     for delay in [0, 25] {
         let delay = Duration::from_millis(delay);
         let (round_trips, late) = round_trips(delay)?;
@@ -69,7 +75,12 @@ fn measure() -> io::Result<()> {
 fn row(name: &str, mut times: Vec<Duration>) {
     times.sort();
     let at = |share: usize| times[(times.len() - 1) * share / 100];
-    println!("{name:<28} {:>10.1?} {:>10.1?} {:>10.1?}", at(50), at(99), at(100));
+    println!(
+        "{name:<28} {:>10.1?} {:>10.1?} {:>10.1?}",
+        at(50),
+        at(99),
+        at(100)
+    );
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,7 +123,8 @@ fn round_trips(delay: Duration) -> io::Result<(Vec<Duration>, Vec<Duration>)> {
     let client = bind(&network.client, Network::CLIENT)?;
     let node = bind(&network.nodes[0], Network::SERVICE)?;
     let to = node.local_addr()?;
-    client.set_read_timeout(Some(Duration::from_secs(5)))?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    node.set_read_timeout(Some(2 * PATIENCE))?;
     emulator.record();
     let round_trips = thread::scope(|scope| {
         scope.spawn(move || {
@@ -153,4 +165,6 @@ fn now() -> Instant {
 
 const BLAST: Duration = Duration::from_secs(2);
 const ROUND_TRIPS: u32 = 500;
+/// For one datagram.
+const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(3);

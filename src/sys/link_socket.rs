@@ -137,7 +137,10 @@ impl LinkSocket {
     /// # Errors
     /// The system's, about the first packet: `ENETDOWN` or `ENXIO` when the interface is not there any
     /// more, `EMSGSIZE` when the packet is longer than its MTU.
-    #[expect(single_use_lifetimes, reason = "it cannot be left out within an `impl`")]
+    #[expect(
+        single_use_lifetimes,
+        reason = "it cannot be left out within an `impl`"
+    )]
     pub fn send<'a>(
         &self,
         to: HardwareAddress,
@@ -158,9 +161,8 @@ impl LinkSocket {
         }
         // SAFETY: the first `count` messages point to a packet, a piece and the address with their true
         // lengths; the kernel only reads them, and all of them outlive the call.
-        let sent = unsafe {
-            libc::sendmmsg(self.socket.as_raw_fd(), messages.as_mut_ptr(), count, 0)
-        };
+        let sent =
+            unsafe { libc::sendmmsg(self.socket.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 
@@ -311,7 +313,11 @@ const EMPTY_MESSAGE: libc::mmsghdr = libc::mmsghdr {
     msg_len: 0,
 };
 const BATCH: usize = 64;
-#[expect(clippy::cast_possible_truncation, clippy::as_conversions, reason = "64 fits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::as_conversions,
+    reason = "64 fits"
+)]
 const BATCH_COUNT: libc::c_uint = BATCH as libc::c_uint;
 /// A control message begins with its length, level and type.
 const HEADER: usize = size_of::<usize>() + 2 * size_of::<libc::c_int>();

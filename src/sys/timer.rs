@@ -50,8 +50,11 @@ impl Timer {
     ) -> io::Result<impl Iterator<Item = usize> + use<'_>> {
         self.set(time)?;
         self.entries.clear();
-        let waited = descriptors.iter().map(|descriptor| entry(descriptor.as_raw_fd()));
-        self.entries.extend(waited.chain([entry(self.timer.as_raw_fd())]));
+        let waited = descriptors
+            .iter()
+            .map(|descriptor| entry(descriptor.as_raw_fd()));
+        self.entries
+            .extend(waited.chain([entry(self.timer.as_raw_fd())]));
         let count = libc::nfds_t::try_from(self.entries.len()).expect("a few descriptors");
         // SAFETY: the kernel reads and writes as many entries as there are, which outlive the call.
         let ready = unsafe { libc::poll(self.entries.as_mut_ptr(), count, -1) };
@@ -192,7 +195,13 @@ mod tests {
         let ready = timer.wait(&[quiet.as_fd()], Some(time)).unwrap().count();
         assert_eq!(ready, 0);
         assert!(begin.elapsed() >= time);
-        assert_eq!(timer.wait(&[quiet.as_fd()], Some(Duration::ZERO)).unwrap().count(), 0);
+        assert_eq!(
+            timer
+                .wait(&[quiet.as_fd()], Some(Duration::ZERO))
+                .unwrap()
+                .count(),
+            0
+        );
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn upper_end(bucket: usize) -> Duration {
         0 => (0, bucket),
         doubled => (doubled - 1, bucket % STEPS + STEPS),
     };
-    Duration::from_nanos((((step as u64 + 1) << shift)) - 1)
+    Duration::from_nanos(((step as u64 + 1) << shift) - 1)
 }
 
 const STEP_BITS: u32 = 4;
@@ -110,7 +110,11 @@ mod tests {
     #[test]
     fn a_bucket_ends_within_a_sixteenth_of_all_that_is_in_it() {
         for exponent in 0..36 {
-            for nanoseconds in [1_u64 << exponent, (1 << exponent) + 1, (1 << (exponent + 1)) - 1] {
+            for nanoseconds in [
+                1_u64 << exponent,
+                (1 << exponent) + 1,
+                (1 << (exponent + 1)) - 1,
+            ] {
                 let duration = Duration::from_nanos(nanoseconds);
                 let end = upper_end(bucket(duration));
                 assert!(end >= duration, "{duration:?} {end:?}");

@@ -76,7 +76,10 @@ impl Emulator {
     /// There is no node, or the system's.
     pub fn start(plan: EmulatorPlan) -> io::Result<Self> {
         if plan.nodes.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an emulator needs a node"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "an emulator needs a node",
+            ));
         }
         let (stopped, stop) = pipe()?;
         let shared = Arc::new(Shared {

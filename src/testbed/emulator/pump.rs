@@ -113,7 +113,11 @@ impl Pump {
             None => Port::Client,
             Some(node) => Port::Node(node),
         };
-        self.shared.ports.tap(port).socket.receive(&mut self.batch)?;
+        self.shared
+            .ports
+            .tap(port)
+            .socket
+            .receive(&mut self.batch)?;
         for arrival in self.batch.packets() {
             if arrival.truncated {
                 state.router.too_long();
@@ -142,7 +146,8 @@ impl Pump {
                 match tap.socket.send(tap.neighbour, packets) {
                     Ok(sent) => {
                         let (done, left) = rest.split_at(sent);
-                        done.iter().for_each(|transfer| router.delivered(transfer, at));
+                        done.iter()
+                            .for_each(|transfer| router.delivered(transfer, at));
                         rest = left;
                     }
                     Err(error) => {

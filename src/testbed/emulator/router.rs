@@ -160,7 +160,9 @@ impl Router {
         while batch.len() < most
             && let Some(next) = self.under_way.peek()
             && next.at <= now
-            && batch.first().is_none_or(|first: &Transfer| first.to == next.to)
+            && batch
+                .first()
+                .is_none_or(|first: &Transfer| first.to == next.to)
             && let Some(transfer) = self.under_way.pop()
         {
             self.bytes -= transfer.bytes.len() + COST;

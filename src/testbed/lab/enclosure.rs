@@ -106,10 +106,17 @@ mod tests {
             "user/max_user_namespaces" => Some(31_000),
             _ => None,
         });
-        assert!(ubuntu.contains("apparmor_restrict_unprivileged_userns is 1"), "{ubuntu}");
+        assert!(
+            ubuntu.contains("apparmor_restrict_unprivileged_userns is 1"),
+            "{ubuntu}"
+        );
         assert!(!ubuntu.contains("max_user"), "{ubuntu}");
-        let debian = remedy(|name| (name != "kernel/apparmor_restrict_unprivileged_userns").then_some(0));
-        assert!(debian.contains("unprivileged_userns_clone is 0"), "{debian}");
+        let debian =
+            remedy(|name| (name != "kernel/apparmor_restrict_unprivileged_userns").then_some(0));
+        assert!(
+            debian.contains("unprivileged_userns_clone is 0"),
+            "{debian}"
+        );
         assert!(debian.contains("max_user_namespaces is 0"), "{debian}");
     }
 
