@@ -123,7 +123,8 @@ fn round_trips(delay: Duration) -> io::Result<(Vec<Duration>, Vec<Duration>)> {
     let client = bind(&network.client, Network::CLIENT)?;
     let node = bind(&network.nodes[0], Network::SERVICE)?;
     let to = node.local_addr()?;
-    client.set_read_timeout(Some(Duration::from_secs(5)))?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    node.set_read_timeout(Some(2 * PATIENCE))?;
     emulator.record();
     let round_trips = thread::scope(|scope| {
         scope.spawn(move || {
@@ -164,4 +165,6 @@ fn now() -> Instant {
 
 const BLAST: Duration = Duration::from_secs(2);
 const ROUND_TRIPS: u32 = 500;
+/// For one datagram.
+const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(3);

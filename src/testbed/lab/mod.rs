@@ -10,7 +10,8 @@ mod netlink;
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
-use std::{fs, io};
+use std::time::Duration;
+use std::{fs, io, thread};
 
 pub use enclosure::{Enclosure, Forbidden, enclose};
 use netlink::{Interface, Netlink};
@@ -160,7 +161,9 @@ pub fn connect(a: End<'_>, b: End<'_>, mtu: u16) -> io::Result<()> {
     lay(a, b.host, b.interface)?;
     let (at_a, at_b) = (plug(a, mtu)?, plug(b, mtu)?);
     introduce(a, b.address.address, &at_b)?;
-    introduce(b, a.address.address, &at_a)
+    introduce(b, a.address.address, &at_a)?;
+    await_carrier(a.host, a.interface)?;
+    await_carrier(b.host, b.interface)
 }
 
 /// Plugs a cable in between a host and a tap on another host, of which `end` believes that it is the
@@ -181,6 +184,8 @@ pub fn tap(
         let interface = set_up(netlink, interface, mtu)?;
         LinkSocket::open(interface.index)
     })?;
+    await_carrier(end.host, end.interface)?;
+    await_carrier(host, interface)?;
     Ok(Tap {
         socket,
         neighbour: neighbour
@@ -216,6 +221,21 @@ fn set_up(netlink: &mut Netlink, name: &str, mtu: u16) -> io::Result<Interface> 
     Ok(interface)
 }
 
+/// Waits until an interface carries packets. The kernel connects the second end of a pair by and by, and
+/// until then drops what is sent there without a word.
+fn await_carrier(host: &Host, interface: &str) -> io::Result<()> {
+    host.ask(|netlink| {
+        for _ in 0..CARRIER_ATTEMPTS {
+            if netlink.interface(interface)?.carries {
+                return Ok(());
+            }
+            thread::sleep(CARRIER_PAUSE);
+        }
+        let text = format!("the interface {interface} does not come up");
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    })
+}
+
 fn introduce(end: End<'_>, neighbour: Ipv4Addr, hardware_address: &[u8]) -> io::Result<()> {
     end.host.ask(|netlink| {
         let index = netlink.interface(end.interface)?.index;
@@ -226,3 +246,6 @@ fn introduce(end: End<'_>, neighbour: Ipv4Addr, hardware_address: &[u8]) -> io::
 /// A locally administered address that no interface has: the kernel at a tap takes packets to it for
 /// somebody else's and drops them without a look.
 const NOBODY: HardwareAddress = [0x02, 0, 0, 0, 0, 0x01];
+/// The kernel takes some milliseconds, or a second at the worst.
+const CARRIER_ATTEMPTS: u32 = 5000;
+const CARRIER_PAUSE: Duration = Duration::from_millis(1);
