@@ -6,6 +6,8 @@
 
 mod metric;
 mod record;
+pub mod report;
+pub mod results;
 mod sample;
 mod scenario;
 
