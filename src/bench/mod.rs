@@ -10,6 +10,8 @@ pub mod report;
 pub mod results;
 mod sample;
 mod scenario;
+pub mod statistics;
+pub mod trace;
 
 pub use metric::Metric;
 pub use record::{Comparison, Interval, Record, SCHEMA, Summary};
