@@ -8,6 +8,8 @@ pub mod dial;
 mod metric;
 pub mod plan;
 mod record;
+pub mod report;
+pub mod results;
 pub mod run;
 mod sample;
 mod scenario;
@@ -18,5 +20,4 @@ pub mod trace;
 pub use metric::Metric;
 pub use record::{Comparison, Interval, Record, SCHEMA, Summary};
 pub use sample::{RoundTrips, Sample};
-
 pub use scenario::{Certificate, KeyExchange, Layer, Losses, Mode, NoSuchName, Scenario};
