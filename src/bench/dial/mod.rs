@@ -10,6 +10,7 @@ mod clock;
 mod error;
 mod http;
 mod key_exchange;
+mod key_log;
 mod observed;
 mod quic;
 mod tcp;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::DialError;
+pub use key_log::KeyLogFile;
 pub use tls::Trust;
 
 use self::quic::{QuicConnection, QuicDialer, ReadyQuic};

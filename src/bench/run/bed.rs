@@ -83,6 +83,10 @@ impl Bed {
         let quiet = pause(scenario);
         match self {
             Self::Stand { stand, network } => {
+                if let Some(network) = network {
+                    // Hosts know the MTU of their own link, and QUIC has to find it all the same.
+                    network.set_mtu(scenario.mtu).map_err(StandError::Network)?;
+                }
                 let served = stand.serve(scenario)?;
                 let [local, other_local] = client_addresses(network.as_deref());
                 let way = Way {
