@@ -20,7 +20,7 @@ pub use http2::TcpClient;
 pub use http3::Http3Client;
 pub use padding::pad_after_move;
 pub use response::{Progress, ResponseBody};
-pub use tls::{Trust, tls_config};
+pub use tls::{Trust, certificates, tls_config};
 
 /// Whom a client connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]

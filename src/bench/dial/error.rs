@@ -20,6 +20,9 @@ pub enum DialError {
     /// The QUIC connection failed.
     #[error("QUIC: {0}")]
     Quic(#[from] quinn::ConnectionError),
+    /// The client did not accept the node's certificate.
+    #[error("{0}")]
+    Certificate(#[source] quinn::ConnectionError),
     /// A stream of the QUIC connection failed.
     #[error("QUIC: {0}")]
     Stream(String),
@@ -81,6 +84,7 @@ impl DialError {
             Self::Tls(error) => tls_name(error),
             Self::Begin(_) => "quic-begin",
             Self::Quic(error) => quic_name(error),
+            Self::Certificate(_) => "certificate",
             Self::Stream(_) => "stream",
             Self::Name(_) => "name",
             Self::Response => "response",
@@ -112,18 +116,10 @@ fn quic_name(error: &quinn::ConnectionError) -> &'static str {
     use quinn::ConnectionError as Quic;
     match error {
         Quic::VersionMismatch => "quic-version",
-        Quic::TransportError(error) if is_certificate(error) => "certificate",
         Quic::TransportError(_) => "quic-transport",
         Quic::ConnectionClosed(_) | Quic::ApplicationClosed(_) => "closed-by-node",
         Quic::Reset => "reset",
         Quic::TimedOut => "timed-out",
         Quic::LocallyClosed | Quic::CidsExhausted => "quic",
     }
-}
-
-/// Whether the client refused the certificate: TLS alerts 42 to 48 but `illegal_parameter`, as QUIC
-/// carries them (RFC 9001, section 4.8).
-fn is_certificate(error: &quinn_proto::TransportError) -> bool {
-    let code = u64::from(error.code);
-    (0x100 + 42..=0x100 + 48).contains(&code) && code != 0x100 + 47
 }

@@ -10,6 +10,7 @@ mod clock;
 mod error;
 mod http;
 mod key_exchange;
+mod key_log;
 mod observed;
 mod quic;
 mod tcp;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::DialError;
+pub use key_log::KeyLogFile;
 pub use tls::Trust;
 
 use self::quic::{QuicConnection, QuicDialer, ReadyQuic};
@@ -182,6 +184,16 @@ impl Dialer {
                 })
             }
             _ => Err(DialError::NoClient(self.mode)),
+        }
+    }
+}
+
+impl Ready {
+    /// The port that the client is going to use; none if the system does not tell it.
+    pub fn port(&self) -> Option<u16> {
+        match &self.0 {
+            ReadyKind::Tcp(ready) => ready.port(),
+            ReadyKind::Quic(ready) => ready.port(),
         }
     }
 }

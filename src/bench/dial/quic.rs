@@ -6,8 +6,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, MtuDiscoveryConfig, NoneTokenStore,
-    RecvStream, SendStream, TokenStore, TokioRuntime, TransportConfig,
+    AsyncUdpSocket as _, ClientConfig, Connecting, Connection, Endpoint, EndpointConfig,
+    MtuDiscoveryConfig, NoneTokenStore, RecvStream, SendStream, TokenStore, TokioRuntime,
+    TransportConfig,
 };
 use tokio::task::yield_now;
 
@@ -148,7 +149,7 @@ impl QuicDialer {
                 control,
             )
         } else {
-            let connection = connecting.await?;
+            let connection = self.connected(connecting).await?;
             let handshake = now();
             let (control, response) = self.ask_first(&connection).await?;
             let first = first_byte(response, &connection, &socket).await?;
@@ -203,7 +204,7 @@ impl QuicDialer {
         let (endpoint, socket) = self.endpoint(self.way.local)?;
         let way = &self.way;
         let connecting = endpoint.connect_with(self.config.clone(), way.node, &way.name)?;
-        let connection = connecting.await?;
+        let connection = self.connected(connecting).await?;
         let (control, response) = self.ask_first(&connection).await?;
         first_byte(response, &connection, &socket).await?;
         let open = QuicConnection {
@@ -215,6 +216,17 @@ impl QuicDialer {
         };
         open.quiet(way.quiet).await;
         Ok(open)
+    }
+
+    async fn connected(&self, connecting: Connecting) -> Result<Connection, DialError> {
+        let refused = self.tls.certificates_refused();
+        connecting.await.map_err(|error| {
+            if self.tls.certificates_refused() == refused {
+                DialError::Quic(error)
+            } else {
+                DialError::Certificate(error)
+            }
+        })
     }
 
     /// The socket that a connection goes on with; none where the route moves and not the client.
@@ -279,6 +291,16 @@ impl QuicDialer {
             (Mode::QuicRetry, _) | (_, 0) => Ok(()),
             _ => Err(DialError::Retry),
         }
+    }
+}
+
+impl ReadyQuic {
+    pub(super) fn port(&self) -> Option<u16> {
+        let socket = match self {
+            Self::New(_, socket) => socket,
+            Self::Open(open) => open.next.as_ref().unwrap_or(&open.socket),
+        };
+        Some(socket.local_addr().ok()?.port())
     }
 }
 

@@ -207,6 +207,13 @@ impl TcpDialer {
     }
 }
 
+impl ReadyTcp {
+    pub(super) fn port(&self) -> Option<u16> {
+        let address = self.socket.local_addr().ok()?;
+        Some(address.port())
+    }
+}
+
 impl TcpConnection {
     /// The client's port.
     pub(super) fn port(&self) -> Option<u16> {

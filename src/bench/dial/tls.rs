@@ -47,6 +47,7 @@ impl ClientTls {
         let checked = Arc::new(Checked {
             verifier,
             certificates: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
         });
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -69,6 +70,11 @@ impl ClientTls {
     pub(super) fn certificates_checked(&self) -> u64 {
         self.checked.certificates.load(Ordering::Relaxed)
     }
+
+    /// How many of them were refused.
+    pub(super) fn certificates_refused(&self) -> u64 {
+        self.checked.refused.load(Ordering::Relaxed)
+    }
 }
 
 /// Checks certificates as every client does, and counts how often.
@@ -76,6 +82,7 @@ impl ClientTls {
 struct Checked {
     verifier: Arc<WebPkiServerVerifier>,
     certificates: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl ServerCertVerifier for Checked {
@@ -88,8 +95,12 @@ impl ServerCertVerifier for Checked {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         self.certificates.fetch_add(1, Ordering::Relaxed);
-        self.verifier
-            .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+        let verified =
+            self.verifier
+                .verify_server_cert(end_entity, intermediates, name, ocsp_response, now);
+        verified.inspect_err(|_refusal| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        })
     }
 
     fn verify_tls12_signature(

@@ -28,6 +28,7 @@ use self::terms::{Membership, Terms};
 use super::dial::{Flip, Route};
 use super::{Certificate, Scenario};
 use crate::testbed::emulator::Network;
+use crate::testbed::lab::Host;
 
 /// Nodes, and the network that they are in.
 pub struct Stand {
@@ -110,6 +111,16 @@ impl Stand {
     }
 
     fn start(&mut self, terms: &Terms) -> Result<Vec<Node>, StandError> {
+        if terms.fast_open
+            && let Some(network) = &self.network
+        {
+            let hosts = [&network.client, &network.nodes[0]];
+            let set = |host: &Host| host.set_variable("ipv4/tcp_fastopen", "3");
+            hosts
+                .into_iter()
+                .try_for_each(set)
+                .map_err(StandError::Network)?;
+        }
         if !terms.fleet {
             return Ok(vec![self.node(terms, 0, None)?]);
         }

@@ -14,7 +14,8 @@ pub(super) struct Terms {
     pub(super) fleet: bool,
     retry: bool,
     early_data: bool,
-    fast_open: bool,
+    /// TCP Fast Open, which the host has to allow too.
+    pub(super) fast_open: bool,
     mtu_discovery: bool,
     initial_mtu: u16,
     initial_rtt_ms: u32,

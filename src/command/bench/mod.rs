@@ -1,0 +1,32 @@
+//! `wayhold bench`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use wayhold::bench::plan::Subject;
+
+mod measure;
+mod target;
+mod watch;
+
+/// Arguments of `wayhold bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Measure what connecting costs
+    Handshake(measure::Args),
+    /// Measure what moving a connection saves over connecting again
+    Migrate(measure::Args),
+}
+
+pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::Handshake(args) => measure::main(args, Subject::Handshake),
+        Action::Migrate(args) => measure::main(args, Subject::Migrate),
+    }
+}
