@@ -27,6 +27,38 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     }
 }
 
+/// Lets this process, and those that it starts, open so many files, if the hard limit allows it.
+///
+/// # Errors
+/// [`io::ErrorKind::PermissionDenied`] when the hard limit is lower, and what else the system says.
+pub fn raise_open_files(wanted: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure lives for the whole call, which only writes it.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_cur >= wanted {
+        return Ok(());
+    }
+    if limit.rlim_max < wanted {
+        let most = limit.rlim_max;
+        let reason = format!("{wanted} open files are needed, and RLIMIT_NOFILE allows {most}");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    limit.rlim_cur = wanted;
+    // SAFETY: the structure lives for the whole call, which only reads it.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Has the kernel kill this process when the thread that started it ends.
 ///
 /// # Errors

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use wayhold::bench::plan::Subject;
 
+mod circumstances;
+mod load;
 mod measure;
 mod target;
 mod watch;
@@ -22,11 +24,14 @@ enum Action {
     Handshake(measure::Args),
     /// Measure what moving a connection saves over connecting again
     Migrate(measure::Args),
+    /// Measure handshakes under load, and the memory of idle connections
+    Load(load::Args),
 }
 
 pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Handshake(args) => measure::main(args, Subject::Handshake),
         Action::Migrate(args) => measure::main(args, Subject::Migrate),
+        Action::Load(args) => load::main(args),
     }
 }
