@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Keys(args) => command::keys::main(args),
         Command::Get(args) => command::get::main(args),
         Command::Demo(args) => command::demo::main(args),
+        Command::Bench(args) => command::bench::main(&args),
     };
     match result {
         Ok(code) => code,
@@ -66,4 +67,6 @@ enum Command {
     Get(command::get::Args),
     /// Show three nodes keep their clients while everything moves
     Demo(command::demo::Args),
+    /// Measure what handshakes cost, over QUIC and over TCP with TLS
+    Bench(command::bench::Args),
 }
