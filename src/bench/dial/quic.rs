@@ -160,7 +160,7 @@ impl QuicDialer {
             )
         };
         let marks = Marks {
-            connect: socket.seen().first,
+            connected: socket.seen().first,
             ..marks
         };
         self.judge(&socket, checked)?;
@@ -349,7 +349,7 @@ impl First {
     fn marks(&self, start: Instant, ready: Option<Instant>, handshake: Option<Instant>) -> Marks {
         Marks {
             start,
-            connect: None,
+            connected: None,
             ready,
             handshake,
             confirmed: self.confirmed,

@@ -160,7 +160,7 @@ impl TcpDialer {
         let first_byte = connection.response().await?;
         let marks = Marks {
             start,
-            connect: Some(connected),
+            connected: Some(connected),
             ready: Some(early.unwrap_or(handshake)),
             handshake: Some(handshake),
             confirmed: None,

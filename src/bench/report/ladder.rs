@@ -4,7 +4,7 @@ use super::findings::transport;
 use super::markup::{About, Attributes, Markup, Px, picture};
 use super::scale::{Scale, number};
 use crate::bench::Metric;
-use crate::bench::results::{Drawing, Step};
+use crate::bench::trace::{Drawing, Step};
 use crate::testbed::emulator::Direction;
 
 /// Draws the packets of a drawing, at most [`MOST`] of them.

@@ -76,7 +76,7 @@ pub(super) fn table(out: &mut Markup, caption: &str, content: impl FnOnce(&mut M
     });
 }
 
-pub(super) fn head<'a>(out: &mut Markup, titles: impl Iterator<Item = &'a str>) {
+pub(super) fn head(out: &mut Markup, titles: impl Iterator<Item = &'static str>) {
     out.element("thead", &[], |out| {
         out.element("tr", &[], |out| {
             for title in titles {

@@ -1,11 +1,9 @@
 //! Says in words what records show.
 
-use std::collections::BTreeMap;
-
 use super::findings::{Factor, Findings, Kind, circumstances, factors, summary};
 use super::scale::{bytes, number};
 use crate::bench::results::Results;
-use crate::bench::{Interval, Layer, Metric, Mode, Record};
+use crate::bench::{Layer, Metric, Mode, Record, statistics};
 
 /// What QUIC saves in round trips, what it costs in processor time and bytes, from where on it pays, and what
 /// moving saves: a sentence or two each, of what there is to say.
@@ -23,31 +21,25 @@ pub fn verdict(results: &[Results]) -> Vec<String> {
     lines
 }
 
-/// How much two samples of the same mode differ, which is what no difference between modes may be
-/// smaller than.
+/// How far figures are from themselves, which no difference between modes may be smaller than.
 pub fn noise(results: &[Results]) -> String {
-    let mut widest: BTreeMap<Metric, Interval> = BTreeMap::new();
-    for record in results.iter().flat_map(|results| &results.records) {
-        let own = record.scenario.mode;
-        for comparison in record.comparisons.iter().filter(|it| it.to == own) {
-            let known = widest
-                .entry(comparison.metric)
-                .or_insert(comparison.interval);
-            known.low = known.low.min(comparison.interval.low);
-            known.high = known.high.max(comparison.interval.high);
-        }
+    let records: Vec<_> = results.iter().flat_map(|it| it.records.clone()).collect();
+    let noise = statistics::noise(&records);
+    if noise.is_empty() {
+        return "Noise unknown: nothing here was measured against itself.".to_owned();
     }
-    if widest.is_empty() {
-        return "noise unknown: nothing here was measured against itself".to_owned();
-    }
-    let words = NOISY.iter().filter_map(|metric| {
-        let Interval { low, high } = widest.get(metric)?;
-        Some(format!("{metric} ×{low:.3} to ×{high:.3}"))
+    let words = noise.iter().map(|(metric, noise)| {
+        let percent = |share: f64| number(share * 100.0);
+        format!(
+            "{metric} {} % (worst of {}: {} %)",
+            percent(noise.median),
+            noise.scenarios,
+            percent(noise.worst)
+        )
     });
-    let words: Vec<_> = words.collect();
     format!(
-        "noise, a mode against itself: {}; a difference within that says nothing",
-        words.join(", ")
+        "Noise, a mode against itself (A/A): {}. A smaller difference says nothing.",
+        words.collect::<Vec<_>>().join(", ")
     )
 }
 
@@ -281,13 +273,4 @@ const MOVES_TCP: [Mode; 3] = [
     Mode::TcpReconnect,
     Mode::TcpReconnectResumed,
     Mode::TcpReconnect0Rtt,
-];
-/// The figures whose noise a banner tells.
-const NOISY: [Metric; 6] = [
-    Metric::FirstByte,
-    Metric::Recovery,
-    Metric::Latency,
-    Metric::ClientCpu,
-    Metric::NodeCpu,
-    Metric::HandshakeRate,
 ];

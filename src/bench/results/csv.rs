@@ -50,6 +50,7 @@ fn factors(record: &Record) -> String {
         mtu_discovery,
         initial_mtu,
         initial_rtt_ms,
+        offered_per_second,
     } = &record.scenario;
     let losses = match losses {
         Losses::None => "none".to_owned(),
@@ -59,6 +60,7 @@ fn factors(record: &Record) -> String {
         Losses::Node(number) => format!("node:{number}"),
     };
     let rate = rate_mbit.map_or_else(String::new, |rate| rate.to_string());
+    let offered = offered_per_second.map_or_else(String::new, |offered| offered.to_string());
     let Record {
         samples,
         late,
@@ -67,10 +69,10 @@ fn factors(record: &Record) -> String {
     } = record;
     format!(
         "{layer},{mode},{rtt_ms},{losses},{rate},{mtu},{certificate},{key_exchange},{mtu_discovery},\
-         {initial_mtu},{initial_rtt_ms},{samples},{late},{partial}"
+         {initial_mtu},{initial_rtt_ms},{offered},{samples},{late},{partial}"
     )
 }
 
 const COLUMNS: &str = "layer,mode,rtt_ms,losses,rate_mbit,mtu,certificate,key_exchange,mtu_discovery,\
-    initial_mtu,initial_rtt_ms,samples,late,partial,\
+    initial_mtu,initial_rtt_ms,offered_per_second,samples,late,partial,\
     figure,versus,n,p10,median,p90,p99,low,high";

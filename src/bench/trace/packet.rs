@@ -135,17 +135,6 @@ impl<'a> Transport<'a> {
             Self::Other => false,
         }
     }
-
-    /// Whether this is a TCP segment that acknowledges and does nothing else.
-    pub(super) fn only_acknowledges(&self) -> bool {
-        match self {
-            Self::Tcp(segment) => {
-                segment.payload.is_empty()
-                    && !segment.flags.has(Flags::SYN | Flags::FIN | Flags::RST)
-            }
-            Self::Udp(_) | Self::Other => false,
-        }
-    }
 }
 
 impl<'a> Segment<'a> {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use wayhold::bench::results::{self, Run, Setting};
@@ -17,6 +18,7 @@ pub(super) fn of(scenarios: Vec<Scenario>, setting: Setting, seed: u64) -> Run {
         setting,
         machine: results::machine(),
         emulator: None,
+        noise: BTreeMap::new(),
         doubts: Vec::new(),
     }
 }

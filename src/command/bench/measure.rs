@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,7 +17,7 @@ use wayhold::bench::dial::KeyLogFile;
 use wayhold::bench::plan::{Filter, Plan, Subject, Suite};
 use wayhold::bench::results::{self, Lateness, Results, Run, Setting, names};
 use wayhold::bench::run::{self, Bed, Options, Outcome};
-use wayhold::bench::statistics::records;
+use wayhold::bench::statistics::{noise, records};
 use wayhold::bench::{Layer, Mode, Record, SCHEMA, report};
 use wayhold::sys::process::{Interrupt, set_interrupt};
 use wayhold::testbed::emulator::{self, Network};
@@ -170,6 +171,7 @@ fn conclude(
     run.partial = outcome.stopped.is_some();
     run.emulator = outcome.lateness.map(lateness);
     run.machine.load_after = results::load();
+    run.noise = noise(&records);
     for (index, reason) in &outcome.given_up {
         let mode = run.scenarios[*index].mode;
         run.doubts
@@ -244,12 +246,13 @@ fn describe(args: &Args, plan: &Plan, bed: &Bed, seed: u64) -> anyhow::Result<Ru
         setting: setting(args, &machine.network),
         machine,
         emulator: None,
+        noise: BTreeMap::new(),
         doubts: Vec::new(),
     })
 }
 
 /// What both sides were given. Both are of this package, but for a target.
-fn setting(args: &Args, variables: &std::collections::BTreeMap<String, String>) -> Setting {
+fn setting(args: &Args, variables: &BTreeMap<String, String>) -> Setting {
     let tcp = variables.get("ipv4/tcp_congestion_control");
     let tcp = tcp.map_or("the kernel's", String::as_str);
     let sides = ["tcp-client", "tcp-node", "quic-client", "quic-node"];
@@ -286,10 +289,14 @@ fn lateness(lateness: emulator::Lateness) -> Lateness {
     let microseconds = |time: std::time::Duration| time.as_secs_f64() * 1e6;
     Lateness {
         packets: lateness.packets,
+        late: lateness.late,
         median_us: microseconds(lateness.median),
         p99_us: microseconds(lateness.p99),
-        max_us: microseconds(lateness.worst),
+        worst_us: microseconds(lateness.worst),
         limit_us: microseconds(emulator::Lateness::TOLERANCE),
+        dropped: lateness.dropped,
+        overflowed: lateness.overflowed,
+        refused: lateness.refused,
     }
 }
 

@@ -6,8 +6,10 @@ use clap::Subcommand;
 use wayhold::bench::plan::Subject;
 
 mod circumstances;
+mod compare;
 mod load;
 mod measure;
+mod report;
 mod target;
 mod watch;
 
@@ -26,6 +28,10 @@ enum Action {
     Migrate(measure::Args),
     /// Measure handshakes under load, and the memory of idle connections
     Load(load::Args),
+    /// Set two runs against each other
+    Compare(compare::Args),
+    /// Show the results of runs, and make a page of them
+    Report(report::Args),
 }
 
 pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
@@ -33,5 +39,7 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
         Action::Handshake(args) => measure::main(args, Subject::Handshake),
         Action::Migrate(args) => measure::main(args, Subject::Migrate),
         Action::Load(args) => load::main(args),
+        Action::Compare(args) => compare::main(args),
+        Action::Report(args) => report::main(args),
     }
 }
