@@ -14,7 +14,7 @@ use tokio::task::yield_now;
 
 use super::clock::now;
 use super::observed::Observed;
-use super::tls::ClientTls;
+use super::tls::{ClientTls, Resuming};
 use super::{DialError, Factors, Flip, Way, http, within};
 use crate::bench::Mode;
 use crate::bench::trace::Marks;
@@ -52,7 +52,12 @@ pub(super) struct QuicConnection {
 
 impl QuicDialer {
     pub(super) fn new(way: &Arc<Way>, factors: &Factors) -> Result<Self, DialError> {
-        let tls = ClientTls::new(&way.trust, factors.key_exchange)?;
+        let resuming = if resumes(factors.mode) {
+            Resuming::Yes
+        } else {
+            Resuming::No
+        };
+        let tls = ClientTls::new(&way.trust, factors.key_exchange, resuming)?;
         let mut crypto = tls.config.clone();
         crypto.alpn_protocols = vec![b"h3".to_vec()];
         crypto.enable_early_data = factors.mode == Mode::Quic0Rtt;
@@ -80,9 +85,6 @@ impl QuicDialer {
     pub(super) async fn prepare(&self) -> Result<ReadyQuic, DialError> {
         let sessions = &self.tls.sessions;
         let resumes = resumes(self.mode);
-        if !resumes {
-            sessions.clear();
-        }
         if moves(self.mode) {
             let mut open = within(self.way.limit, "the connection before", self.open()).await??;
             open.next = self.next()?;
@@ -92,9 +94,6 @@ impl QuicDialer {
         if lacks_session || (needs_token(self.mode) && self.tokens.is_empty()) {
             let visit = within(self.way.limit, "the visit before", self.open()).await??;
             visit.close().await;
-        }
-        if !resumes {
-            sessions.clear();
         }
         if resumes && sessions.len() == 0 {
             return Err(DialError::NoSession);

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::clock::now;
-use super::tls::ClientTls;
+use super::tls::{ClientTls, Resuming};
 use super::{DialError, Way, http, within};
 use crate::bench::trace::Marks;
 use crate::bench::{KeyExchange, Mode};
@@ -64,7 +64,11 @@ impl TcpDialer {
             Mode::Tcp0Rtt | Mode::TcpReconnect0Rtt => Entry::EarlyData,
             other => return Err(DialError::NoClient(other)),
         };
-        let tls = ClientTls::new(&way.trust, key_exchange)?;
+        let resuming = match entry {
+            Entry::Full => Resuming::No,
+            Entry::Resumed | Entry::EarlyData => Resuming::Yes,
+        };
+        let tls = ClientTls::new(&way.trust, key_exchange, resuming)?;
         let mut config = tls.config.clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.enable_early_data = entry == Entry::EarlyData;
@@ -83,17 +87,11 @@ impl TcpDialer {
     /// is going to replace.
     pub(super) async fn prepare(&self, reconnects: bool) -> Result<ReadyTcp, DialError> {
         let sessions = &self.tls.sessions;
-        if self.entry == Entry::Full {
-            sessions.clear();
-        }
         let mut before = None;
         let wanted = self.entry != Entry::Full && sessions.len() == 0;
         if reconnects || wanted || self.fast_open {
             let visit = self.visit(wanted);
             before = Some(within(self.way.limit, "the visit before", visit).await??);
-        }
-        if self.entry == Entry::Full {
-            sessions.clear();
         }
         let socket = self.socket()?;
         if self.fast_open {

@@ -34,7 +34,13 @@ pub struct Trust {
 }
 
 impl ClientTls {
-    pub(super) fn new(trust: &Trust, key_exchange: KeyExchange) -> Result<Self, DialError> {
+    /// Keeps sessions for `resumption`; otherwise every handshake is a full one, also of clients that dial
+    /// at the same time.
+    pub(super) fn new(
+        trust: &Trust,
+        key_exchange: KeyExchange,
+        resumption: Resuming,
+    ) -> Result<Self, DialError> {
         let provider = Arc::new(key_exchange::provider(key_exchange));
         let mut roots = RootCertStore::empty();
         for root in &trust.roots {
@@ -54,7 +60,10 @@ impl ClientTls {
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(&checked) as Arc<dyn ServerCertVerifier>)
             .with_no_client_auth();
-        let sessions = Arc::new(Sessions::default());
+        let sessions = Arc::new(Sessions {
+            resumption,
+            kept: Mutex::default(),
+        });
         config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<dyn ClientSessionStore>);
         if let Some(log) = &trust.key_log {
             config.key_log = Arc::clone(log);
@@ -128,23 +137,28 @@ impl ServerCertVerifier for Checked {
     }
 }
 
+/// Whether a client comes back with the sessions that it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resuming {
+    Yes,
+    No,
+}
+
 /// Sessions of one node, the newest [`SESSIONS`]. Each is used once, as RFC 8446, appendix C.4, asks.
 ///
 /// It remembers no group that a node took, so that a client that guesses wrong does so each time.
-#[derive(Default)]
-pub(super) struct Sessions(Mutex<VecDeque<Tls13ClientSessionValue>>);
+pub(super) struct Sessions {
+    resumption: Resuming,
+    kept: Mutex<VecDeque<Tls13ClientSessionValue>>,
+}
 
 impl Sessions {
     pub(super) fn len(&self) -> usize {
         self.kept().len()
     }
 
-    pub(super) fn clear(&self) {
-        self.kept().clear();
-    }
-
     fn kept(&self) -> MutexGuard<'_, VecDeque<Tls13ClientSessionValue>> {
-        self.0.lock().expect("no holder panics")
+        self.kept.lock().expect("no holder panics")
     }
 }
 
@@ -164,6 +178,9 @@ impl ClientSessionStore for Sessions {
     fn remove_tls12_session(&self, _: &ServerName<'static>) {}
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, session: Tls13ClientSessionValue) {
+        if self.resumption == Resuming::No {
+            return;
+        }
         let mut kept = self.kept();
         if kept.len() == SESSIONS {
             kept.pop_front();

@@ -53,20 +53,16 @@ impl Node {
 impl NodeProcess {
     /// Starts a gateway with one worker and the built-in origin, and waits until it listens.
     ///
-    /// `program` is the command `wayhold`; `settings` are those of its flag `--set`.
+    /// `program` is the command `wayhold`.
     ///
     /// # Errors
     /// [`LoadError`]; nothing runs then.
-    pub fn start(
-        program: &Path,
-        certificate: Certificate,
-        settings: &[&str],
-    ) -> Result<Self, LoadError> {
+    pub fn start(program: &Path, certificate: Certificate) -> Result<Self, LoadError> {
         let identity = Identity::make(certificate)?;
         let name = format!("wayhold-load-{}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         fs::create_dir_all(&directory).map_err(LoadError::Node)?;
-        let spawned = spawn(program, &directory, &identity, settings);
+        let spawned = spawn(program, &directory, &identity);
         let process = spawned.inspect_err(|_| drop(fs::remove_dir_all(&directory)));
         let process = process.map_err(LoadError::Node)?;
         let mut started = Self {
@@ -122,12 +118,7 @@ impl Drop for NodeProcess {
     }
 }
 
-fn spawn(
-    program: &Path,
-    directory: &Path,
-    identity: &Identity,
-    settings: &[&str],
-) -> io::Result<Child> {
+fn spawn(program: &Path, directory: &Path, identity: &Identity) -> io::Result<Child> {
     let (cert, key) = (directory.join("tls.pem"), directory.join("tls.key"));
     fs::write(&cert, &identity.chain)?;
     let mut secret = File::options();
@@ -143,9 +134,6 @@ fn spawn(
         .arg("--state-dir")
         .arg(directory)
         .args(["--set", "workers=1", "--set", "log.level=warn"]);
-    for setting in settings {
-        command.args(["--set", setting]);
-    }
     command
         .stdin(Stdio::null())
         .stdout(File::create(directory.join(OUT))?)

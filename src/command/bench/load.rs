@@ -146,21 +146,12 @@ impl Args {
     }
 }
 
-/// Starts the gateway as `wayhold run` does, with what the modes need of it.
+/// Starts the gateway as `wayhold run` does.
 fn start(plan: &LoadPlan) -> anyhow::Result<NodeProcess> {
     let program = std::env::current_exe()?;
-    let early = plan
-        .scenarios
-        .iter()
-        .any(|scenario| matches!(scenario.mode, Mode::Quic0Rtt | Mode::Tcp0Rtt));
-    let settings: &[&str] = if early {
-        &["quic.early_data=owner", "tcp.early_data=owner"]
-    } else {
-        &[]
-    };
     let certificate = plan.scenarios.first().map(|scenario| scenario.certificate);
     let certificate = certificate.context("there is no mode")?;
-    Ok(NodeProcess::start(&program, certificate, settings)?)
+    Ok(NodeProcess::start(&program, certificate)?)
 }
 
 fn find(url: &Uri, args: &Args) -> anyhow::Result<Node> {
@@ -238,14 +229,7 @@ fn say(step: Step) {
     }
 }
 
-/// Those that need nothing but the node.
-const MODES: [Mode; 6] = [
-    Mode::TcpFull,
-    Mode::TcpResumed,
-    Mode::Tcp0Rtt,
-    Mode::QuicFull,
-    Mode::QuicResumed,
-    Mode::Quic0Rtt,
-];
+/// Those for which clients need nothing from before: what a visit costs the node would count too.
+const MODES: [Mode; 2] = [Mode::QuicFull, Mode::TcpFull];
 const SPARE_FILES: u64 = 256;
 const HISTOGRAMS: &str = "latency.hlog";
