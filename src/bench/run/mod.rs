@@ -364,4 +364,4 @@ const fn samples_in_a_block(samples: u32) -> u32 {
 const WARM_UP: u32 = 1;
 const WARM_UP_FAILURES: u32 = 1;
 /// How often a sample is taken that came late.
-const TRIES: u32 = 4;
+const TRIES: u32 = 6;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -60,6 +60,9 @@ pub(super) struct Args {
     /// Take so many samples of each scenario
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     samples: Option<u32>,
+    /// Keep samples with packets that the emulator delivered so late, in microseconds
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    lateness: u64,
     /// Write the packets of all samples to this file
     #[arg(long, value_name = "FILE", conflicts_with = "target")]
     pcap: Option<PathBuf>,
@@ -101,7 +104,7 @@ pub(super) fn main(args: &Args, subject: Subject) -> anyhow::Result<ExitCode> {
     let mut run = describe(args, &plan, &bed, seed)?;
     let options = Options {
         seed,
-        tolerance: emulator::Lateness::TOLERANCE,
+        tolerance: Duration::from_micros(args.lateness),
         key_log: args.key_log()?,
         stop: on_interrupt()?,
     };
@@ -168,7 +171,9 @@ fn conclude(
 ) -> anyhow::Result<bool> {
     let records = records(&outcome.measured, run.seed);
     run.partial = outcome.stopped.is_some();
-    run.emulator = outcome.lateness.map(lateness);
+    run.emulator = outcome
+        .lateness
+        .map(|measured| lateness(measured, args.lateness));
     run.machine.load_after = results::load();
     for (index, reason) in &outcome.given_up {
         let mode = run.scenarios[*index].mode;
@@ -282,14 +287,14 @@ fn setting(args: &Args, variables: &std::collections::BTreeMap<String, String>) 
     }
 }
 
-fn lateness(lateness: emulator::Lateness) -> Lateness {
-    let microseconds = |time: std::time::Duration| time.as_secs_f64() * 1e6;
+fn lateness(lateness: emulator::Lateness, limit: u64) -> Lateness {
+    let microseconds = |time: Duration| time.as_secs_f64() * 1e6;
     Lateness {
         packets: lateness.packets,
         median_us: microseconds(lateness.median),
         p99_us: microseconds(lateness.p99),
         max_us: microseconds(lateness.worst),
-        limit_us: microseconds(emulator::Lateness::TOLERANCE),
+        limit_us: microseconds(Duration::from_micros(limit)),
     }
 }
 
