@@ -23,6 +23,7 @@ mod links;
 mod members;
 mod network;
 mod node;
+mod round_trips;
 mod sources;
 mod stage;
 #[path = "../e2e/transfer.rs"]
@@ -63,6 +64,10 @@ fn claims() -> Vec<Trial> {
         links::a_link_of_1500_between_nodes_carries_the_largest_datagrams,
         links::a_link_smaller_than_configured_costs_large_datagrams_and_says_so,
         members::a_member_joins_and_leaves_by_reload_and_no_request_is_lost,
+        round_trips::every_handshake_takes_the_round_trips_of_theory,
+        round_trips::a_move_takes_one_round_trip_where_tcp_takes_two_or_three,
+        round_trips::a_hello_retry_request_takes_a_round_trip_more,
+        round_trips::a_lost_first_flight_takes_a_round_trip_more,
         sources::replies_through_the_ingress_pass_a_router_that_filters_sources,
         sources::replies_through_the_ingress_fit_through_a_link_of_1300,
         sources::a_router_that_asks_for_any_way_back_lets_direct_replies_pass,
