@@ -31,7 +31,8 @@ pub fn median_interval(groups: &[Vec<f64>], random: &mut Random) -> Option<Inter
     let medians = (0..RESAMPLES).map(|_| {
         let mut times = vec![0; drawn];
         for _ in 0..drawn {
-            times[random.below(drawn as u64) as usize] += 1;
+            let group = usize::try_from(random.below(drawn as u64));
+            times[group.expect("below the number of groups")] += 1;
         }
         median_of_drawn(&values, &times)
     });

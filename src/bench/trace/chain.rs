@@ -29,7 +29,7 @@ pub(super) fn depths(passages: &[Passage<'_>], rtt: Duration) -> Vec<u32> {
 pub(super) fn round_trips(passages: &[Passage<'_>], depths: &[u32], mark: Instant) -> u32 {
     let arrived = passages.iter().zip(depths).filter(|(passage, _)| {
         passage.packet.direction == Direction::ToClient
-            && !passage.transport.only_acknowledges()
+            && !passage.only_acknowledges
             && passage.delivered_by(mark)
     });
     arrived.map(|(_, depth)| depth / 2).max().unwrap_or(0)
@@ -59,6 +59,7 @@ struct End {
 struct Arrival {
     depth: u32,
     only_acknowledges: bool,
+    /// Of TCP.
     acknowledgment: Option<u32>,
 }
 
@@ -66,7 +67,7 @@ impl Arrival {
     fn of(passage: &Passage<'_>, depth: u32) -> Self {
         Self {
             depth,
-            only_acknowledges: passage.transport.only_acknowledges(),
+            only_acknowledges: passage.only_acknowledges,
             acknowledgment: match &passage.transport {
                 Transport::Tcp(segment) => Some(segment.acknowledgment),
                 Transport::Udp(_) | Transport::Other => None,
@@ -100,7 +101,8 @@ impl End {
         self.miss_until(sent);
         let carries = match &passage.transport {
             Transport::Tcp(segment) => !segment.payload.is_empty(),
-            Transport::Udp(_) | Transport::Other => false,
+            Transport::Udp(_) => true,
+            Transport::Other => false,
         };
         let released = carries.then(|| self.released(sent)).flatten();
         let answered = self.deepest.max(released).map(|depth| depth + 1);
@@ -117,18 +119,16 @@ impl End {
             && at <= moment
         {
             self.coming.pop();
-            let acknowledges = arrival.acknowledgment.is_some_and(|acknowledgment| {
-                let news = self
-                    .acknowledged
-                    .is_none_or(|before| is_after(acknowledgment, before));
-                if news {
-                    self.acknowledged = Some(acknowledgment);
-                }
-                news
+            let news = arrival.acknowledgment.is_none_or(|acknowledgment| {
+                let before = self.acknowledged;
+                before.is_none_or(|before| is_after(acknowledgment, before))
             });
+            if news {
+                self.acknowledged = arrival.acknowledgment;
+            }
             if !arrival.only_acknowledges {
                 self.deepest = self.deepest.max(Some(arrival.depth));
-            } else if acknowledges {
+            } else if news {
                 self.acknowledgments.push_back((at, arrival.depth));
             }
         }
@@ -160,11 +160,11 @@ fn is_missed(passage: &Passage<'_>) -> bool {
     let Fate::Lost(loss) = passage.packet.fate else {
         return false;
     };
-    match &passage.transport {
-        Transport::Tcp(_) => !passage.transport.only_acknowledges(),
-        Transport::Udp(datagram) => loss != Loss::Mtu || datagram.kinds().long,
-        Transport::Other => false,
-    }
+    let probe = match &passage.transport {
+        Transport::Udp(datagram) => loss == Loss::Mtu && !datagram.kinds().long,
+        Transport::Tcp(_) | Transport::Other => false,
+    };
+    !probe && !passage.only_acknowledges
 }
 
 /// Whether a sequence number comes after another (RFC 9293, section 3.4).

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::exchange::{CLOCK_ERROR, Exchange, Passage};
-use super::packet::Transport;
+use super::packet::{Transport, bytes};
 use crate::bench::Metric;
 use crate::testbed::emulator::{Direction, Fate};
 
@@ -10,8 +10,9 @@ use crate::testbed::emulator::{Direction, Fate};
 pub(super) fn metrics(exchange: &Exchange<'_>) -> BTreeMap<Metric, f64> {
     let mut metrics = BTreeMap::new();
     if let Some(mark) = exchange.marks.handshake {
+        let finished = finished(exchange, mark);
         let client = Count::of(&exchange.passages, |passage| {
-            is_sent(passage, mark) || is_finished(exchange, passage, mark)
+            is_sent(passage, mark.max(finished))
         });
         let node = Count::of_node(&exchange.passages, mark);
         metrics.insert(Metric::ClientPacketsHandshake, client.packets);
@@ -41,7 +42,7 @@ impl Count {
         let counted = passages.iter().filter(|passage| counts(passage));
         counted.fold(Self::default(), |count, passage| Self {
             packets: count.packets + 1.0,
-            bytes: count.bytes + passage.packet.bytes.len() as f64,
+            bytes: count.bytes + bytes(&passage.packet.bytes),
         })
     }
 
@@ -64,15 +65,38 @@ impl Count {
 }
 
 fn is_sent(passage: &Passage<'_>, mark: Instant) -> bool {
-    passage.packet.direction == Direction::ToNode && passage.packet.sent <= mark + CLOCK_ERROR
+    passage.packet.direction == Direction::ToNode && passage.packet.sent <= mark
 }
 
-/// Whether a QUIC client completes its handshake with this datagram.
-fn is_finished(exchange: &Exchange<'_>, passage: &Passage<'_>, mark: Instant) -> bool {
-    let Transport::Udp(datagram) = &passage.transport else {
-        return false;
-    };
-    passage.packet.direction == Direction::ToNode
-        && passage.packet.sent < mark + exchange.rtt / 2
-        && datagram.kinds().handshake
+/// When the client had sent the packets with its Finished, if that was not long after the mark.
+fn finished(exchange: &Exchange<'_>, mark: Instant) -> Instant {
+    let soon = mark + (exchange.rtt / 2).max(SOON);
+    let last = exchange
+        .passages
+        .iter()
+        .filter(|passage| passage.packet.direction == Direction::ToClient)
+        .filter(|passage| passage.delivered_by(mark) && !passage.only_acknowledges)
+        .filter_map(Passage::delivered)
+        .max();
+    let sent = exchange.passages.iter().filter(|passage| {
+        passage.packet.direction == Direction::ToNode && passage.packet.sent < soon
+    });
+    let answers = |sent: Instant| last.is_some_and(|last| last <= sent + CLOCK_ERROR);
+    let mut segments = None;
+    let mut datagrams = None;
+    for passage in sent {
+        let sent = passage.packet.sent;
+        match &passage.transport {
+            Transport::Tcp(segment) if answers(sent) && !segment.payload.is_empty() => {
+                segments.get_or_insert(sent);
+            }
+            Transport::Udp(datagram) if datagram.kinds().handshake => datagrams = Some(sent),
+            _ => {}
+        }
+    }
+    segments.max(datagrams).unwrap_or(mark)
 }
+
+/// What a client takes at most from the end of a handshake to sending its Finished, where no round-trip
+/// time says so.
+const SOON: Duration = Duration::from_millis(1);

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::packet::{Transport, View};
-use super::{amplification, chain, counts};
+use super::{acknowledgment, amplification, chain, counts};
 use crate::bench::{Metric, RoundTrips};
 use crate::testbed::emulator::{Direction, Fate, Packet, Trace};
 
@@ -17,12 +17,11 @@ pub const CLOCK_ERROR: Duration = Duration::from_micros(50);
 pub struct Marks {
     /// Before the first system call of the connection, or the moment of the move.
     pub start: Instant,
-    /// The transport is connected.
+    /// TCP's handshake is complete, or the node's first QUIC datagram is there.
     pub connect: Option<Instant>,
     /// The client may send a request. None where it could all along, as after a move.
     pub ready: Option<Instant>,
-    /// The handshake is complete: the node's Finished is verified and the client's written (RFC 9001,
-    /// section 4.1.1).
+    /// The handshake is complete: the node's Finished is verified (RFC 9001, section 4.1.1).
     pub handshake: Option<Instant>,
     /// The handshake is confirmed (RFC 9001, section 4.1.2).
     pub confirmed: Option<Instant>,
@@ -63,6 +62,8 @@ pub struct Exchange<'a> {
 pub(super) struct Passage<'a> {
     pub(super) packet: &'a Packet,
     pub(super) transport: Transport<'a>,
+    /// Whether it acknowledges and does nothing else, as far as it shows.
+    pub(super) only_acknowledges: bool,
 }
 
 impl Marks {
@@ -114,9 +115,12 @@ impl<'a> Exchange<'a> {
         let passages = found.into_iter().map(|(packet, view)| Passage {
             packet,
             transport: view.transport,
+            only_acknowledges: false,
         });
+        let mut passages: Vec<_> = passages.collect();
+        acknowledgment::mark(&mut passages);
         Self {
-            passages: passages.collect(),
+            passages,
             marks,
             rtt,
             opened: connection.is_some(),
@@ -155,9 +159,10 @@ impl<'a> Exchange<'a> {
     /// Of the client, what it sent until the mark counts. Of the node, what was delivered to the client
     /// until the mark. What the emulator lost counts where its sender paid for it: the client's
     /// until the mark, the node's before the last of its packets that counts. Packets that are still under
-    /// way at the mark are not part of what it took. A handshake is not complete before the client has
-    /// sent its Finished, so a datagram with a Handshake packet that leaves less than half
-    /// a round trip after the mark belongs to it; of TCP that is [`Marks::handshake`]'s duty.
+    /// way at the mark are not part of what it took. A handshake takes the client's Finished too, which may
+    /// leave just after the mark: over TCP that is its first segment with data after the last packet of
+    /// the node that counts, over QUIC each datagram with a Handshake packet, if it leaves within half
+    /// a round trip after the mark.
     ///
     /// The amplification is the largest quotient of the UDP payload that the node had sent and
     /// the UDP payload that it had received, over all moments until a Handshake packet or an Initial with

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::chain::is_after;
 use super::exchange::Passage;
 use super::packet::{Flags, Segment, Transport};
@@ -19,7 +21,8 @@ struct Stream {
     records: Records,
     /// The sequence number after everything that was sent.
     next: Option<u32>,
-    spoke: bool,
+    /// What was in the segments so far, by their sequence numbers: as many as a drawing has steps.
+    seen: BTreeMap<u32, Vec<Content>>,
 }
 
 impl Labels {
@@ -33,7 +36,7 @@ impl Labels {
     }
 
     fn segment(&mut self, direction: Direction, segment: &Segment<'_>) -> String {
-        let answered = self.node.spoke;
+        let answered = !self.node.seen.is_empty();
         let stream = match direction {
             Direction::ToNode => &mut self.client,
             Direction::ToClient => &mut self.node,
@@ -65,16 +68,16 @@ impl Stream {
         }
         let begin = segment.payload_sequence();
         let controls = u32::from(segment.flags.has(Flags::FIN));
-        // The length of an IP packet fits 16 bits.
-        let end = begin.wrapping_add(segment.payload.len() as u32 + controls);
+        let len = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
+        let end = begin.wrapping_add(len).wrapping_add(controls);
         let next = self.next.unwrap_or(segment.sequence);
         if !is_after(end, next) {
-            let contents = if segment.payload.is_empty() {
-                Vec::new()
-            } else {
-                vec![Content::Unknown]
-            };
-            return (contents, true);
+            let seen = self.seen.get(&begin).cloned();
+            let unknown = !segment.payload.is_empty();
+            return (
+                seen.unwrap_or_else(|| Vec::from_iter(unknown.then_some(Content::Unknown))),
+                true,
+            );
         }
         if is_after(begin, next) && self.next.is_some() {
             self.records.lose();
@@ -83,8 +86,11 @@ impl Stream {
         let old = next.wrapping_sub(begin) as usize;
         let new = if is_after(next, begin) { old } else { 0 };
         let payload = segment.payload.get(new..).unwrap_or_default();
-        self.spoke |= !payload.is_empty();
-        (self.records.read(payload), false)
+        let contents = self.records.read(payload);
+        if !contents.is_empty() {
+            self.seen.insert(begin, contents.clone());
+        }
+        (contents, false)
     }
 }
 

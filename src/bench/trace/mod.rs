@@ -15,38 +15,43 @@
 //!
 //! - Only packets that were sent within the span exist. What was under way when a client moved opens no
 //!   chain and lengthens none.
-//! - A TCP segment that only acknowledges is waited for by a sender whose window is full, or that Nagle's
-//!   algorithm stops, and by nobody else. So a packet depends on such a segment only if it carries data,
-//!   the segment acknowledges what none before it did, and the packet was sent within a quarter
-//!   of a round trip after it. This keeps apart the tail of a certificate chain that had to wait for the
-//!   window, which is a round trip more, and a response that happened to be computed while
-//!   an acknowledgment of something else came in. At a mark such segments count as nothing.
+//! - A packet that only acknowledges is waited for by a sender whose window is full, or that Nagle's
+//!   algorithm stops, and by nobody else. So a packet depends on such a one only if it could carry data,
+//!   the other acknowledges what none before it did, and came in at most a quarter of a round trip before.
+//!   This keeps apart the tail of a certificate chain that had to wait for the window, which is
+//!   a round trip more, and a response that happened to be computed while an acknowledgment of something
+//!   else came in. At a mark such packets count as nothing. Of TCP these are segments without data, SYN,
+//!   FIN or RST. QUIC hides it; of the client's packets those count as such that have a short
+//!   header and no room for a request of HTTP/3 beside an ACK frame: at most 15 bytes of frames and
+//!   packet number, where the handshake showed how long the connection ID is.
 //! - After a lost packet its sender waited for an answer that never came: its packets from one round trip
-//!   after the loss on are at least two deeper than the lost one. A TCP segment that only acknowledges
-//!   is exempt, as its sender waits for nothing, and so is a short-header packet that was too long for
-//!   the link: it was a probe of the MTU (RFC 9000, section 14.4).
+//!   after the loss on are at least two deeper than the lost one. A packet that only acknowledges is exempt,
+//!   as its sender waits for nothing, and so is a short-header packet that was too long for the link: it
+//!   was a probe of the MTU (RFC 9000, section 14.4).
 //! - At a round-trip time of 0 there is no number: whether a packet came in before another left says
 //!   nothing when both take as long as the hosts' own work.
 //!
-//! A chain of depth 2n takes at least n round trips of time, so the number is never more than what fits in
-//! the measured time, and late acknowledgments, session tickets and window updates change nothing unless
-//! a host lets a round trip pass. Where it does, the number is wrong in these ways:
+//! A lossless chain of depth 2n takes at least n round trips of time, so the number is never more than what
+//! fits in the measured time, and session tickets, late acknowledgments and window updates change nothing
+//! while every host answers within a round trip. Where one does not, the number can be wrong:
 //!
-//! - too high, where a node answers later than one round trip after the request, and in between a QUIC
-//!   packet of the client that nobody needed came in, since QUIC hides which packets only acknowledge;
-//! - too high by the same in a node that loses a packet which nobody needed, and sends another, later
-//!   by a round trip, that does not replace it;
-//! - too low, where a host waits for a timer of its own while nothing was lost: timers are no packets.
+//! - too high, where a node answers later than one round trip after the request, and in between came in
+//!   a packet of the client that nobody needed and that is not known to only acknowledge, as `PATH_RESPONSE`
+//!   after a move;
+//! - too high, where a packet was lost that nobody needed, and its sender has been idle for a round trip when
+//!   it sends what does matter;
+//! - too low, where a host waits for a timer of its own although nothing was lost: timers are no packets.
 //!
-//! All three show as a difference to the time divided by the round-trip time, or as samples that do
-//! not agree, and [`Record`](super::Record)s doubt both. Reordered packets count from their delivery.
-//! Of duplicates the first to be delivered counts; a second copy adds no depth.
+//! The last shows as a difference to the time divided by the round-trip time, the others as samples that do
+//! not agree if not all have them, and [`Record`](super::Record)s doubt both. Reordered packets count from
+//! their delivery. Of two copies of a packet the first to be delivered counts.
 //!
 //! # What the trace must hold
 //!
 //! The time of delivery is taken before the receiver can see the packet. The two clocks, the kernel's
 //! and that of the marks, may differ by up to [`CLOCK_ERROR`].
 
+mod acknowledgment;
 mod amplification;
 mod chain;
 mod counts;

@@ -135,17 +135,6 @@ impl<'a> Transport<'a> {
             Self::Other => false,
         }
     }
-
-    /// Whether this is a TCP segment that acknowledges and does nothing else.
-    pub(super) fn only_acknowledges(&self) -> bool {
-        match self {
-            Self::Tcp(segment) => {
-                segment.payload.is_empty()
-                    && !segment.flags.has(Flags::SYN | Flags::FIN | Flags::RST)
-            }
-            Self::Udp(_) | Self::Other => false,
-        }
-    }
 }
 
 impl<'a> Segment<'a> {
@@ -191,6 +180,11 @@ impl Ports {
             destination: u16::from_be_bytes([header[2], header[3]]),
         }
     }
+}
+
+/// How many bytes these are, as a figure.
+pub(super) fn bytes(bytes: &[u8]) -> f64 {
+    f64::from(u32::try_from(bytes.len()).unwrap_or(u32::MAX))
 }
 
 /// Passes the extension headers of IPv6 (RFC 8200, section 4.1) that stand before a transport.

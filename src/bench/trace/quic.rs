@@ -22,6 +22,17 @@ impl Kinds {
     }
 }
 
+/// How long the sender's own connection ID is, where a datagram of the handshake shows it.
+pub(super) fn source_len(datagram: &[u8]) -> Option<usize> {
+    Coalesced(datagram)
+        .filter_map(|packet| match packet {
+            Datagram::Long(header) => Some(header),
+            Datagram::Short(_) => None,
+        })
+        .find(|header| matches!(header.kind, LongKind::Initial | LongKind::Handshake))
+        .map(|header| header.source.len())
+}
+
 /// Looks at all packets of a datagram.
 pub(super) fn kinds(datagram: &[u8]) -> Kinds {
     let mut kinds = Kinds::default();
@@ -37,7 +48,7 @@ pub(super) fn kinds(datagram: &[u8]) -> Kinds {
 }
 
 /// The packets of a datagram, one after the other (RFC 9000, section 12.2).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Coalesced<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Coalesced<'a> {
