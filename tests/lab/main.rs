@@ -18,6 +18,7 @@ mod certificates;
 mod deaths;
 mod drains;
 mod ecmp;
+mod emulated;
 mod flips;
 mod links;
 mod members;
@@ -35,7 +36,7 @@ use std::{env, fs, io};
 use libtest_mimic::{Arguments, Trial};
 use wayhold::sys::namespace::isolate;
 use wayhold::sys::process::die_with_parent;
-use wayhold::testbed::lab::Host;
+use wayhold::testbed::lab::{Forbidden, Host};
 
 use crate::network::Network;
 
@@ -55,6 +56,13 @@ fn claims() -> Vec<Trial> {
         drains::a_drain_withdraws_the_route_and_loses_nothing_and_undrain_announces_it,
         ecmp::ecmp_by_address_leaves_a_client_of_a_rebinding_nat_at_its_node,
         ecmp::ecmp_by_port_and_a_rebinding_nat_cost_no_client_its_connection,
+        emulated::a_smaller_mtu_holds_for_what_hosts_send,
+        emulated::an_emulated_link_delivers_everything_in_order,
+        emulated::an_emulated_link_loses_exactly_the_chosen_packets,
+        emulated::nothing_passes_an_emulated_link_early_and_lateness_is_reported,
+        emulated::tcp_crosses_an_emulated_link_whole_in_packets_of_its_mtu,
+        emulated::the_emulated_route_flips_and_every_node_reaches_the_client,
+        emulated::what_the_kernel_drops_at_a_tap_is_counted,
         flips::a_route_flip_in_the_middle_of_transfers_loses_nothing,
         flips::a_route_that_flaps_every_500_ms_loses_no_request,
         flips::a_client_of_other_make_survives_flips_and_rebindings,
@@ -83,16 +91,13 @@ fn main() -> ExitCode {
     if env::var_os(INSIDE).is_none() {
         return match isolate() {
             Ok(()) => enclose(),
-            Err(error) => skip(&arguments, &format!("no namespaces here: {error}")),
+            Err(error) => skip(&arguments, &Forbidden::from(error).to_string()),
         };
     }
     die_with_parent().expect("the kernel knows this option since 2.1.57");
     match probe() {
         Ok(()) => libtest_mimic::run(&arguments, claims()).exit_code(),
-        Err(error) => skip(
-            &arguments,
-            &format!("no network in namespaces here: {error}"),
-        ),
+        Err(error) => skip(&arguments, &Forbidden::from(error).to_string()),
     }
 }
 
