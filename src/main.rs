@@ -7,6 +7,10 @@ use clap::{Parser, Subcommand};
 mod command;
 
 use command::order::Order;
+use wayhold::sys::allocation::CountingAllocator;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

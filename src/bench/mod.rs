@@ -4,12 +4,16 @@
 //! Every layer measures [`Scenario`]s and gives [`Sample`]s; what is said of them is a [`Record`], a line of
 //! `results.jsonl`. Definitions of the metrics stand in `docs/bench.md`.
 
+pub mod dial;
 mod metric;
+pub mod plan;
 mod record;
 pub mod report;
 pub mod results;
+pub mod run;
 mod sample;
 mod scenario;
+pub mod stand;
 pub mod statistics;
 pub mod trace;
 

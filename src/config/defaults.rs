@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
-    LogFormat, Node, Profile, Quic, Shutdown, Timeouts, Upgrade,
+    LogFormat, Node, Profile, Quic, Shutdown, Tcp, Timeouts, Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
 use crate::fleet::Timing;
@@ -23,6 +23,7 @@ impl Default for Config {
             fleet: None,
             cid: Cid::default(),
             quic: Quic::default(),
+            tcp: Tcp::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             admin: Admin {
@@ -100,6 +101,9 @@ impl Default for Quic {
             receive_window: 4 << 20,
             send_window: 4 << 20,
             max_udp_payload: 1400,
+            initial_mtu: 1200,
+            mtu_discovery: true,
+            initial_rtt: Duration::from_millis(333),
             retry: false,
             retry_token_lifetime: Duration::from_secs(90),
             early_data: EarlyData::Off,

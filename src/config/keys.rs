@@ -157,6 +157,29 @@ const TRANSPORT_KEYS: &[Key] = &[
         meaning: "The largest UDP payload in bytes that is ever sent; also bounds the MTU search.",
     },
     Key {
+        path: "quic.initial_mtu",
+        kind: Kind::Integer(1200, 65527),
+        default: "1200",
+        example: "1350",
+        meaning: "The UDP payload in bytes with which connections begin; at most `max_udp_payload`, \
+                  and safe above 1200 only where every path is known to carry it.",
+    },
+    Key {
+        path: "quic.mtu_discovery",
+        kind: Kind::Boolean,
+        default: "true",
+        example: "false",
+        meaning: "Whether connections look for a larger payload, up to `max_udp_payload`.",
+    },
+    Key {
+        path: "quic.initial_rtt",
+        kind: Kind::Duration(Duration::from_millis(1), Duration::from_secs(10)),
+        default: "333ms",
+        example: "100ms",
+        meaning: "The round-trip time that is assumed until one is measured: three times as long a \
+                  lost first flight is repeated.",
+    },
+    Key {
         path: "quic.retry",
         kind: Kind::Boolean,
         default: "false",
@@ -193,6 +216,21 @@ const TRANSPORT_KEYS: &[Key] = &[
         example: "600s",
         meaning: "The connection IDs of open connections are replaced after this time; more than \
                   `idle_timeout`, or losses may end connections.",
+    },
+    Key {
+        path: "tcp.early_data",
+        kind: Kind::Word(&["off", "owner"]),
+        default: "off",
+        example: "owner",
+        meaning: "Whether TCP clients resume at the `owner` only, and may send early data there.",
+    },
+    Key {
+        path: "tcp.fast_open",
+        kind: Kind::Integer(0, 65535),
+        default: "0",
+        example: "256",
+        meaning: "Clients that wait to be accepted and sent data with their SYN (TCP Fast Open), at \
+                  most; 0 is off.",
     },
     Key {
         path: "limits.connections",

@@ -31,6 +31,8 @@ pub struct Config {
     pub cid: Cid,
     /// The QUIC transport.
     pub quic: Quic,
+    /// TLS over TCP.
+    pub tcp: Tcp,
     /// Bounds on what clients may hold.
     pub limits: Limits,
     /// Bounds on how long things may take.
@@ -186,6 +188,13 @@ pub struct Quic {
     pub send_window: u32,
     /// The largest UDP payload that is ever sent; also bounds the MTU search. Default 1400.
     pub max_udp_payload: u16,
+    /// The UDP payload with which connections begin: 1200 to `max_udp_payload`. Default 1200.
+    pub initial_mtu: u16,
+    /// Whether connections look for a larger payload (RFC 8899). Default true.
+    pub mtu_discovery: bool,
+    /// The round-trip time that is assumed until one is measured (RFC 9002, section 6.2.2).
+    /// Default 333 ms.
+    pub initial_rtt: Duration,
     /// Answers every new address with a Retry (RFC 9000, section 8.1.2). Otherwise only while more
     /// than half of `limits.handshakes` are under way. Default false.
     pub retry: bool,
@@ -198,6 +207,17 @@ pub struct Quic {
     pub preferred_address: Vec<SocketAddr>,
     /// Open connection IDs are replaced after this time. Default 300 s.
     pub cid_lifetime: Duration,
+}
+
+/// TLS over TCP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tcp {
+    /// Who may send requests before the handshake is complete. Default `off`.
+    pub early_data: EarlyData,
+    /// Clients whose first data came with their SYN (RFC 7413) and who are not accepted yet, at most; 0
+    /// is none at all. Default 0.
+    pub fast_open: u16,
 }
 
 /// Who may send requests before the handshake is complete (RFC 8446, section 2.3).
@@ -241,7 +261,7 @@ pub struct Limits {
     pub upstream_requests: u32,
     /// Datagrams from peers that wait for the endpoint. Default 4096.
     pub tunnel_queue: u32,
-    /// Sessions kept under `quic.early_data = "owner"`. Default 65536.
+    /// Sessions kept where `quic.early_data` or `tcp.early_data` is `owner`. Default 65536.
     pub early_sessions: u32,
 }
 

@@ -77,6 +77,55 @@ fn loss_takes_its_share() {
 }
 
 #[test]
+fn losses_come_in_bursts_of_the_mean_length_and_as_often_as_without() {
+    for burst in [2, 4, 10] {
+        let mut link = with(|profile| {
+            profile.loss = PerMillion::percent(5);
+            profile.burst = burst;
+        });
+        let lost: Vec<_> = arrivals(&mut link, 200_000)
+            .iter()
+            .map(Option::is_none)
+            .collect();
+        let count = lost.iter().filter(|lost| **lost).count();
+        assert!((9000..11_000).contains(&count), "{count}");
+        let bursts = lost.windows(2).filter(|pair| pair[1] && !pair[0]).count();
+        let mean = count as f64 / bursts as f64;
+        let expected = f64::from(burst);
+        assert!((expected * 0.9..expected * 1.1).contains(&mean), "{mean}");
+    }
+}
+
+#[test]
+fn bursts_change_nothing_about_packets_that_arrive() {
+    let fates = |burst| {
+        let mut link = with(|profile| {
+            profile.jitter = DELAY;
+            profile.loss = PerMillion::percent(3);
+            profile.burst = burst;
+            // So that the order of arrival does not depend on what was lost before.
+            profile.reordering = PerMillion::ALWAYS;
+        });
+        arrivals(&mut link, 1000)
+    };
+    let (single, bursts) = (fates(1), fates(4));
+    let both = single.iter().zip(&bursts);
+    let mut arrived = both.filter_map(|(single, bursts)| Some(((*single)?, (*bursts)?)));
+    assert!(arrived.all(|(single, bursts)| single == bursts));
+}
+
+#[test]
+fn a_burst_ends_with_the_profile_that_had_it() {
+    let mut link = with(|profile| {
+        profile.loss = PerMillion::percent(50);
+        profile.burst = 1000;
+    });
+    while link.send(start(), 1200) != Fate::Lost(Loss::Chance) {}
+    link.set_profile(Profile::of(DELAY));
+    assert!(matches!(link.send(start(), 1200), Fate::Arrives { .. }));
+}
+
+#[test]
 fn overtaken_packets_are_late_and_the_others_are_not() {
     let mut link = with(|profile| {
         profile.reordering = PerMillion::percent(10);

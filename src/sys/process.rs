@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "setrlimit, prctl, kill and geteuid have no safe form in the libraries used"
+    reason = "setrlimit, prctl, kill, signal and geteuid have no safe form in the libraries used"
 )]
 
 use std::io;
@@ -75,6 +75,27 @@ fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Has SIGINT do nothing to this process and those that it starts, or what it does by default.
+///
+/// For the start of a program; a library has no business to call it.
+pub fn set_interrupt(interrupt: Interrupt) {
+    let action = match interrupt {
+        Interrupt::Ignored => libc::SIG_IGN,
+        Interrupt::Default => libc::SIG_DFL,
+    };
+    // SAFETY: both actions are constants of the system's, and no handler of this process's.
+    unsafe { libc::signal(libc::SIGINT, action) };
+}
+
+/// What SIGINT does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// Nothing.
+    Ignored,
+    /// It ends the process.
+    Default,
 }
 
 /// The user with whose rights this process acts.

@@ -11,6 +11,7 @@ mod check_command;
 mod cid_command;
 mod client;
 mod demo;
+mod dial;
 mod drain;
 mod early_data;
 mod fleet_command;

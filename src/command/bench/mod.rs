@@ -3,9 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use wayhold::bench::plan::Subject;
 
 mod compare;
+mod measure;
 mod report;
+mod target;
+mod watch;
 
 /// Arguments of `wayhold bench`.
 #[derive(Debug, clap::Args)]
@@ -16,15 +20,21 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Set two runs against each other
-    Compare(compare::Args),
+    /// Measure what connecting costs
+    Handshake(measure::Args),
+    /// Measure what moving a connection saves over connecting again
+    Migrate(measure::Args),
     /// Show the results of runs, and make a page of them
     Report(report::Args),
+    /// Set two runs against each other
+    Compare(compare::Args),
 }
 
 pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.action {
-        Action::Compare(args) => compare::main(args),
+        Action::Handshake(args) => measure::main(args, Subject::Handshake),
+        Action::Migrate(args) => measure::main(args, Subject::Migrate),
         Action::Report(args) => report::main(args),
+        Action::Compare(args) => compare::main(args),
     }
 }

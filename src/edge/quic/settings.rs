@@ -95,18 +95,22 @@ pub(super) fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig
     if let Some(application) = parts.application {
         application.transport(&mut transport);
     }
-    let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(parts.max_udp_payload);
-    // A probe costs about 40 us, most of it for padding: one or two of them find a bound that is
-    // near enough.
-    mtu.minimum_change(MTU_STEP);
+    let discovery = quic.mtu_discovery.then(|| {
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(parts.max_udp_payload);
+        // A probe costs about 40 us, most of it for padding: one or two of them find a bound that is
+        // near enough.
+        discovery.minimum_change(MTU_STEP);
+        discovery
+    });
     transport
         .max_idle_timeout(Some(
             quic.idle_timeout.try_into().map_err(io::Error::other)?,
         ))
-        .initial_mtu(INITIAL_MTU)
-        .min_mtu(INITIAL_MTU)
-        .mtu_discovery_config(Some(mtu));
+        .initial_mtu(quic.initial_mtu.min(parts.max_udp_payload))
+        .min_mtu(SMALLEST_MTU)
+        .mtu_discovery_config(discovery)
+        .initial_rtt(quic.initial_rtt);
     Ok(transport)
 }
 
@@ -118,5 +122,5 @@ const INCOMING_BUFFER: u64 = 16 << 10;
 /// By how much the clocks of two nodes may differ.
 const CLOCK_SKEW: Duration = Duration::from_mins(1);
 /// What every path of QUIC carries (RFC 9000, section 14).
-const INITIAL_MTU: u16 = 1200;
+const SMALLEST_MTU: u16 = 1200;
 const MTU_STEP: u16 = 64;

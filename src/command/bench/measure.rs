@@ -1,0 +1,346 @@
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Instant, SystemTime};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use http::Uri;
+use rustls::KeyLog;
+use tokio_util::sync::CancellationToken;
+use wayhold::bench::dial::KeyLogFile;
+use wayhold::bench::plan::{Filter, Plan, Subject, Suite};
+use wayhold::bench::results::{self, Lateness, Results, Run, Setting, names};
+use wayhold::bench::run::{self, Bed, Options, Outcome};
+use wayhold::bench::statistics::records;
+use wayhold::bench::{Layer, Mode, Record, SCHEMA, report};
+use wayhold::sys::process::{Interrupt, set_interrupt};
+use wayhold::testbed::emulator::{self, Network};
+use wayhold::testbed::lab::{Enclosure, enclose};
+
+use super::target;
+use super::watch::Follower;
+
+/// Arguments of `wayhold bench handshake` and `wayhold bench migrate`.
+///
+/// The gateway and its client run in network namespaces of their own, with an emulated link between
+/// them. No privilege is needed where the system allows that to everybody.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 done, 1 something could not be measured or the run was interrupted, 2 wrong usage")]
+pub(super) struct Args {
+    /// How much to measure: smoke (10 s), default (3 min) or full
+    #[arg(long, value_name = "SUITE", default_value = "default")]
+    suite: Suite,
+    /// Leave only scenarios with this value of a factor, such as mode=quic-full; can be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    only: Vec<Filter>,
+    /// Write the results to this directory
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// What is between the two sides
+    #[arg(long, value_enum, default_value_t = Between::Link, conflicts_with = "target")]
+    layer: Between,
+    /// Measure this server in place of the gateway: an https URL
+    #[arg(long, value_name = "URL")]
+    target: Option<Uri>,
+    /// Trust the certificates in this PEM file in place of the system's
+    #[arg(long, value_name = "FILE", requires = "target")]
+    ca: Option<PathBuf>,
+    /// The process of the target on this machine, to read its processor time
+    #[arg(long, value_name = "PID", requires = "target")]
+    server_pid: Option<u32>,
+    /// What order and losses follow from; drawn and shown if it is not given
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Take so many samples of each scenario
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    samples: Option<u32>,
+    /// Write the packets of all samples to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    pcap: Option<PathBuf>,
+    /// Write the secrets of all connections to this file, for those who read the packets
+    #[arg(long, value_name = "FILE")]
+    keylog: Option<PathBuf>,
+    /// Print the records as JSON, one a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Between {
+    /// An emulated link between network namespaces
+    Link,
+    /// This machine's loopback interface
+    Loopback,
+}
+
+pub(super) fn main(args: &Args, subject: Subject) -> anyhow::Result<ExitCode> {
+    let layer = args.layer();
+    let mut plan = args.suite.plan(subject, layer).only(&args.only)?;
+    if let Some(samples) = args.samples {
+        plan = plan.with_samples(samples);
+    }
+    if layer == Layer::Link {
+        // The process inside ends in order when it is interrupted, and this one waits for it.
+        set_interrupt(Interrupt::Ignored);
+        match enclose(INSIDE).context(WITHOUT_NAMESPACES)? {
+            Enclosure::Ended(status) => {
+                let code = status.code().and_then(|code| u8::try_from(code).ok());
+                return Ok(code.map_or(ExitCode::FAILURE, ExitCode::from));
+            }
+            Enclosure::Inside => set_interrupt(Interrupt::Default),
+        }
+    }
+    let mut bed = args.bed(&plan)?;
+    let seed = args.seed.map_or_else(draw, Ok)?;
+    let mut run = describe(args, &plan, &bed, seed)?;
+    let options = Options {
+        seed,
+        tolerance: emulator::Lateness::TOLERANCE,
+        key_log: args.key_log()?,
+        stop: on_interrupt()?,
+    };
+    let mut follower = Follower::new(args.out.as_deref(), &run)?;
+    let began = now();
+    let outcome = run::run(&plan, &mut bed, &options, &mut follower)?;
+    follower.end();
+    run.seconds = began.elapsed().as_secs_f64();
+    let succeeded = conclude(args, run, outcome, follower)?;
+    Ok(if succeeded {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+impl Args {
+    fn layer(&self) -> Layer {
+        match (&self.target, self.layer) {
+            (Some(_), _) => Layer::Target,
+            (None, Between::Link) => Layer::Link,
+            (None, Between::Loopback) => Layer::Loopback,
+        }
+    }
+
+    fn bed(&self, plan: &Plan) -> anyhow::Result<Bed> {
+        if let Some(url) = &self.target {
+            let target = target::find(url, self.ca.as_deref(), self.server_pid)?;
+            return Ok(Bed::Target(target));
+        }
+        let network = match self.layer {
+            Between::Loopback => None,
+            Between::Link => {
+                let flips = plan
+                    .scenarios()
+                    .any(|scenario| scenario.mode == Mode::QuicFlip);
+                let mtu = plan.scenarios().map(|scenario| scenario.mtu).max();
+                let network = Network::new(1 + usize::from(flips), mtu.unwrap_or(MTU));
+                Some(Arc::new(network.context(WITHOUT_NAMESPACES)?))
+            }
+        };
+        Ok(Bed::gateways(network)?)
+    }
+
+    fn key_log(&self) -> anyhow::Result<Option<Arc<dyn KeyLog>>> {
+        let Some(path) = &self.keylog else {
+            return Ok(None);
+        };
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Some(Arc::new(KeyLogFile::new(file))))
+    }
+}
+
+/// Writes, shows and judges what was measured.
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+fn conclude(
+    args: &Args,
+    mut run: Run,
+    outcome: Outcome,
+    follower: Follower,
+) -> anyhow::Result<bool> {
+    let records = records(&outcome.measured, run.seed);
+    run.partial = outcome.stopped.is_some();
+    run.emulator = outcome.lateness.map(lateness);
+    run.machine.load_after = results::load();
+    for (index, reason) in &outcome.given_up {
+        let mode = run.scenarios[*index].mode;
+        run.doubts
+            .push(format!("{mode} could not be measured: {reason}"));
+    }
+    if let Some(reason) = &outcome.stopped {
+        run.doubts.push(format!("the run ended early: {reason}"));
+    }
+    let mut written = Ok(());
+    if let (Some(mut writer), Some(directory)) = (follower.writer, &args.out) {
+        written = (|| {
+            records
+                .iter()
+                .try_for_each(|record| writer.record(record))?;
+            outcome
+                .drawings
+                .iter()
+                .try_for_each(|drawing| writer.trace(drawing))?;
+            writer.finish(&run)?;
+            page(directory)
+        })();
+    }
+    if args.json {
+        for record in &records {
+            println!("{}", serde_json::to_string(record)?);
+        }
+    } else {
+        let path = args.out.clone().unwrap_or_default();
+        print!("{}", report::text(&[shown(path, run, records)]));
+    }
+    written?;
+    Ok(outcome.stopped.is_none() && outcome.given_up.is_empty())
+}
+
+fn page(directory: &Path) -> anyhow::Result<()> {
+    let results = results::read(directory)?;
+    let path = directory.join(names::REPORT);
+    std::fs::write(&path, report::page(&[results]))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What is shown is the same with and without a directory.
+fn shown(path: PathBuf, run: Run, records: Vec<Record>) -> Results {
+    Results {
+        path,
+        run: Some(run),
+        records,
+        samples: Vec::new(),
+        traces: Vec::new(),
+        gaps: Vec::new(),
+    }
+}
+
+fn describe(args: &Args, plan: &Plan, bed: &Bed, seed: u64) -> anyhow::Result<Run> {
+    let mut machine = results::machine();
+    if let Bed::Stand {
+        network: Some(network),
+        ..
+    } = bed
+    {
+        machine.network = network.client.run(results::network_variables)?;
+    }
+    Ok(Run {
+        schema: SCHEMA,
+        partial: true,
+        command: results::command(),
+        started: results::rfc3339(system_now()),
+        seconds: 0.0,
+        seed,
+        scenarios: plan.scenarios().cloned().collect(),
+        software: results::software(),
+        setting: setting(args, &machine.network),
+        machine,
+        emulator: None,
+        noise: std::collections::BTreeMap::new(),
+        doubts: Vec::new(),
+    })
+}
+
+/// What both sides were given. Both are of this package, but for a target.
+fn setting(args: &Args, variables: &std::collections::BTreeMap<String, String>) -> Setting {
+    let tcp = variables.get("ipv4/tcp_congestion_control");
+    let tcp = tcp.map_or("the kernel's", String::as_str);
+    let sides = ["tcp-client", "tcp-node", "quic-client", "quic-node"];
+    let ours = if args.target.is_some() { 3 } else { 4 };
+    let of_sides = |of_tcp: &str, of_quic: &str| {
+        let values = [of_tcp, of_tcp, of_quic, of_quic];
+        let pairs = sides.iter().zip(values);
+        let known = pairs.filter(|(side, _)| ours == 4 || !side.ends_with("-node"));
+        known
+            .map(|(side, value)| ((*side).to_owned(), value.to_owned()))
+            .collect()
+    };
+    let (network, offload) = match args.layer() {
+        Layer::Link => (
+            "network namespaces, veth, and a link emulator in user space",
+            "off",
+        ),
+        Layer::Target => ("as it is, up to the target", "as the machine has it"),
+        _ => ("the loopback interface", "as the machine has it"),
+    };
+    Setting {
+        network: network.to_owned(),
+        target: args.target.as_ref().map(ToString::to_string),
+        provider: "aws-lc-rs through rustls".to_owned(),
+        congestion: of_sides(tcp, "cubic"),
+        initial_window: of_sides("10 segments", "12000 bytes"),
+        offload: [("segmentation, receive offload, checksums", offload)]
+            .map(|(what, how)| (what.to_owned(), how.to_owned()))
+            .into(),
+    }
+}
+
+fn lateness(lateness: emulator::Lateness) -> Lateness {
+    let microseconds = |time: std::time::Duration| time.as_secs_f64() * 1e6;
+    Lateness {
+        packets: lateness.packets,
+        late: lateness.late,
+        median_us: microseconds(lateness.median),
+        p99_us: microseconds(lateness.p99),
+        worst_us: microseconds(lateness.worst),
+        limit_us: microseconds(emulator::Lateness::TOLERANCE),
+        dropped: lateness.dropped,
+        overflowed: lateness.overflowed,
+        refused: lateness.refused,
+    }
+}
+
+/// Is cancelled by Ctrl-C. The second one ends the process, as the first does without this.
+fn on_interrupt() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut interrupts = runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::interrupt())
+    })?;
+    thread::Builder::new()
+        .name("interrupt".into())
+        .spawn(move || {
+            runtime.block_on(interrupts.recv());
+            told.cancel();
+            runtime.block_on(interrupts.recv());
+            std::process::exit(INTERRUPTED);
+        })?;
+    Ok(stop)
+}
+
+fn draw() -> io::Result<u64> {
+    let mut bytes = [0; 4];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_unspecified| io::Error::other("no random bytes"))?;
+    Ok(u32::from_ne_bytes(bytes).into())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a run says how long it took")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a run says when it was")]
+fn system_now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Tells the process in the namespaces from the one that made them.
+const INSIDE: &str = "WAYHOLD_BENCH_INSIDE";
+const WITHOUT_NAMESPACES: &str = "an emulated link needs network namespaces; --layer loopback needs none, \
+    and counts no packets and no round trips";
+const MTU: u16 = 1500;
+/// 128 and the number of SIGINT, as shells tell it.
+const INTERRUPTED: i32 = 130;
