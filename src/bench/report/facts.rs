@@ -80,11 +80,16 @@ fn pairs(pairs: &std::collections::BTreeMap<String, String>) -> String {
 
 fn lateness(late: Lateness) -> String {
     format!(
-        "median {} µs, p99 {} µs, at most {} µs, of {} packets; samples with one later than {} µs do not count",
+        "median {} µs, p99 {} µs, at most {} µs; {} of {} packets later than {} µs; {} dropped by the \
+         kernel, {} beyond the queue, {} refused",
         number(late.median_us),
         number(late.p99_us),
-        number(late.max_us),
+        number(late.worst_us),
+        late.late,
         late.packets,
-        number(late.limit_us)
+        number(late.limit_us),
+        late.dropped,
+        late.overflowed,
+        late.refused
     )
 }

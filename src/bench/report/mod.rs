@@ -3,6 +3,7 @@
 //! Everything here is a function of what was read or measured; it opens no file and reads no clock.
 
 mod bars;
+mod comparison;
 mod curve;
 mod definitions;
 mod dots;
@@ -18,6 +19,7 @@ mod tables;
 mod text;
 mod verdict;
 
+pub use comparison::{Shown, comparison};
 pub use definitions::definition;
 pub use page::page;
 pub use text::text;

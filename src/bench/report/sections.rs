@@ -3,12 +3,13 @@
 use super::bars::{Bar, bars};
 use super::curve::{curve, lines};
 use super::dots::{Row, dots};
-use super::findings::{Factor, Findings, Kind, losses, summary};
+use super::findings::{Factor, Findings, Kind, is_move, losses, summary};
 use super::ladder::{ladder, left_out};
 use super::markup::Markup;
 use super::scale::{bytes, number};
 use super::verdict::trips;
-use crate::bench::results::{Drawing, Results};
+use crate::bench::results::Results;
+use crate::bench::trace::Drawing;
 use crate::bench::{Layer, Metric, Mode, Record, Summary};
 
 /// The packets of each mode.
@@ -65,7 +66,7 @@ pub(super) fn processor(out: &mut Markup, findings: &Findings<'_>) {
             "Processor time up to the first byte, over a network",
             "µs, p10; interrupts apart",
         );
-        let kinds = ["in the program", "in the kernel"];
+        let kinds = ["in the program", "in the kernel", "both, not told apart"];
         figure(out, |out| {
             bars(out, "processor-network", titles, &kinds, &rows)
         });
@@ -264,17 +265,22 @@ fn spaces(findings: &Findings<'_>, layer: Layer) -> Vec<Bar> {
     ];
     let mut rows = Vec::new();
     for (side, whole, kernel) in sides {
-        for mode in Mode::ALL {
+        for mode in Mode::ALL.iter().filter(|mode| !is_move(**mode)) {
             let Some(record) = findings.at_centre(layer, *mode) else {
                 continue;
             };
             let Some(whole) = summary(record, whole).map(|figure| figure.p10) else {
                 continue;
             };
-            let kernel = summary(record, kernel).map_or(0.0, |figure| figure.p10);
+            // A kernel that only samples its own share says 0 of most handshakes.
+            let kernel = summary(record, kernel).map(|figure| figure.p10);
+            let parts = match kernel.filter(|kernel| *kernel > 0.0) {
+                Some(kernel) => vec![(0, (whole - kernel).max(0.0)), (1, kernel.min(whole))],
+                None => vec![(2, whole)],
+            };
             rows.push(Bar {
                 label: format!("{side}, {mode}"),
-                parts: vec![(0, (whole - kernel).max(0.0)), (1, kernel.min(whole))],
+                parts,
             });
         }
     }

@@ -72,7 +72,7 @@ fn table(out: &mut String, findings: &Findings<'_>, kind: Kind, records: &[&Reco
 }
 
 /// Aligns words to the left and numbers to the right.
-fn grid(out: &mut String, rows: &[Vec<String>]) {
+pub(super) fn grid(out: &mut String, rows: &[Vec<String>]) {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)

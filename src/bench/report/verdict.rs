@@ -1,11 +1,9 @@
 //! Says in words what records show.
 
-use std::collections::BTreeMap;
-
 use super::findings::{Factor, Findings, Kind, circumstances, factors, summary};
 use super::scale::{bytes, number};
 use crate::bench::results::Results;
-use crate::bench::{Interval, Layer, Metric, Mode, Record};
+use crate::bench::{Layer, Metric, Mode, Record, statistics};
 
 /// What QUIC saves in round trips, what it costs in processor time and bytes, from where on it pays, and what
 /// moving saves: a sentence or two each, of what there is to say.
@@ -23,56 +21,78 @@ pub fn verdict(results: &[Results]) -> Vec<String> {
     lines
 }
 
-/// How much two samples of the same mode differ, which is what no difference between modes may be
-/// smaller than.
+/// How far figures are from themselves, which no difference between modes may be smaller than.
 pub fn noise(results: &[Results]) -> String {
-    let mut widest: BTreeMap<Metric, Interval> = BTreeMap::new();
-    for record in results.iter().flat_map(|results| &results.records) {
-        let own = record.scenario.mode;
-        for comparison in record.comparisons.iter().filter(|it| it.to == own) {
-            let known = widest
-                .entry(comparison.metric)
-                .or_insert(comparison.interval);
-            known.low = known.low.min(comparison.interval.low);
-            known.high = known.high.max(comparison.interval.high);
-        }
+    let records: Vec<_> = results.iter().flat_map(|it| it.records.clone()).collect();
+    let noise = statistics::noise(&records);
+    if noise.is_empty() {
+        return "Noise unknown: nothing here was measured against itself.".to_owned();
     }
-    if widest.is_empty() {
-        return "noise unknown: nothing here was measured against itself".to_owned();
-    }
-    let words = NOISY.iter().filter_map(|metric| {
-        let Interval { low, high } = widest.get(metric)?;
-        Some(format!("{metric} ×{low:.3} to ×{high:.3}"))
+    let words = noise.iter().map(|(metric, noise)| {
+        let percent = |share: f64| number(share * 100.0);
+        format!(
+            "{metric} {} % (worst of {}: {} %)",
+            percent(noise.median),
+            noise.scenarios,
+            percent(noise.worst)
+        )
     });
-    let words: Vec<_> = words.collect();
     format!(
-        "noise, a mode against itself: {}; a difference within that says nothing",
-        words.join(", ")
+        "Noise, a mode against itself (A/A): {}. A smaller difference says nothing.",
+        words.collect::<Vec<_>>().join(", ")
     )
 }
 
 /// Everything that casts doubt on some results, each with what it is about.
 pub fn doubts(results: &[Results]) -> Vec<String> {
     let findings = Findings::of(results);
-    let mut doubts = Vec::new();
+    let mut doubts = Doubts::default();
     for results in results {
-        let place = results.path.display();
-        doubts.extend(results.gaps.iter().map(|gap| format!("{place}: {gap}")));
+        let place = results.path.display().to_string();
         let of_run = results.run.iter().flat_map(|run| &run.doubts);
-        doubts.extend(of_run.map(|doubt| format!("{place}: {doubt}")));
+        for doubt in results.gaps.iter().chain(of_run) {
+            doubts.add(doubt.clone(), place.clone());
+        }
     }
     for record in &findings.records {
         let name = name(&findings, record);
-        let say = |doubt: String| format!("{name}: {doubt}");
-        doubts.extend(record.doubts.iter().cloned().map(say));
-        let failures = record.failures.iter();
-        doubts
-            .extend(failures.map(|(what, count)| say(format!("{count} attempts failed: {what}"))));
+        for doubt in &record.doubts {
+            doubts.add(doubt.clone(), name.clone());
+        }
+        for (what, count) in &record.failures {
+            doubts.add(format!("{count} attempts failed: {what}"), name.clone());
+        }
         if record.partial {
-            doubts.push(say(format!("cut off after {} samples", record.samples)));
+            doubts.add("cut off before all samples were taken".to_owned(), name);
         }
     }
-    doubts
+    doubts.into_words()
+}
+
+/// Doubts and what each is about; what is doubted of many scenarios is said once.
+#[derive(Default)]
+struct Doubts(Vec<(String, Vec<String>)>);
+
+impl Doubts {
+    fn add(&mut self, doubt: String, about: String) {
+        match self.0.iter_mut().find(|(known, _)| *known == doubt) {
+            Some((_, all)) => all.push(about),
+            None => self.0.push((doubt, vec![about])),
+        }
+    }
+
+    fn into_words(self) -> Vec<String> {
+        let words = |(doubt, about): (String, Vec<String>)| {
+            let more = about.len().saturating_sub(NAMED);
+            let named = about[..about.len() - more].join("; ");
+            if more > 0 {
+                format!("{named}; and {more} more: {doubt}")
+            } else {
+                format!("{named}: {doubt}")
+            }
+        };
+        self.0.into_iter().map(words).collect()
+    }
 }
 
 /// A record's mode, and its factors where they are not the usual ones.
@@ -282,12 +302,5 @@ const MOVES_TCP: [Mode; 3] = [
     Mode::TcpReconnectResumed,
     Mode::TcpReconnect0Rtt,
 ];
-/// The figures whose noise a banner tells.
-const NOISY: [Metric; 6] = [
-    Metric::FirstByte,
-    Metric::Recovery,
-    Metric::Latency,
-    Metric::ClientCpu,
-    Metric::NodeCpu,
-    Metric::HandshakeRate,
-];
+/// A doubt names so many scenarios.
+const NAMED: usize = 3;

@@ -5,17 +5,17 @@
 //! of one handshake of each mode, and `results.csv` the figures once more. A run that is cut off leaves what
 //! it has, and `run.json` says that it is partial. `docs/bench.md` explains every field.
 
+mod compare;
 mod csv;
-mod drawing;
 mod facts;
 mod lines;
 mod reader;
 mod run;
 mod writer;
 
+pub use compare::{Compared, Difference, Judgement, compare};
 pub use csv::csv;
-pub use drawing::{Drawing, Step};
-pub use facts::{load, machine, network_variables, revision, rfc3339, software};
+pub use facts::{command, load, machine, network_variables, revision, rfc3339, software};
 pub use reader::{ReadError, Results, read};
 pub use run::{Lateness, Machine, RawSample, Run, Setting, Software};
 pub use writer::{WriteError, Writer};

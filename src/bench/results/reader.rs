@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Drawing, RawSample, Run, names};
+use super::{RawSample, Run, names};
+use crate::bench::statistics::{Measured, Taken, records};
+use crate::bench::trace::Drawing;
 use crate::bench::{Record, SCHEMA};
 
 /// What a run left behind.
@@ -97,12 +99,48 @@ pub fn read(path: &Path) -> Result<Results, ReadError> {
     if results.run.as_ref().is_some_and(|run| run.partial) {
         gaps.push("the run was cut off or interrupted".to_owned());
     }
-    if results.records.is_empty() && results.samples.is_empty() {
-        return Err(ReadError::Empty {
-            path: path.to_owned(),
-        });
+    if results.records.is_empty() {
+        results.records = recovered(&results);
+        if results.records.is_empty() {
+            return Err(ReadError::Empty {
+                path: path.to_owned(),
+            });
+        }
+        let gap = "records are made of the samples; what failed or came late is not known";
+        results.gaps.push(gap.to_owned());
     }
     Ok(results)
+}
+
+/// The records of a run that ended before it wrote any, of the samples that it left.
+fn recovered(results: &Results) -> Vec<Record> {
+    let Some(run) = &results.run else {
+        return Vec::new();
+    };
+    let scenarios = run.scenarios.iter().enumerate();
+    let all: Vec<_> = scenarios
+        .map(|(place, scenario)| Measured {
+            taken: results.taken(place),
+            partial: true,
+            ..Measured::of(scenario.clone())
+        })
+        .filter(|measured| !measured.taken.is_empty())
+        .collect();
+    records(&all, run.seed)
+}
+
+impl Results {
+    /// The samples of the scenario at this place of [`Run::scenarios`], in the order in which they were taken.
+    pub fn taken(&self, place: usize) -> Vec<Taken> {
+        let samples = self.samples.iter();
+        let samples = samples.filter(|raw| raw.scenario == place);
+        samples
+            .map(|raw| Taken {
+                block: raw.block,
+                sample: raw.sample.clone(),
+            })
+            .collect()
+    }
 }
 
 fn run(path: &Path) -> Result<Option<Run>, ReadError> {

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{Sample, Scenario};
+use crate::bench::statistics::Noise;
+use crate::bench::{Metric, Sample, Scenario};
 
 /// The circumstances of a run: the content of `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Run {
     /// How late the link emulator was; none without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emulator: Option<Lateness>,
+    /// How far figures are from themselves, as [`noise`](crate::bench::statistics::noise) has it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub noise: BTreeMap<Metric, Noise>,
     /// Why the whole run should not be trusted, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
@@ -99,19 +103,27 @@ pub struct Setting {
     pub offload: BTreeMap<String, String>,
 }
 
-/// How much later than its model the link emulator delivered packets, in microseconds.
+/// How much later than its model the link emulator delivered packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lateness {
     /// Packets that it delivered.
     pub packets: u64,
-    /// Half were less late.
+    /// Of those, packets that were later than the limit.
+    pub late: u64,
+    /// Half were less late, in microseconds.
     pub median_us: f64,
-    /// One of a hundred was later.
+    /// One of a hundred was later, in microseconds.
     pub p99_us: f64,
-    /// The latest.
-    pub max_us: f64,
-    /// A sample with a packet that was later than this does not count.
+    /// How late the latest was, in microseconds.
+    pub worst_us: f64,
+    /// A sample with a packet that was later than this does not count, in microseconds.
     pub limit_us: f64,
+    /// Packets that the kernel dropped before the emulator saw them.
+    pub dropped: u64,
+    /// Packets that were lost because too many bytes were under way.
+    pub overflowed: u64,
+    /// Packets that could not be delivered.
+    pub refused: u64,
 }
 
 /// A sample with its place in the run: a line of `samples.jsonl`.

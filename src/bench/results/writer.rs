@@ -1,10 +1,10 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use serde::Serialize;
-
 use super::lines::{Lines, replace};
 use super::{RawSample, Run, csv, names};
+use crate::bench::statistics::noise;
+use crate::bench::trace::Drawing;
 use crate::bench::{Metric, Record};
 
 /// Why results could not be written.
@@ -95,12 +95,12 @@ impl Writer {
     ///
     /// # Errors
     /// The system's.
-    pub fn trace(&mut self, trace: &impl Serialize) -> Result<(), WriteError> {
+    pub fn trace(&mut self, trace: &Drawing) -> Result<(), WriteError> {
         self.traces.push(trace)
     }
 
-    /// Writes `results.csv` and then the circumstances once more, with what is known at the end of a run.
-    /// A run that was interrupted says [`Run::partial`] itself.
+    /// Writes `results.csv` and then the circumstances once more, with what is known at the end of a run and
+    /// the noise of the records. A run that was interrupted says [`Run::partial`] itself.
     ///
     /// # Errors
     /// The system's; `run.json` says `partial` then.
@@ -109,7 +109,11 @@ impl Writer {
             file.sync()?;
         }
         replace(&self.directory.join(names::CSV), &csv(&self.records))?;
-        replace(&self.directory.join(names::RUN), &pretty(run))
+        let ended = Run {
+            noise: noise(&self.records),
+            ..run.clone()
+        };
+        replace(&self.directory.join(names::RUN), &pretty(&ended))
     }
 }
 

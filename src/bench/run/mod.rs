@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustls::KeyLog;
 use tokio_util::sync::CancellationToken;
 
 pub use bed::{Bed, Target};
 
 use self::case::{Attempt, Case, CaseError};
+use super::dial::KeyLogFile;
 use super::plan::{Group, Plan};
 use super::statistics::{Measured, Taken};
 use super::trace::{Drawing, Exchange};
@@ -36,7 +36,7 @@ pub struct Options {
     /// How late a packet may be for its sample to count.
     pub tolerance: Duration,
     /// Where secrets of connections go, for those who read the packets.
-    pub key_log: Option<Arc<dyn KeyLog>>,
+    pub key_log: Option<Arc<KeyLogFile>>,
     /// Ends the run early.
     pub stop: CancellationToken,
 }

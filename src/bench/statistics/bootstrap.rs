@@ -13,6 +13,20 @@ pub const FEWEST_BLOCKS: usize = 8;
 /// Where the median of all values would lie in 95 of 100 runs. Values that were measured together
 /// are in one group. None without a value.
 pub fn median_interval(groups: &[Vec<f64>], random: &mut Random) -> Option<Interval> {
+    middle(resampled(groups, 0.5, random))
+}
+
+/// The bounds of the middle 95 % of values in any order. None of none.
+pub fn middle(values: Vec<f64>) -> Option<Interval> {
+    let values = sorted(values);
+    Some(Interval {
+        low: quantile(&values, 0.025)?,
+        high: quantile(&values, 0.975)?,
+    })
+}
+
+/// A quantile of all values, [`RESAMPLES`] times, each of other draws of the groups. Nothing without a value.
+pub fn resampled(groups: &[Vec<f64>], share: f64, random: &mut Random) -> Vec<f64> {
     let full = groups.iter().filter(|group| !group.is_empty());
     let whole = full.count() >= FEWEST_BLOCKS;
     let mut values: Vec<(f64, usize)> = Vec::new();
@@ -25,29 +39,26 @@ pub fn median_interval(groups: &[Vec<f64>], random: &mut Random) -> Option<Inter
         drawn += usize::from(whole);
     }
     if values.is_empty() {
-        return None;
+        return Vec::new();
     }
     values.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let medians = (0..RESAMPLES).map(|_| {
+    let quantiles = (0..RESAMPLES).map(|_| {
         let mut times = vec![0; drawn];
         for _ in 0..drawn {
             let group = usize::try_from(random.below(drawn as u64));
             times[group.expect("below the number of groups")] += 1;
         }
-        median_of_drawn(&values, &times)
+        quantile_of_drawn(&values, &times, share)
     });
-    let medians = sorted(medians.collect());
-    Some(Interval {
-        low: quantile(&medians, 0.025)?,
-        high: quantile(&medians, 0.975)?,
-    })
+    quantiles.collect()
 }
 
-/// The median when each value is there as often as its group was drawn.
-fn median_of_drawn(values: &[(f64, usize)], times: &[usize]) -> f64 {
+/// The quantile when each value is there as often as its group was drawn.
+fn quantile_of_drawn(values: &[(f64, usize)], times: &[usize], share: f64) -> f64 {
     let total: usize = values.iter().map(|(_, group)| times[*group]).sum();
     // At least one group was drawn, and none is empty.
-    let (lower, upper) = ((total - 1) / 2, total / 2);
+    let position = share.clamp(0.0, 1.0) * (total - 1) as f64;
+    let (lower, upper) = (position.floor() as usize, position.ceil() as usize);
     let mut passed = 0;
     let mut low = None;
     for (value, group) in values {
@@ -56,7 +67,8 @@ fn median_of_drawn(values: &[(f64, usize)], times: &[usize]) -> f64 {
             low = Some(*value);
         }
         if passed > upper {
-            return low.map_or(*value, |low| f64::midpoint(low, *value));
+            let low = low.unwrap_or(*value);
+            return low + (value - low) * position.fract();
         }
     }
     f64::NAN

@@ -24,10 +24,10 @@ mod noise;
 mod paired;
 mod quantile;
 
-pub use bootstrap::{FEWEST_BLOCKS, RESAMPLES, median_interval};
+pub use bootstrap::{FEWEST_BLOCKS, RESAMPLES, median_interval, middle, resampled};
 pub use measured::{Measured, Taken, records};
 pub use noise::{Noise, noise};
-pub use paired::{Ratio, ratio, ratios, ratios_to_itself};
+pub use paired::{Ratio, blocks, ratio, ratios, ratios_to_itself};
 pub use quantile::{median, quantile};
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub fn ratios_to_itself(taken: &[Taken], metric: Metric) -> Vec<f64> {
 }
 
 /// The values of a figure, by block.
-pub(super) fn blocks(taken: &[Taken], metric: Metric) -> BTreeMap<u32, Vec<f64>> {
+pub fn blocks(taken: &[Taken], metric: Metric) -> BTreeMap<u32, Vec<f64>> {
     let mut blocks = BTreeMap::<u32, Vec<f64>>::new();
     for Taken { block, sample } in taken {
         if let Some(value) = sample

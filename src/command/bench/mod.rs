@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use wayhold::bench::plan::Subject;
 
+mod circumstances;
+mod compare;
 mod measure;
+mod report;
 mod target;
 mod watch;
 
@@ -22,11 +25,17 @@ enum Action {
     Handshake(measure::Args),
     /// Measure what moving a connection saves over connecting again
     Migrate(measure::Args),
+    /// Show the results of runs, and make a page of them
+    Report(report::Args),
+    /// Set two runs against each other
+    Compare(compare::Args),
 }
 
 pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Handshake(args) => measure::main(args, Subject::Handshake),
         Action::Migrate(args) => measure::main(args, Subject::Migrate),
+        Action::Report(args) => report::main(args),
+        Action::Compare(args) => compare::main(args),
     }
 }
