@@ -76,6 +76,11 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// What a stream of quinn's failed with, of which there are many kinds.
+    pub(super) fn stream(error: impl ToString) -> Self {
+        Self::Stream(error.to_string())
+    }
+
     /// The name under which failures of this kind are counted.
     pub fn name(&self) -> &'static str {
         match self {

@@ -13,8 +13,10 @@ mod key_exchange;
 mod key_log;
 mod observed;
 mod quic;
+mod response;
 mod tcp;
 mod tls;
+mod tokens;
 
 use std::fmt;
 use std::io;
@@ -254,5 +256,3 @@ async fn within<T>(
 }
 
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-/// How long after a response the confirmation may come; one that is lost comes later than others.
-const CONFIRMATION_LIMIT: Duration = Duration::from_secs(3);

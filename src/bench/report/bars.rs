@@ -111,7 +111,7 @@ fn description(kinds: &[&str], bars: &[Bar]) -> String {
 }
 
 const WIDTH: f64 = 760.0;
-const LEFT: f64 = 190.0;
+const LEFT: f64 = 170.0;
 const RIGHT: f64 = 60.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 44.0;

@@ -35,7 +35,13 @@ pub(super) fn dots(out: &mut Markup, id: &str, title: &str, axis: &str, rows: &[
             let place: Attributes<'_> = &[("class", &"label end"), ("x", &x), ("y", &label)];
             out.leaf("text", place, &row.label);
             for (mode, figure) in &row.dots {
-                draw(out, *mode, figure, &across, y + LANE / 2.0);
+                let dot = Dot {
+                    mode: *mode,
+                    figure,
+                    // The row says which mode it is where there is one.
+                    named: row.dots.len() > 1,
+                };
+                dot.draw(out, &across, y + LANE / 2.0);
                 y += LANE;
             }
             y += GAP;
@@ -67,33 +73,39 @@ fn axes(out: &mut Markup, axis: &str, across: &Scale, height: f64) {
     out.leaf("text", place, axis);
 }
 
-fn draw(out: &mut Markup, mode: Mode, figure: &Summary, across: &Scale, y: f64) {
-    let class = transport(mode);
-    let [p10, p90, p99] = [figure.p10, figure.p90, figure.p99].map(|value| Px(across.at(value)));
-    let (up, down, y) = (Px(y - 5.0), Px(y + 5.0), Px(y));
-    let line = format!("M{p10} {y}H{p90}M{p99} {up}V{down}");
-    out.shape(
-        "path",
-        &[("class", &format_args!("whisker {class}")), ("d", &line)],
-    );
-    let x = Px(across.at(figure.median));
-    if class == "tcp" {
-        let (left, top) = (Px(x.0 - 4.5), Px(y.0 - 4.5));
-        let place: Attributes<'_> = &[("x", &left), ("y", &top), ("width", &9), ("height", &9)];
-        out.shape("rect", &[&[("class", &"point tcp" as _)], place].concat());
-    } else {
-        let class = format!("point {class}");
-        let place: Attributes<'_> = &[("class", &class), ("cx", &x), ("cy", &y), ("r", &5)];
-        out.shape("circle", place);
+struct Dot<'a> {
+    mode: Mode,
+    figure: &'a Summary,
+    named: bool,
+}
+
+impl Dot<'_> {
+    fn draw(&self, out: &mut Markup, across: &Scale, y: f64) {
+        let (mode, figure) = (self.mode, self.figure);
+        let class = transport(mode);
+        let [p10, p90, p99] = [figure.p10, figure.p90, figure.p99].map(|it| Px(across.at(it)));
+        let (up, down, text, y) = (Px(y - 5.0), Px(y + 5.0), Px(y + 4.0), Px(y));
+        let line = format!("M{p10} {y}H{p90}M{p99} {up}V{down}");
+        let whisker = format!("whisker {class}");
+        out.shape("path", &[("class", &whisker), ("d", &line)]);
+        let x = Px(across.at(figure.median));
+        let point = format!("point {class}");
+        if class == "tcp" {
+            let square = format!("M{x} {y}m-4.5 -4.5h9v9h-9z");
+            out.shape("path", &[("class", &point), ("d", &square)]);
+        } else {
+            let place: Attributes<'_> = &[("class", &point), ("cx", &x), ("cy", &y), ("r", &5)];
+            out.shape("circle", place);
+        }
+        let words = if self.named {
+            format!("{} {mode}", number(figure.median))
+        } else {
+            number(figure.median)
+        };
+        let (x, label) = (Px(WIDTH - RIGHT + 12.0), format!("label {class}"));
+        let place: Attributes<'_> = &[("class", &label), ("x", &x), ("y", &text)];
+        out.leaf("text", place, words);
     }
-    let (x, y) = (Px(WIDTH - RIGHT + 12.0), Px(y.0 + 4.0));
-    let class = format!("label {class}");
-    let place: Attributes<'_> = &[("class", &class), ("x", &x), ("y", &y)];
-    out.leaf(
-        "text",
-        place,
-        format_args!("{} {mode}", number(figure.median)),
-    );
 }
 
 fn description(rows: &[Row]) -> String {
@@ -105,9 +117,9 @@ fn description(rows: &[Row]) -> String {
     rows.iter().map(row).collect::<Vec<_>>().join("; ")
 }
 
-const WIDTH: f64 = 760.0;
-const LEFT: f64 = 230.0;
-const RIGHT: f64 = 190.0;
+const WIDTH: f64 = 800.0;
+const LEFT: f64 = 270.0;
+const RIGHT: f64 = 130.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 44.0;
 /// The height of a dot's lane, and what is between two rows.

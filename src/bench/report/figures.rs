@@ -1,7 +1,7 @@
 //! The columns that tables have.
 
 use super::findings::{Kind, summary};
-use super::scale::number;
+use super::scale::{number, range};
 use crate::bench::{Metric, Record};
 
 /// A column: what it is called, and what it says of a record.
@@ -184,12 +184,7 @@ fn p99(record: &Record, metric: Metric) -> Option<String> {
 }
 
 fn interval(record: &Record, metric: Metric) -> Option<String> {
-    let interval = summary(record, metric)?.median_interval;
-    Some(format!(
-        "{}..{}",
-        number(interval.low),
-        number(interval.high)
-    ))
+    summary(record, metric).map(|figure| range(figure.median_interval))
 }
 
 fn ratio(record: &Record, metric: Metric) -> Option<String> {

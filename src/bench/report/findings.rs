@@ -49,9 +49,8 @@ impl<'a> Findings<'a> {
             .into_iter()
             .map(|record| {
                 let scenario = &record.scenario;
-                let factors = factors(scenario, &self.centre(scenario.layer));
-                let key = (scenario.layer, factors.len(), factors, scenario.mode);
-                (key, record)
+                let order = order(scenario, &self.centre(scenario.layer));
+                ((scenario.layer, order, scenario.mode), record)
             })
             .collect();
         keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -218,6 +217,36 @@ pub(super) fn factors(scenario: &Scenario, centre: &Scenario) -> Vec<String> {
     factors
 }
 
+/// Sorts scenarios: first the centre, then those that differ from it in one factor, factor by factor, then
+/// those that differ in more.
+fn order(scenario: &Scenario, centre: &Scenario) -> (usize, Vec<(usize, u64)>) {
+    let numbers = |it: &Scenario| {
+        let losses = match it.losses {
+            Losses::None => 0,
+            Losses::Random(thousandths) => 0x1_0000 + u64::from(thousandths),
+            Losses::Bursts(thousandths) => 0x2_0000 + u64::from(thousandths),
+            Losses::Client(number) => 0x3_0000 + u64::from(number),
+            Losses::Node(number) => 0x4_0000 + u64::from(number),
+        };
+        [
+            u64::from(it.rtt_ms),
+            losses,
+            it.rate_mbit.map_or(0, u64::from),
+            u64::from(it.mtu),
+            it.certificate as u64,
+            it.key_exchange as u64,
+            u64::from(it.mtu_discovery),
+            u64::from(it.initial_mtu),
+            u64::from(it.initial_rtt_ms),
+        ]
+    };
+    let own = numbers(scenario).into_iter().enumerate();
+    let pairs = own.zip(numbers(centre));
+    let differing = pairs.filter(|((_, own), usual)| own != usual);
+    let differing: Vec<_> = differing.map(|(own, _)| own).collect();
+    (differing.len(), differing)
+}
+
 /// A whole scenario but for its mode, in words.
 pub(super) fn circumstances(scenario: &Scenario) -> String {
     let network = match scenario.layer {
@@ -253,7 +282,7 @@ pub(super) fn losses(losses: Losses) -> String {
 
 fn rate(mbit: Option<u32>) -> String {
     mbit.map_or_else(
-        || "rate without limit".to_owned(),
+        || "no rate limit".to_owned(),
         |mbit| format!("{mbit} Mbit/s"),
     )
 }

@@ -24,7 +24,8 @@ pub(super) fn ladder(out: &mut Markup, drawing: &Drawing) {
     let down = Scale::new(last, TOP, TOP + length);
     let left = labels(steps, Direction::ToNode, &marks, &down);
     let right = labels(steps, Direction::ToClient, &[], &down);
-    let lowest = left.iter().chain(&right).map(|label| label.y);
+    let lowest = left.iter().chain(&right);
+    let lowest = lowest.map(|label| label.y + (label.lines.len() - 1) as f64 * LINE);
     let height = lowest.fold(TOP + length, f64::max) + BOTTOM;
     let title = format!("Packets of {}", drawing.mode);
     let about = About {
@@ -56,13 +57,24 @@ pub(super) fn left_out(drawing: &Drawing) -> usize {
 struct Label {
     wanted: f64,
     y: f64,
-    words: String,
+    lines: Vec<String>,
     is_mark: bool,
+}
+
+impl Label {
+    fn new(wanted: f64, lines: Vec<String>) -> Self {
+        Self {
+            wanted,
+            y: 0.0,
+            lines,
+            is_mark: false,
+        }
+    }
 }
 
 /// What one side sends, with packets of one flight and one name counted together, and its marks.
 fn labels(steps: &[Step], direction: Direction, marks: &[(f64, &str)], down: &Scale) -> Vec<Label> {
-    let mut flights: Vec<(f64, String, usize, usize)> = Vec::new();
+    let mut flights: Vec<(f64, &str, usize, usize)> = Vec::new();
     for step in steps.iter().filter(|step| step.direction == direction) {
         match flights.last_mut() {
             Some((sent, label, bytes, count))
@@ -71,43 +83,56 @@ fn labels(steps: &[Step], direction: Direction, marks: &[(f64, &str)], down: &Sc
                 *bytes += step.bytes;
                 *count += 1;
             }
-            _ => flights.push((step.sent_ms, step.label.clone(), step.bytes, 1)),
+            _ => flights.push((step.sent_ms, &step.label, step.bytes, 1)),
         }
     }
+    let flights = flights.into_iter();
     let mut labels: Vec<_> = flights
-        .into_iter()
-        .map(|(sent, label, bytes, count)| Label {
-            wanted: down.at(sent),
-            y: 0.0,
-            words: if count > 1 {
-                format!("{count} × {} · {} B", shortened(&label), bytes)
+        .map(|(sent, label, bytes, count)| {
+            let times = if count > 1 {
+                format!("{count} × ")
             } else {
-                format!("{} · {bytes} B", shortened(&label))
-            },
-            is_mark: false,
+                String::new()
+            };
+            let words = format!("{times}{label} · {bytes} B");
+            Label::new(down.at(sent), wrapped(&words))
         })
         .collect();
     labels.extend(marks.iter().map(|(time, name)| Label {
-        wanted: down.at(*time),
-        y: 0.0,
-        words: format!("{name} {} ms", number(*time)),
         is_mark: true,
+        ..Label::new(down.at(*time), vec![format!("{name} {} ms", number(*time))])
     }));
     labels.sort_by(|a, b| a.wanted.total_cmp(&b.wanted));
     let mut free = TOP;
     for label in &mut labels {
         label.y = label.wanted.max(free);
-        free = label.y + LINE;
+        free = label.y + label.lines.len() as f64 * LINE;
     }
     labels
 }
 
-fn shortened(label: &str) -> String {
-    if label.chars().count() <= WORDS {
-        return label.to_owned();
+/// Words in lines that fit beside the picture, broken where names are joined or at spaces, or anywhere if
+/// there is neither.
+fn wrapped(words: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for part in words.split_inclusive(['+', ' ']) {
+        let last = lines.len() - 1;
+        let room = WORDS.saturating_sub(lines[last].chars().count());
+        if part.trim_end().chars().count() > room && !lines[last].is_empty() {
+            lines.push(String::new());
+        }
+        for letter in part.chars() {
+            if lines[lines.len() - 1].chars().count() >= WORDS && letter != ' ' {
+                lines.push(String::new());
+            }
+            let last = lines.len() - 1;
+            lines[last].push(letter);
+        }
     }
-    let kept: String = label.chars().take(WORDS - 1).collect();
-    format!("{kept}…")
+    lines
+        .into_iter()
+        .map(|line| line.trim().to_owned())
+        .collect()
 }
 
 fn frame(out: &mut Markup, down: &Scale, bottom: f64) {
@@ -207,11 +232,13 @@ fn side(out: &mut Markup, labels: &[Label], (anchor, from, to): (&str, f64, f64)
         );
         out.shape("path", &[("class", &"leader"), ("d", &leader)]);
         let x = Px(if anchor == "end" { to - 4.0 } else { to + 4.0 });
-        let y = Px(label.y + 4.0);
         let kind = if label.is_mark { "moment" } else { "packet" };
         let class = format!("{kind} {anchor}");
-        let place: Attributes<'_> = &[("class", &class), ("x", &x), ("y", &y)];
-        out.leaf("text", place, &label.words);
+        for (index, line) in label.lines.iter().enumerate() {
+            let y = Px(label.y + 4.0 + index as f64 * LINE);
+            let place: Attributes<'_> = &[("class", &class), ("x", &x), ("y", &y)];
+            out.leaf("text", place, line);
+        }
     }
 }
 
@@ -245,11 +272,11 @@ const MARKS: [(Metric, &str); 4] = [
 const MOST: usize = 60;
 /// Packets of one name that follow each other within this are one flight.
 const FLIGHT_MS: f64 = 2.0;
-/// Longer names of packets are cut.
-const WORDS: usize = 24;
-const WIDTH: f64 = 540.0;
+/// Letters in a line beside the picture.
+const WORDS: usize = 26;
+const WIDTH: f64 = 520.0;
 const CLIENT: f64 = 200.0;
-const NODE: f64 = 340.0;
+const NODE: f64 = 320.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 16.0;
 const LINE: f64 = 14.0;

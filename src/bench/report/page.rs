@@ -1,6 +1,6 @@
 use super::findings::Findings;
 use super::markup::Markup;
-use super::tables::{details, head, overview, table};
+use super::tables::{by_factor, details, head, overview, table};
 use super::{definition, doubts, facts, noise, sections, verdict};
 use crate::bench::results::Results;
 use crate::bench::{Metric, Mode};
@@ -139,13 +139,13 @@ struct Section {
 
 const TITLE: &str = "What a handshake costs: QUIC against TCP with TLS";
 
-const SECTIONS: [Section; 12] = [
+const SECTIONS: [Section; 13] = [
     Section {
         id: "overview-tables",
         title: "Overview",
-        about: "A row is a mode under some factors; a factor without a word has the value in the caption. Times \
-            are medians, processor time is the p10; c/n means client and node; round trips are those until \
-            ready, handshake complete, and first byte.",
+        about: "Under the circumstances in each caption. Times are medians, processor time is the p10; `95 %` is \
+            the interval of the median before it; c/n means client and node; round trips are those until ready, \
+            handshake complete, and first byte.",
         draw: |out, _, findings| overview(out, findings),
     },
     Section {
@@ -198,6 +198,12 @@ const SECTIONS: [Section; 12] = [
         title: "Load",
         about: "",
         draw: |out, _, findings| sections::load(out, findings),
+    },
+    Section {
+        id: "factors",
+        title: "All scenarios",
+        about: "A factor without a word has the value in the caption.",
+        draw: |out, _, findings| by_factor(out, findings),
     },
     Section {
         id: "figures",

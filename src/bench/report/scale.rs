@@ -1,5 +1,7 @@
 //! Numbers as people read them, and axes for them.
 
+use crate::bench::Interval;
+
 /// A number with the digits that matter, and commas from ten thousand on.
 pub(super) fn number(value: f64) -> String {
     let magnitude = value.abs();
@@ -26,6 +28,17 @@ pub(super) fn number(value: f64) -> String {
     format!("{sign}{grouped}")
 }
 
+/// Two bounds, with as many digits as tell them apart.
+pub(super) fn range(interval: Interval) -> String {
+    let (low, high) = (number(interval.low), number(interval.high));
+    let width = interval.high - interval.low;
+    if low != high || width <= 0.0 {
+        return format!("{low}..{high}");
+    }
+    let decimals = (-width.log10()).ceil().clamp(0.0, 3.0) as usize;
+    format!("{:.decimals$}..{:.decimals$}", interval.low, interval.high)
+}
+
 /// Bytes as kilobytes, where there are enough of them.
 pub(super) fn bytes(value: f64) -> String {
     if value < 1000.0 {
@@ -45,7 +58,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// An axis up to a round number that is not below the greatest value, from one pixel to another.
+    /// An axis up to the greatest value, with round numbers marked, from one pixel to another.
     pub(super) fn new(greatest: f64, begin: f64, end: f64) -> Self {
         let greatest = if greatest > 0.0 { greatest } else { 1.0 };
         let magnitude = 10_f64.powf((greatest / TICKS).log10().floor());
@@ -55,7 +68,7 @@ impl Scale {
         Self {
             begin,
             length: end - begin,
-            limit: (greatest / step).ceil() * step,
+            limit: greatest,
             step,
         }
     }
@@ -102,12 +115,22 @@ mod tests {
     }
 
     #[test]
-    fn an_axis_ends_at_a_round_number_and_has_few_ticks() {
-        for (greatest, limit, ticks) in [(151.0, 200.0, 5), (0.3, 0.3, 7), (7.0, 8.0, 5)] {
+    fn bounds_have_the_digits_that_tell_them_apart() {
+        let of = |low, high| range(Interval { low, high });
+        assert_eq!(of(100.0, 151.3), "100..151");
+        assert_eq!(of(151.06, 151.11), "151.06..151.11");
+        assert_eq!(of(3300.0, 3300.0), "3300..3300");
+        assert_eq!(of(151.000_01, 151.000_02), "151.000..151.000");
+    }
+
+    #[test]
+    fn an_axis_ends_at_the_greatest_value_and_marks_few_round_numbers() {
+        for (greatest, step, ticks) in [(151.0, 50.0, 4), (0.3, 0.05, 7), (7.0, 2.0, 4)] {
             let scale = Scale::new(greatest, 0.0, 100.0);
             let marked: Vec<_> = scale.ticks().collect();
             assert_eq!(marked.len(), ticks, "{marked:?}");
-            assert!((scale.at(limit) - 100.0).abs() < 1e-6, "{scale:?}");
+            assert!((marked[1] - step).abs() < 1e-9, "{marked:?}");
+            assert!((scale.at(greatest) - 100.0).abs() < 1e-6, "{scale:?}");
         }
         assert!(Scale::new(0.0, 0.0, 100.0).ticks().all(|tick| tick <= 1.0));
     }

@@ -3,7 +3,7 @@
 use super::bars::{Bar, bars};
 use super::curve::{curve, lines};
 use super::dots::{Row, dots};
-use super::findings::{Factor, Findings, Kind, losses, summary};
+use super::findings::{Factor, Findings, Kind, is_move, losses, summary};
 use super::ladder::{ladder, left_out};
 use super::markup::Markup;
 use super::scale::{bytes, number};
@@ -265,7 +265,7 @@ fn spaces(findings: &Findings<'_>, layer: Layer) -> Vec<Bar> {
     ];
     let mut rows = Vec::new();
     for (side, whole, kernel) in sides {
-        for mode in Mode::ALL {
+        for mode in Mode::ALL.iter().filter(|mode| !is_move(**mode)) {
             let Some(record) = findings.at_centre(layer, *mode) else {
                 continue;
             };

@@ -3,33 +3,57 @@
 use super::figures::{Column, KINDS, columns, heading};
 use super::findings::{Findings, Kind, circumstances, factors};
 use super::markup::{Attributes, Markup};
-use super::scale::number;
+use super::scale::{number, range};
 use crate::bench::{Layer, Record, Scenario};
 
-/// A table for each kind of measurement and each layer that there is.
+/// A table for each kind of measurement and each layer that there is, of the scenarios at its centre.
 pub(super) fn overview(out: &mut Markup, findings: &Findings<'_>) {
+    for (kind, mut records) in groups(findings) {
+        let centre = findings.centre(records[0].scenario.layer);
+        records.retain(|record| factors(&record.scenario, &centre).is_empty());
+        if !records.is_empty() {
+            scenarios(out, kind, &centre, &records);
+        }
+    }
+}
+
+/// A table for each kind of measurement and each layer that there is, of all scenarios.
+pub(super) fn by_factor(out: &mut Markup, findings: &Findings<'_>) {
     for (kind, records) in groups(findings) {
         let centre = findings.centre(records[0].scenario.layer);
-        let columns: Vec<_> = columns(kind)
-            .iter()
-            .filter(|column| records.iter().any(|it| (column.value)(it).is_some()))
-            .collect();
-        let caption = format!(
-            "{} ({}: {})",
-            heading(kind),
-            centre.layer,
-            circumstances(&centre)
-        );
-        table(out, &caption, |out| {
-            let titles = ["factors", "mode"].into_iter();
-            head(out, titles.chain(columns.iter().map(|column| column.title)));
-            out.element("tbody", &[], |out| {
-                for record in &records {
-                    row(out, record, &centre, &columns);
-                }
-            });
-        });
+        scenarios(out, kind, &centre, &records);
     }
+}
+
+fn scenarios(out: &mut Markup, kind: Kind, centre: &Scenario, records: &[&Record]) {
+    let varied = records
+        .iter()
+        .any(|record| !factors(&record.scenario, centre).is_empty());
+    let columns: Vec<_> = columns(kind)
+        .iter()
+        .filter(|column| records.iter().any(|it| (column.value)(it).is_some()))
+        .collect();
+    let caption = format!(
+        "{} ({}: {})",
+        heading(kind),
+        centre.layer,
+        circumstances(centre)
+    );
+    table(out, &caption, |out| {
+        let titles: &[_] = if varied {
+            &["mode", "factors"]
+        } else {
+            &["mode"]
+        };
+        let titles = titles.iter().copied();
+        head(out, titles.chain(columns.iter().map(|column| column.title)));
+        out.element("tbody", &[], |out| {
+            for record in records {
+                let words = factors(&record.scenario, centre).join(", ");
+                row(out, record, varied.then_some(words), &columns);
+            }
+        });
+    });
 }
 
 /// Everything that was measured, folded away under the factors of each scenario.
@@ -103,11 +127,12 @@ fn groups<'a>(findings: &Findings<'a>) -> Vec<(Kind, Vec<&'a Record>)> {
     groups
 }
 
-fn row(out: &mut Markup, record: &Record, centre: &Scenario, columns: &[&Column]) {
+fn row(out: &mut Markup, record: &Record, factors: Option<String>, columns: &[&Column]) {
     out.element("tr", &[], |out| {
-        let factors = factors(&record.scenario, centre).join(", ");
-        out.leaf("td", &[("class", &"words")], factors);
         out.leaf("th", &[("scope", &"row")], record.scenario.mode);
+        if let Some(factors) = factors {
+            out.leaf("td", &[("class", &"words")], factors);
+        }
         for column in columns {
             let value = (column.value)(record).unwrap_or_else(|| "–".to_owned());
             out.leaf("td", &[], value);
@@ -138,14 +163,13 @@ fn figures(out: &mut Markup, record: &Record) {
             line(out, name, values);
         }
         for (metric, figure) in &record.metrics {
-            let interval = figure.median_interval;
             let values = [
                 figure.n.to_string(),
                 number(figure.p10),
                 number(figure.median),
                 number(figure.p90),
                 number(figure.p99),
-                format!("{} to {}", number(interval.low), number(interval.high)),
+                range(figure.median_interval),
             ];
             line(out, metric.name(), values);
         }

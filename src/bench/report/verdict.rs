@@ -46,25 +46,53 @@ pub fn noise(results: &[Results]) -> String {
 /// Everything that casts doubt on some results, each with what it is about.
 pub fn doubts(results: &[Results]) -> Vec<String> {
     let findings = Findings::of(results);
-    let mut doubts = Vec::new();
+    let mut doubts = Doubts::default();
     for results in results {
-        let place = results.path.display();
-        doubts.extend(results.gaps.iter().map(|gap| format!("{place}: {gap}")));
+        let place = results.path.display().to_string();
         let of_run = results.run.iter().flat_map(|run| &run.doubts);
-        doubts.extend(of_run.map(|doubt| format!("{place}: {doubt}")));
+        for doubt in results.gaps.iter().chain(of_run) {
+            doubts.add(doubt.clone(), place.clone());
+        }
     }
     for record in &findings.records {
         let name = name(&findings, record);
-        let say = |doubt: String| format!("{name}: {doubt}");
-        doubts.extend(record.doubts.iter().cloned().map(say));
-        let failures = record.failures.iter();
-        doubts
-            .extend(failures.map(|(what, count)| say(format!("{count} attempts failed: {what}"))));
+        for doubt in &record.doubts {
+            doubts.add(doubt.clone(), name.clone());
+        }
+        for (what, count) in &record.failures {
+            doubts.add(format!("{count} attempts failed: {what}"), name.clone());
+        }
         if record.partial {
-            doubts.push(say(format!("cut off after {} samples", record.samples)));
+            doubts.add("cut off before all samples were taken".to_owned(), name);
         }
     }
-    doubts
+    doubts.into_words()
+}
+
+/// Doubts and what each is about; what is doubted of many scenarios is said once.
+#[derive(Default)]
+struct Doubts(Vec<(String, Vec<String>)>);
+
+impl Doubts {
+    fn add(&mut self, doubt: String, about: String) {
+        match self.0.iter_mut().find(|(known, _)| *known == doubt) {
+            Some((_, all)) => all.push(about),
+            None => self.0.push((doubt, vec![about])),
+        }
+    }
+
+    fn into_words(self) -> Vec<String> {
+        let words = |(doubt, about): (String, Vec<String>)| {
+            let more = about.len().saturating_sub(NAMED);
+            let named = about[..about.len() - more].join("; ");
+            if more > 0 {
+                format!("{named}; and {more} more: {doubt}")
+            } else {
+                format!("{named}: {doubt}")
+            }
+        };
+        self.0.into_iter().map(words).collect()
+    }
 }
 
 /// A record's mode, and its factors where they are not the usual ones.
@@ -274,3 +302,5 @@ const MOVES_TCP: [Mode; 3] = [
     Mode::TcpReconnectResumed,
     Mode::TcpReconnect0Rtt,
 ];
+/// A doubt names so many scenarios.
+const NAMED: usize = 3;

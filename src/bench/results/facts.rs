@@ -25,6 +25,19 @@ pub fn software() -> Software {
     }
 }
 
+/// How this program was called, without the directory that it lies in.
+pub fn command() -> Vec<String> {
+    let mut words: Vec<_> = env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    if let Some(program) = words.first_mut()
+        && let Some(name) = Path::new(program.as_str()).file_name()
+    {
+        *program = name.to_string_lossy().into_owned();
+    }
+    words
+}
+
 /// The commit of the checkout of this package that the running program lies in.
 ///
 /// None for a program that was installed elsewhere, and where there is no `git`.

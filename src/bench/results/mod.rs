@@ -15,7 +15,7 @@ mod writer;
 
 pub use compare::{Compared, Difference, Judgement, compare};
 pub use csv::csv;
-pub use facts::{load, machine, network_variables, revision, rfc3339, software};
+pub use facts::{command, load, machine, network_variables, revision, rfc3339, software};
 pub use reader::{ReadError, Results, read};
 pub use run::{Lateness, Machine, RawSample, Run, Setting, Software};
 pub use writer::{WriteError, Writer};
