@@ -6,7 +6,6 @@
 //! ended in another way than the mode says, with a full handshake in place of a resumed one, is an
 //! error and no sample.
 
-mod clock;
 mod error;
 mod http;
 mod key_exchange;

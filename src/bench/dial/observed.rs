@@ -9,7 +9,7 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 use tokio::sync::Notify;
 
-use super::clock::now;
+use crate::bench::clock::now;
 
 /// A client's UDP socket that notes what comes, and can lead it to another node.
 #[derive(Debug)]

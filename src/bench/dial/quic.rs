@@ -9,13 +9,13 @@ use quinn::{
 };
 use tokio::task::yield_now;
 
-use super::clock::now;
 use super::observed::Observed;
 use super::response::first_byte;
 use super::tls::{ClientTls, Resuming};
 use super::tokens::Tokens;
 use super::{DialError, Factors, Flip, Way, http, within};
 use crate::bench::Mode;
+use crate::bench::clock::now;
 use crate::bench::trace::Marks;
 use crate::client::pad_after_move;
 
@@ -158,7 +158,7 @@ impl QuicDialer {
             )
         };
         let marks = Marks {
-            connected: socket.seen().first,
+            connect: socket.seen().first,
             ..marks
         };
         self.judge(&socket, checked)?;

@@ -3,9 +3,9 @@ use std::time::{Duration, Instant};
 use quinn::{Connection, RecvStream};
 use tokio::task::yield_now;
 
-use super::clock::now;
 use super::observed::Observed;
 use super::{DialError, http, within};
+use crate::bench::clock::now;
 
 use crate::bench::trace::Marks;
 

@@ -6,9 +6,9 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::clock::now;
 use super::tls::{ClientTls, Resuming};
 use super::{DialError, Way, http, within};
+use crate::bench::clock::now;
 use crate::bench::trace::Marks;
 use crate::bench::{KeyExchange, Mode};
 use crate::sys::socket::connect_with_data;
@@ -158,7 +158,7 @@ impl TcpDialer {
         let first_byte = connection.response().await?;
         let marks = Marks {
             start,
-            connected: Some(connected),
+            connect: Some(connected),
             ready: Some(early.unwrap_or(handshake)),
             handshake: Some(handshake),
             confirmed: None,
