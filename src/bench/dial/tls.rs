@@ -9,7 +9,9 @@ use rustls::client::{
     WebPkiServerVerifier,
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, KeyLog, NamedGroup, RootCertStore, SignatureScheme,
+};
 
 use super::{DialError, KeyLogFile, key_exchange};
 use crate::bench::KeyExchange;
@@ -55,7 +57,7 @@ impl ClientTls {
         let sessions = Arc::new(Sessions::default());
         config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<dyn ClientSessionStore>);
         if let Some(log) = &trust.key_log {
-            config.key_log = Arc::clone(log) as _;
+            config.key_log = Arc::clone(log) as Arc<dyn KeyLog>;
         }
         Ok(Self {
             config,

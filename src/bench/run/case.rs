@@ -85,7 +85,7 @@ impl Case {
         sleep(SETTLE).await;
         let after = self.clock.read();
         self.shares.add(&before, &after);
-        let marks = dialed.marks;
+        let marks = dialed.marks();
         dialed.close().await;
         let mut sample = Sample {
             metrics: before.spent(client, &after),

@@ -113,7 +113,7 @@ pub(super) fn main(args: &Args, subject: Subject) -> anyhow::Result<ExitCode> {
     let outcome = run::run(&plan, &mut bed, &options, &mut follower)?;
     let captured = follower.end();
     run.seconds = began.elapsed().as_secs_f64();
-    let succeeded = conclude(args, run, outcome, follower)?;
+    let succeeded = conclude(args, run, &outcome, follower)?;
     captured?;
     Ok(if succeeded {
         ExitCode::SUCCESS
@@ -167,7 +167,7 @@ impl Args {
 fn conclude(
     args: &Args,
     mut run: Run,
-    outcome: Outcome,
+    outcome: &Outcome,
     follower: Follower,
 ) -> anyhow::Result<bool> {
     let records = records(&outcome.measured, run.seed);
@@ -245,8 +245,7 @@ fn on_interrupt() -> anyhow::Result<CancellationToken> {
         .spawn(move || {
             runtime.block_on(interrupts.recv());
             told.cancel();
-            runtime.block_on(interrupts.recv());
-            std::process::exit(INTERRUPTED);
+            set_interrupt(Interrupt::Default);
         })?;
     Ok(stop)
 }
@@ -268,5 +267,3 @@ const INSIDE: &str = "WAYHOLD_BENCH_INSIDE";
 const WITHOUT_NAMESPACES: &str = "an emulated link needs network namespaces; --layer loopback needs none, \
     and counts no packets and no round trips";
 const MTU: u16 = 1500;
-/// 128 and the number of SIGINT, as shells tell it.
-const INTERRUPTED: i32 = 130;
