@@ -163,7 +163,7 @@ impl LinkSocket {
         // lengths; the kernel only reads them, and all of them outlive the call.
         let sent =
             unsafe { libc::sendmmsg(self.socket.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        usize::try_from(sent).map_err(|_negative| io::Error::last_os_error())
     }
 
     /// Counts the packets that the kernel dropped since the socket was made because its buffer was
@@ -324,7 +324,6 @@ const HEADER: usize = size_of::<usize>() + 2 * size_of::<libc::c_int>();
 const CONTROL: usize = HEADER + 16 + 8;
 #[expect(
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     clippy::as_conversions,
     reason = "17 fits"
 )]

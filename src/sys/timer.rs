@@ -137,6 +137,13 @@ impl Clocks {
         let age = self.wall.saturating_sub(wall);
         self.instant.checked_sub(age).unwrap_or(self.instant)
     }
+
+    /// What the wall clock showed at this instant, or will show if nobody sets it.
+    pub fn wall_of(self, instant: Instant) -> Duration {
+        let before = self.instant.saturating_duration_since(instant);
+        let after = instant.saturating_duration_since(self.instant);
+        (self.wall + after).saturating_sub(before)
+    }
 }
 
 fn entry(descriptor: RawFd) -> libc::pollfd {
@@ -210,5 +217,7 @@ mod tests {
         let age = Duration::from_micros(700);
         assert_eq!(clocks.instant_of(clocks.wall - age), clocks.instant - age);
         assert_eq!(clocks.instant_of(clocks.wall + age), clocks.instant);
+        assert_eq!(clocks.wall_of(clocks.instant - age), clocks.wall - age);
+        assert_eq!(clocks.wall_of(clocks.instant + age), clocks.wall + age);
     }
 }

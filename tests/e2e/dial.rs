@@ -75,7 +75,7 @@ async fn every_mode_ends_as_its_name_says_time_after_time() {
             let ready = ready.unwrap_or_else(|error| panic!("{mode} {attempt}: {error}"));
             let dialed = dialer.dial(ready).await;
             let dialed = dialed.unwrap_or_else(|error| panic!("{mode} {attempt}: {error}"));
-            let marks = dialed.marks;
+            let marks = dialed.marks();
             let first_byte = marks.first_byte.unwrap();
             if mode.name().starts_with("quic") && MOVES.contains(&mode) {
                 assert_eq!((marks.ready, marks.handshake), (None, None), "{mode}");

@@ -13,8 +13,10 @@ mod key_exchange;
 mod key_log;
 mod observed;
 mod quic;
+mod response;
 mod tcp;
 mod tls;
+mod tokens;
 
 use std::fmt;
 use std::io;
@@ -112,8 +114,7 @@ enum ReadyKind {
 /// A client whose response has begun.
 #[derive(Debug)]
 pub struct Dialed {
-    /// When it reached each step.
-    pub marks: Marks,
+    marks: Marks,
     connections: Vec<Open>,
 }
 
@@ -199,6 +200,11 @@ impl Ready {
 }
 
 impl Dialed {
+    /// When the client reached each step.
+    pub fn marks(&self) -> Marks {
+        self.marks
+    }
+
     /// The client's port at the end; none if the system does not tell it.
     pub fn port(&self) -> Option<u16> {
         match self.connections.first()? {
@@ -254,5 +260,3 @@ async fn within<T>(
 }
 
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-/// How long after a response the confirmation may come; one that is lost comes later than others.
-const CONFIRMATION_LIMIT: Duration = Duration::from_secs(3);

@@ -1,12 +1,9 @@
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
-    AsyncUdpSocket as _, ClientConfig, Connecting, Connection, Endpoint, EndpointConfig,
+    AsyncUdpSocket, ClientConfig, Connecting, Connection, Endpoint, EndpointConfig,
     MtuDiscoveryConfig, NoneTokenStore, RecvStream, SendStream, TokenStore, TokioRuntime,
     TransportConfig,
 };
@@ -14,7 +11,9 @@ use tokio::task::yield_now;
 
 use super::clock::now;
 use super::observed::Observed;
+use super::response::first_byte;
 use super::tls::ClientTls;
+use super::tokens::Tokens;
 use super::{DialError, Factors, Flip, Way, http, within};
 use crate::bench::Mode;
 use crate::bench::trace::Marks;
@@ -160,7 +159,7 @@ impl QuicDialer {
             )
         };
         let marks = Marks {
-            connected: socket.seen().first,
+            connect: socket.seen().first,
             ..marks
         };
         self.judge(&socket, checked)?;
@@ -178,7 +177,9 @@ impl QuicDialer {
     async fn go_on(&self, mut open: QuicConnection) -> Result<(Marks, QuicConnection), DialError> {
         let start = now();
         if let Some(socket) = open.next.take() {
-            let rebound = open.endpoint.rebind_abstract(Arc::clone(&socket) as _);
+            let rebound = open
+                .endpoint
+                .rebind_abstract(Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>);
             rebound.map_err(DialError::Socket)?;
             open.socket = socket;
             // Nothing is awaited before the request is written, so all of it leaves together.
@@ -244,7 +245,7 @@ impl QuicDialer {
         let endpoint = Endpoint::new_with_abstract_socket(
             EndpointConfig::default(),
             None,
-            Arc::clone(&socket) as _,
+            Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>,
             Arc::new(TokioRuntime),
         );
         Ok((endpoint.map_err(DialError::Socket)?, socket))
@@ -265,20 +266,22 @@ impl QuicDialer {
         control
             .write_all(http::HTTP3_CONTROL)
             .await
-            .map_err(stream)?;
+            .map_err(DialError::stream)?;
         Ok((control, self.ask(connection).await?))
     }
 
     async fn ask(&self, connection: &Connection) -> Result<RecvStream, DialError> {
         let (mut send, receive) = connection.open_bi().await?;
-        send.write_all(&self.request).await.map_err(stream)?;
-        send.finish().map_err(stream)?;
+        send.write_all(&self.request)
+            .await
+            .map_err(DialError::stream)?;
+        send.finish().map_err(DialError::stream)?;
         Ok(receive)
     }
 
     /// Whether the handshake was of the kind that is measured.
     ///
-    /// A HelloRetryRequest needs no proof: under the group that the client guesses no handshake ends.
+    /// A `HelloRetryRequest` needs no proof: under the group that the client guesses no handshake ends.
     fn judge(&self, socket: &Observed, checked_before: u64) -> Result<(), DialError> {
         let resumed = self.tls.certificates_checked() == checked_before;
         match (resumes(self.mode), resumed) {
@@ -339,77 +342,6 @@ impl QuicConnection {
     }
 }
 
-/// The beginning of a response, and the confirmation of the handshake where there was one.
-struct First {
-    byte: Instant,
-    confirmed: Option<Instant>,
-}
-
-impl First {
-    fn marks(&self, start: Instant, ready: Option<Instant>, handshake: Option<Instant>) -> Marks {
-        Marks {
-            start,
-            connected: None,
-            ready,
-            handshake,
-            confirmed: self.confirmed,
-            first_byte: Some(self.byte),
-        }
-    }
-}
-
-/// Waits for the first byte of a response and for the confirmation, whichever comes first.
-async fn first_byte(
-    mut response: RecvStream,
-    connection: &Connection,
-    socket: &Observed,
-) -> Result<First, DialError> {
-    let confirmation = confirmation(connection, socket);
-    tokio::pin!(confirmation);
-    let mut confirmed = None;
-    let (byte, beginning) = {
-        let reading = async {
-            let chunk = response.read_chunk(BEGINNING, true).await;
-            (now(), chunk)
-        };
-        tokio::pin!(reading);
-        loop {
-            tokio::select! {
-                biased;
-                at = &mut confirmation, if confirmed.is_none() => confirmed = Some(at),
-                read = &mut reading => break read,
-            }
-        }
-    };
-    let chunk = beginning.map_err(stream)?.ok_or(DialError::Ended)?;
-    if !http::is_http3_success(&chunk.bytes) {
-        return Err(DialError::Response);
-    }
-    if confirmed.is_none() {
-        confirmed = within(super::CONFIRMATION_LIMIT, "the confirmation", confirmation)
-            .await
-            .ok();
-    }
-    // A response that is read to its end is not refused.
-    let rest = async { while let Ok(Some(_)) = response.read_chunk(usize::MAX, true).await {} };
-    within(super::CLOSE_LIMIT, "the rest of the response", rest).await?;
-    Ok(First { byte, confirmed })
-}
-
-/// Waits for HANDSHAKE_DONE (RFC 9000, section 19.20), of which quinn tells nobody.
-async fn confirmation(connection: &Connection, socket: &Observed) -> Instant {
-    loop {
-        // What a datagram holds is known once the tasks that it woke have run.
-        for _task in 0..TASKS {
-            if connection.stats().frame_rx.handshake_done > 0 {
-                return now();
-            }
-            yield_now().await;
-        }
-        socket.received().await;
-    }
-}
-
 fn transport(factors: &Factors) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
@@ -432,44 +364,5 @@ fn moves(mode: Mode) -> bool {
     matches!(mode, Mode::QuicRebind | Mode::QuicAddress | Mode::QuicFlip)
 }
 
-fn stream(error: impl ToString) -> DialError {
-    DialError::Stream(error.to_string())
-}
-
-/// Address tokens of one node, the newest [`TOKENS`]; each is used once.
-#[derive(Default)]
-struct Tokens(Mutex<VecDeque<Bytes>>);
-
-impl Tokens {
-    fn is_empty(&self) -> bool {
-        self.0.lock().expect("no holder panics").is_empty()
-    }
-}
-
-impl TokenStore for Tokens {
-    fn insert(&self, _: &str, token: Bytes) {
-        let mut kept = self.0.lock().expect("no holder panics");
-        if kept.len() == TOKENS {
-            kept.pop_front();
-        }
-        kept.push_back(token);
-    }
-
-    fn take(&self, _: &str) -> Option<Bytes> {
-        self.0.lock().expect("no holder panics").pop_back()
-    }
-}
-
-impl std::fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokens").finish_non_exhaustive()
-    }
-}
-
-const TOKENS: usize = 8;
-/// Enough of a response to tell whether it is one of success.
-const BEGINNING: usize = 64;
-/// The endpoint's task wakes the connection's, which may wake another once more.
-const TASKS: u32 = 4;
 /// RFC 9114, section 8.1.
 const NO_ERROR: u32 = 0x0100;

@@ -13,7 +13,7 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, KeyLog, NamedGroup, RootCertStore, SignatureScheme,
 };
 
-use super::{DialError, key_exchange};
+use super::{DialError, KeyLogFile, key_exchange};
 use crate::bench::KeyExchange;
 
 /// TLS as one client does it, with the sessions that nodes gave it.
@@ -30,7 +30,7 @@ pub struct Trust {
     /// The certificates that a node's must lead to.
     pub roots: Vec<CertificateDer<'static>>,
     /// Where the secrets of connections are written for those who read the packets, if anywhere.
-    pub key_log: Option<Arc<dyn KeyLog>>,
+    pub key_log: Option<Arc<KeyLogFile>>,
 }
 
 impl ClientTls {
@@ -57,7 +57,7 @@ impl ClientTls {
         let sessions = Arc::new(Sessions::default());
         config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<dyn ClientSessionStore>);
         if let Some(log) = &trust.key_log {
-            config.key_log = Arc::clone(log);
+            config.key_log = Arc::clone(log) as Arc<dyn KeyLog>;
         }
         Ok(Self {
             config,

@@ -127,7 +127,7 @@ impl Maker {
         let mut quic = modes.clone();
         quic.retain(|mode| mode.name().starts_with("quic"));
         vary(&quic, &|scenario| {
-            scenario.mtu_discovery = !scenario.mtu_discovery
+            scenario.mtu_discovery = !scenario.mtu_discovery;
         });
         vary(&quic, &|scenario| scenario.initial_mtu = 1400);
         vary(&quic, &|scenario| scenario.initial_rtt_ms = 100);
@@ -154,9 +154,8 @@ impl Maker {
         let here = |mode: &Mode| match (self.layer, mode) {
             // Fast Open needs a variable of the kernel that only a test bed may set.
             (Layer::Link, Mode::TcpFastOpen) => self.suite != Suite::Smoke,
-            (_, Mode::TcpFastOpen) => false,
             // What another server asks for and where its packets go is not for a client to say.
-            (Layer::Target, Mode::QuicRetry | Mode::QuicFlip) => false,
+            (_, Mode::TcpFastOpen) | (Layer::Target, Mode::QuicRetry | Mode::QuicFlip) => false,
             _ => true,
         };
         all.filter(here).collect()

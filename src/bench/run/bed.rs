@@ -3,11 +3,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::KeyLog;
 use rustls::pki_types::CertificateDer;
 
 use super::clocks::NodeClock;
-use crate::bench::dial::{Flip, Trust, Way};
+use crate::bench::dial::{Flip, KeyLogFile, Trust, Way};
 use crate::bench::stand::{Identity, Stand, StandError, client_addresses};
 use crate::bench::{Layer, Losses, Mode, Scenario};
 use crate::link::{PerMillion, Profile};
@@ -78,7 +77,7 @@ impl Bed {
     pub(super) fn way(
         &mut self,
         scenario: &Scenario,
-        key_log: Option<Arc<dyn KeyLog>>,
+        key_log: Option<Arc<KeyLogFile>>,
     ) -> Result<(Way, NodeClock), StandError> {
         let quiet = pause(scenario);
         match self {
@@ -173,7 +172,7 @@ impl Bed {
 }
 
 impl Target {
-    fn way(&self, mode: Mode, key_log: Option<Arc<dyn KeyLog>>) -> Result<Way, StandError> {
+    fn way(&self, mode: Mode, key_log: Option<Arc<KeyLogFile>>) -> Result<Way, StandError> {
         let impossible = |reason| {
             let layer = Layer::Target;
             Err(StandError::Impossible {

@@ -1,12 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::KeyLog;
 use tokio::time::sleep;
 
 use super::bed::{Bed, pause};
 use super::clocks::{NodeClock, Shares};
-use crate::bench::dial::{DialError, Dialer};
+use crate::bench::dial::{DialError, Dialer, KeyLogFile};
 use crate::bench::stand::StandError;
 use crate::bench::trace::{Exchange, Marks};
 use crate::bench::{Metric, Mode, Sample, Scenario};
@@ -58,7 +57,7 @@ impl Case {
     pub(super) fn new(
         bed: &mut Bed,
         (index, scenario): (usize, Scenario),
-        key_log: Option<Arc<dyn KeyLog>>,
+        key_log: Option<Arc<KeyLogFile>>,
     ) -> Result<Self, CaseError> {
         let (way, clock) = bed.way(&scenario, key_log)?;
         Ok(Self {
@@ -86,7 +85,7 @@ impl Case {
         sleep(SETTLE).await;
         let after = self.clock.read();
         self.shares.add(&before, &after);
-        let marks = dialed.marks;
+        let marks = dialed.marks();
         dialed.close().await;
         let mut sample = Sample {
             metrics: before.spent(client, &after),

@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustls::KeyLog;
 use tokio_util::sync::CancellationToken;
 
 pub use bed::{Bed, Target};
 
 use self::case::{Attempt, Case, CaseError};
+use super::dial::KeyLogFile;
 use super::plan::{Group, Plan};
 use super::statistics::{Measured, Taken};
 use super::trace::{Drawing, Exchange};
@@ -36,7 +36,7 @@ pub struct Options {
     /// How late a packet may be for its sample to count.
     pub tolerance: Duration,
     /// Where secrets of connections go, for those who read the packets.
-    pub key_log: Option<Arc<dyn KeyLog>>,
+    pub key_log: Option<Arc<KeyLogFile>>,
     /// Ends the run early.
     pub stop: CancellationToken,
 }
@@ -219,7 +219,7 @@ impl Run<'_> {
         self.show(&case.scenario);
         let mut failure = None;
         let mut warm = 0;
-        for _attempt in 0..WARM_UP + WARM_UP_FAILURES {
+        for _attempt in 0..ATTEMPTS_TO_WARM_UP {
             match case.attempt(bed, self.random.number()).await {
                 Ok(_) => warm += 1,
                 Err(error) => failure = Some(error),
@@ -362,6 +362,6 @@ const fn samples_in_a_block(samples: u32) -> u32 {
 
 /// Attempts before the first sample: caches fill, and the first session is got.
 const WARM_UP: u32 = 1;
-const WARM_UP_FAILURES: u32 = 1;
+const ATTEMPTS_TO_WARM_UP: u32 = 2;
 /// How often a sample is taken that came late.
-const TRIES: u32 = 4;
+const TRIES: u32 = 6;

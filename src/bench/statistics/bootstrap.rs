@@ -45,7 +45,8 @@ pub fn resampled(groups: &[Vec<f64>], share: f64, random: &mut Random) -> Vec<f6
     let quantiles = (0..RESAMPLES).map(|_| {
         let mut times = vec![0; drawn];
         for _ in 0..drawn {
-            times[random.below(drawn as u64) as usize] += 1;
+            let group = usize::try_from(random.below(drawn as u64));
+            times[group.expect("below the number of groups")] += 1;
         }
         quantile_of_drawn(&values, &times, share)
     });

@@ -92,14 +92,17 @@ pub(super) fn two_groups(metric: Metric, values: &[f64]) -> Option<String> {
     let fewest = (values.len() / 10).max(3);
     let mut low = Group::default();
     let mut high = Group::default();
-    values.iter().for_each(|value| high.add(*value));
+    for value in values {
+        high.add(*value);
+    }
     let mut best: Option<(f64, Group, Group)> = None;
-    for value in &values[..values.len() - fewest] {
+    let (splits, _) = values.split_at(values.len() - fewest);
+    for (place, value) in splits.iter().enumerate() {
         low.add(*value);
         high.remove(*value);
         let squares = low.squares + high.squares;
         let better = best.is_none_or(|(least, ..)| squares < least);
-        if low.len >= fewest as f64 && better {
+        if place + 1 >= fewest && better {
             best = Some((squares, low, high));
         }
     }

@@ -101,7 +101,7 @@ impl Record {
         self.comparisons.extend(ratio.map(|ratio| Comparison {
             to,
             metric,
-            ratio: ratio.ratio,
+            ratio: ratio.median,
             interval: ratio.interval,
         }));
     }

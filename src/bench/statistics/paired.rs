@@ -9,7 +9,7 @@ use crate::link::Random;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratio {
     /// The median ratio.
-    pub ratio: f64,
+    pub median: f64,
     /// Where the median ratio would lie in 95 of 100 runs, by bootstrap.
     pub interval: Interval,
     /// The pairs that it is made of.
@@ -20,7 +20,7 @@ pub struct Ratio {
 pub fn ratio(ratios: &[f64], random: &mut Random) -> Option<Ratio> {
     let each: Vec<_> = ratios.iter().map(|ratio| vec![*ratio]).collect();
     Some(Ratio {
-        ratio: median(ratios)?,
+        median: median(ratios)?,
         interval: median_interval(&each, random)?,
         pairs: ratios.len(),
     })

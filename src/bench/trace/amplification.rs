@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use super::exchange::{CLOCK_ERROR, Exchange, Passage};
-use super::packet::{Transport, UdpDatagram};
+use super::packet::{Transport, UdpDatagram, bytes};
 use crate::testbed::emulator::Direction;
 
 /// The most that a node had sent over what it had received before the client's address was validated.
@@ -26,19 +26,19 @@ pub(super) fn most(exchange: &Exchange<'_>) -> Option<f64> {
     let before = |moment: Instant| validated.is_none_or(|validated| moment < validated);
 
     let mut received = received.into_iter().peekable();
-    let (mut sent_bytes, mut received_bytes) = (0, 0);
+    let (mut sent_bytes, mut received_bytes) = (0.0, 0.0);
     let mut most: Option<f64> = None;
     for (passage, datagram) in datagrams(Direction::ToClient) {
         let moment = passage.packet.sent;
         if !before(moment) {
             break;
         }
-        sent_bytes += datagram.payload.len();
+        sent_bytes += bytes(datagram.payload);
         while let Some((_, datagram)) = received.next_if(|(at, _)| *at <= moment + CLOCK_ERROR) {
-            received_bytes += datagram.payload.len();
+            received_bytes += bytes(datagram.payload);
         }
-        if received_bytes > 0 {
-            let quotient = sent_bytes as f64 / received_bytes as f64;
+        if received_bytes > 0.0 {
+            let quotient = sent_bytes / received_bytes;
             most = Some(most.map_or(quotient, |most| most.max(quotient)));
         }
     }

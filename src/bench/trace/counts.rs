@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::exchange::{CLOCK_ERROR, Exchange, Passage};
-use super::packet::Transport;
+use super::packet::{Transport, bytes};
 use crate::bench::Metric;
 use crate::testbed::emulator::{Direction, Fate};
 
@@ -42,7 +42,7 @@ impl Count {
         let counted = passages.iter().filter(|passage| counts(passage));
         counted.fold(Self::default(), |count, passage| Self {
             packets: count.packets + 1.0,
-            bytes: count.bytes + passage.packet.bytes.len() as f64,
+            bytes: count.bytes + bytes(&passage.packet.bytes),
         })
     }
 
@@ -81,15 +81,14 @@ fn finished(exchange: &Exchange<'_>, mark: Instant) -> Instant {
     let sent = exchange.passages.iter().filter(|passage| {
         passage.packet.direction == Direction::ToNode && passage.packet.sent < soon
     });
+    let answers = |sent: Instant| last.is_some_and(|last| last <= sent + CLOCK_ERROR);
     let mut segments = None;
     let mut datagrams = None;
     for passage in sent {
         let sent = passage.packet.sent;
         match &passage.transport {
-            Transport::Tcp(segment) if !segment.payload.is_empty() => {
-                if last.is_some_and(|last| last <= sent + CLOCK_ERROR) {
-                    segments.get_or_insert(sent);
-                }
+            Transport::Tcp(segment) if answers(sent) && !segment.payload.is_empty() => {
+                segments.get_or_insert(sent);
             }
             Transport::Udp(datagram) if datagram.kinds().handshake => datagrams = Some(sent),
             _ => {}

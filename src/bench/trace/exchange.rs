@@ -18,7 +18,7 @@ pub struct Marks {
     /// Before the first system call of the connection, or the moment of the move.
     pub start: Instant,
     /// TCP's handshake is complete, or the node's first QUIC datagram is there.
-    pub connected: Option<Instant>,
+    pub connect: Option<Instant>,
     /// The client may send a request. None where it could all along, as after a move.
     pub ready: Option<Instant>,
     /// The handshake is complete: the node's Finished is verified (RFC 9001, section 4.1.1).
@@ -71,7 +71,7 @@ impl Marks {
     pub const fn from(start: Instant) -> Self {
         Self {
             start,
-            connected: None,
+            connect: None,
             ready: None,
             handshake: None,
             confirmed: None,
@@ -82,7 +82,7 @@ impl Marks {
     /// The times from the start to each mark, in milliseconds.
     pub fn metrics(&self) -> BTreeMap<Metric, f64> {
         let marks = [
-            (Metric::Connect, self.connected),
+            (Metric::Connect, self.connect),
             (Metric::Ready, self.ready),
             (Metric::Handshake, self.handshake),
             (Metric::Confirmed, self.confirmed),

@@ -68,8 +68,8 @@ impl Stream {
         }
         let begin = segment.payload_sequence();
         let controls = u32::from(segment.flags.has(Flags::FIN));
-        // The length of an IP packet fits 16 bits.
-        let end = begin.wrapping_add(segment.payload.len() as u32 + controls);
+        let len = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
+        let end = begin.wrapping_add(len).wrapping_add(controls);
         let next = self.next.unwrap_or(segment.sequence);
         if !is_after(end, next) {
             let seen = self.seen.get(&begin).cloned();

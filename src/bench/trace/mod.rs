@@ -36,7 +36,7 @@
 //! while every host answers within a round trip. Where one does not, the number can be wrong:
 //!
 //! - too high, where a node answers later than one round trip after the request, and in between came in
-//!   a packet of the client that nobody needed and that is not known to only acknowledge, as PATH_RESPONSE
+//!   a packet of the client that nobody needed and that is not known to only acknowledge, as `PATH_RESPONSE`
 //!   after a move;
 //! - too high, where a packet was lost that nobody needed, and its sender has been idle for a round trip when
 //!   it sends what does matter;

@@ -182,6 +182,11 @@ impl Ports {
     }
 }
 
+/// How many bytes these are, as a figure.
+pub(super) fn bytes(bytes: &[u8]) -> f64 {
+    f64::from(u32::try_from(bytes.len()).unwrap_or(u32::MAX))
+}
+
 /// Passes the extension headers of IPv6 (RFC 8200, section 4.1) that stand before a transport.
 fn after_extensions(mut next: u8, mut bytes: &[u8]) -> Option<Transport<'_>> {
     // Every header has at least eight bytes, so this ends with the packet.

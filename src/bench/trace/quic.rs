@@ -48,7 +48,7 @@ pub(super) fn kinds(datagram: &[u8]) -> Kinds {
 }
 
 /// The packets of a datagram, one after the other (RFC 9000, section 12.2).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Coalesced<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Coalesced<'a> {

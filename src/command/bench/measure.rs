@@ -5,23 +5,23 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::ValueEnum;
 use http::Uri;
-use rustls::KeyLog;
 use tokio_util::sync::CancellationToken;
 use wayhold::bench::dial::KeyLogFile;
 use wayhold::bench::plan::{Filter, Plan, Subject, Suite};
-use wayhold::bench::results::{self, Lateness, Results, Run, Setting, names};
+use wayhold::bench::results::{self, Results, Run, names};
 use wayhold::bench::run::{self, Bed, Options, Outcome};
 use wayhold::bench::statistics::records;
-use wayhold::bench::{Layer, Mode, Record, SCHEMA, report};
+use wayhold::bench::{Layer, Mode, Record, report};
 use wayhold::sys::process::{Interrupt, set_interrupt};
-use wayhold::testbed::emulator::{self, Network};
+use wayhold::testbed::emulator::Network;
 use wayhold::testbed::lab::{Enclosure, enclose};
 
+use super::circumstances::{describe, lateness};
 use super::target;
 use super::watch::Follower;
 
@@ -47,7 +47,7 @@ pub(super) struct Args {
     layer: Between,
     /// Measure this server in place of the gateway: an https URL
     #[arg(long, value_name = "URL")]
-    target: Option<Uri>,
+    pub(super) target: Option<Uri>,
     /// Trust the certificates in this PEM file in place of the system's
     #[arg(long, value_name = "FILE", requires = "target")]
     ca: Option<PathBuf>,
@@ -60,6 +60,9 @@ pub(super) struct Args {
     /// Take so many samples of each scenario
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     samples: Option<u32>,
+    /// Keep samples with packets that the emulator delivered so late, in microseconds
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(super) lateness: u64,
     /// Write the packets of all samples to this file
     #[arg(long, value_name = "FILE", conflicts_with = "target")]
     pcap: Option<PathBuf>,
@@ -101,16 +104,17 @@ pub(super) fn main(args: &Args, subject: Subject) -> anyhow::Result<ExitCode> {
     let mut run = describe(args, &plan, &bed, seed)?;
     let options = Options {
         seed,
-        tolerance: emulator::Lateness::TOLERANCE,
+        tolerance: Duration::from_micros(args.lateness),
         key_log: args.key_log()?,
         stop: on_interrupt()?,
     };
-    let mut follower = Follower::new(args.out.as_deref(), &run)?;
+    let mut follower = Follower::new(&run, args.out.as_deref(), args.pcap.as_deref())?;
     let began = now();
     let outcome = run::run(&plan, &mut bed, &options, &mut follower)?;
-    follower.end();
+    let captured = follower.end();
     run.seconds = began.elapsed().as_secs_f64();
-    let succeeded = conclude(args, run, outcome, follower)?;
+    let succeeded = conclude(args, run, &outcome, follower)?;
+    captured?;
     Ok(if succeeded {
         ExitCode::SUCCESS
     } else {
@@ -119,7 +123,7 @@ pub(super) fn main(args: &Args, subject: Subject) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
-    fn layer(&self) -> Layer {
+    pub(super) fn layer(&self) -> Layer {
         match (&self.target, self.layer) {
             (Some(_), _) => Layer::Target,
             (None, Between::Link) => Layer::Link,
@@ -146,7 +150,7 @@ impl Args {
         Ok(Bed::gateways(network)?)
     }
 
-    fn key_log(&self) -> anyhow::Result<Option<Arc<dyn KeyLog>>> {
+    fn key_log(&self) -> anyhow::Result<Option<Arc<KeyLogFile>>> {
         let Some(path) = &self.keylog else {
             return Ok(None);
         };
@@ -163,12 +167,14 @@ impl Args {
 fn conclude(
     args: &Args,
     mut run: Run,
-    outcome: Outcome,
+    outcome: &Outcome,
     follower: Follower,
 ) -> anyhow::Result<bool> {
     let records = records(&outcome.measured, run.seed);
     run.partial = outcome.stopped.is_some();
-    run.emulator = outcome.lateness.map(lateness);
+    run.emulator = outcome
+        .lateness
+        .map(|measured| lateness(measured, args.lateness));
     run.machine.load_after = results::load();
     for (index, reason) in &outcome.given_up {
         let mode = run.scenarios[*index].mode;
@@ -223,81 +229,6 @@ fn shown(path: PathBuf, run: Run, records: Vec<Record>) -> Results {
     }
 }
 
-fn describe(args: &Args, plan: &Plan, bed: &Bed, seed: u64) -> anyhow::Result<Run> {
-    let mut machine = results::machine();
-    if let Bed::Stand {
-        network: Some(network),
-        ..
-    } = bed
-    {
-        machine.network = network.client.run(results::network_variables)?;
-    }
-    Ok(Run {
-        schema: SCHEMA,
-        partial: true,
-        command: results::command(),
-        started: results::rfc3339(system_now()),
-        seconds: 0.0,
-        seed,
-        scenarios: plan.scenarios().cloned().collect(),
-        software: results::software(),
-        setting: setting(args, &machine.network),
-        machine,
-        emulator: None,
-        noise: std::collections::BTreeMap::new(),
-        doubts: Vec::new(),
-    })
-}
-
-/// What both sides were given. Both are of this package, but for a target.
-fn setting(args: &Args, variables: &std::collections::BTreeMap<String, String>) -> Setting {
-    let tcp = variables.get("ipv4/tcp_congestion_control");
-    let tcp = tcp.map_or("the kernel's", String::as_str);
-    let sides = ["tcp-client", "tcp-node", "quic-client", "quic-node"];
-    let ours = if args.target.is_some() { 3 } else { 4 };
-    let of_sides = |of_tcp: &str, of_quic: &str| {
-        let values = [of_tcp, of_tcp, of_quic, of_quic];
-        let pairs = sides.iter().zip(values);
-        let known = pairs.filter(|(side, _)| ours == 4 || !side.ends_with("-node"));
-        known
-            .map(|(side, value)| ((*side).to_owned(), value.to_owned()))
-            .collect()
-    };
-    let (network, offload) = match args.layer() {
-        Layer::Link => (
-            "network namespaces, veth, and a link emulator in user space",
-            "off",
-        ),
-        Layer::Target => ("as it is, up to the target", "as the machine has it"),
-        _ => ("the loopback interface", "as the machine has it"),
-    };
-    Setting {
-        network: network.to_owned(),
-        target: args.target.as_ref().map(ToString::to_string),
-        provider: "aws-lc-rs through rustls".to_owned(),
-        congestion: of_sides(tcp, "cubic"),
-        initial_window: of_sides("10 segments", "12000 bytes"),
-        offload: [("segmentation, receive offload, checksums", offload)]
-            .map(|(what, how)| (what.to_owned(), how.to_owned()))
-            .into(),
-    }
-}
-
-fn lateness(lateness: emulator::Lateness) -> Lateness {
-    let microseconds = |time: std::time::Duration| time.as_secs_f64() * 1e6;
-    Lateness {
-        packets: lateness.packets,
-        late: lateness.late,
-        median_us: microseconds(lateness.median),
-        p99_us: microseconds(lateness.p99),
-        worst_us: microseconds(lateness.worst),
-        limit_us: microseconds(emulator::Lateness::TOLERANCE),
-        dropped: lateness.dropped,
-        overflowed: lateness.overflowed,
-        refused: lateness.refused,
-    }
-}
-
 /// Is cancelled by Ctrl-C. The second one ends the process, as the first does without this.
 fn on_interrupt() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
@@ -314,8 +245,7 @@ fn on_interrupt() -> anyhow::Result<CancellationToken> {
         .spawn(move || {
             runtime.block_on(interrupts.recv());
             told.cancel();
-            runtime.block_on(interrupts.recv());
-            std::process::exit(INTERRUPTED);
+            set_interrupt(Interrupt::Default);
         })?;
     Ok(stop)
 }
@@ -332,15 +262,8 @@ fn now() -> Instant {
     Instant::now()
 }
 
-#[expect(clippy::disallowed_methods, reason = "a run says when it was")]
-fn system_now() -> SystemTime {
-    SystemTime::now()
-}
-
 /// Tells the process in the namespaces from the one that made them.
 const INSIDE: &str = "WAYHOLD_BENCH_INSIDE";
 const WITHOUT_NAMESPACES: &str = "an emulated link needs network namespaces; --layer loopback needs none, \
     and counts no packets and no round trips";
 const MTU: u16 = 1500;
-/// 128 and the number of SIGINT, as shells tell it.
-const INTERRUPTED: i32 = 130;

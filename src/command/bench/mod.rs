@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use wayhold::bench::plan::Subject;
 
+mod circumstances;
 mod compare;
 mod measure;
 mod report;

@@ -86,22 +86,23 @@ impl Histogram {
 fn bucket(duration: Duration) -> usize {
     let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let shift = (u64::BITS - nanoseconds.leading_zeros()).saturating_sub(STEP_BITS + 1);
-    let step = (nanoseconds >> shift) as usize;
-    (shift as usize * STEPS + step).min(BUCKETS - 1)
+    let number = u64::from(shift) * STEPS + (nanoseconds >> shift);
+    usize::try_from(number).map_or(BUCKETS - 1, |number| number.min(BUCKETS - 1))
 }
 
 fn upper_end(bucket: usize) -> Duration {
+    let bucket = u64::try_from(bucket).expect("there are a few hundred");
     let (shift, step) = match bucket / STEPS {
         0 => (0, bucket),
         doubled => (doubled - 1, bucket % STEPS + STEPS),
     };
-    Duration::from_nanos(((step as u64 + 1) << shift) - 1)
+    Duration::from_nanos(((step + 1) << shift) - 1)
 }
 
 const STEP_BITS: u32 = 4;
-const STEPS: usize = 1 << STEP_BITS;
+const STEPS: u64 = 1 << STEP_BITS;
 /// Up to 2^36 nanoseconds, which are 68 seconds; what is longer is in the last.
-const BUCKETS: usize = STEPS * 33;
+const BUCKETS: usize = 16 * 33;
 
 #[cfg(test)]
 mod tests {

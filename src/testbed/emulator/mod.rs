@@ -4,6 +4,7 @@
 //! [`Network`] makes the hosts and an [`Emulator`] between them. It needs no privilege, only
 //! [namespaces](super::lab::enclose).
 
+mod capture;
 mod lateness;
 mod network;
 mod pump;
@@ -15,6 +16,7 @@ use std::io::{self, PipeWriter, pipe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+pub use capture::Capture;
 pub use lateness::Lateness;
 pub use network::Network;
 pub use trace::{Direction, Fate, Packet, Trace};
@@ -212,3 +214,6 @@ impl State {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

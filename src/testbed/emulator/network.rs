@@ -16,6 +16,10 @@ use crate::testbed::lab::{End, Host, Prefix, Tap, connect, tap};
 /// between the nodes is the kernel's alone. There is no IPv6, no offload, and the kernel remembers nothing
 /// about TCP connections of before.
 #[derive(Debug)]
+#[expect(
+    clippy::partial_pub_fields,
+    reason = "hosts are there to be used, and the emulator goes with the cables"
+)]
 pub struct Network {
     /// The client's host.
     pub client: Host,

@@ -91,13 +91,12 @@ impl Pump {
                 self.deliver(&mut state.router)?;
                 state.router.next()
             };
-            let time = next.map(|at| at.saturating_duration_since(now()));
-            if time.is_some_and(|time| time <= AHEAD) {
+            let time = next.map(|at| at.saturating_duration_since(now() + AHEAD));
+            if time == Some(Duration::ZERO) {
                 // Too near to sleep: look at all sockets again.
                 ready.fill(true);
                 continue;
             }
-            let time = time.map(|time| time - AHEAD);
             ready.fill(false);
             for index in self.timer.wait(&waited, time)? {
                 ready[index] = true;
@@ -146,8 +145,9 @@ impl Pump {
                 match tap.socket.send(tap.neighbour, packets) {
                     Ok(sent) => {
                         let (done, left) = rest.split_at(sent);
-                        done.iter()
-                            .for_each(|transfer| router.delivered(transfer, at));
+                        for transfer in done {
+                            router.delivered(transfer, at);
+                        }
                         rest = left;
                     }
                     Err(error) => {

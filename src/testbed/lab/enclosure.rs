@@ -13,12 +13,11 @@ pub enum Enclosure {
     Ended(ExitStatus),
 }
 
-/// Why a process can have no namespaces of its own, and what would help.
+/// Why a process can have no namespaces of its own, or no network in them, and what would help.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make namespaces without privilege: {error}; {remedy}")]
+#[error("no networks can be made here without privilege: {error}; {remedy}")]
 pub struct Forbidden {
     /// What the system said.
-    #[source]
     pub error: io::Error,
     /// What forbids it, as far as can be seen, and what to do about it.
     pub remedy: String,
@@ -33,25 +32,29 @@ pub struct Forbidden {
 /// # Errors
 /// The system forbids it.
 pub fn enclose(marker: &str) -> Result<Enclosure, Forbidden> {
-    let fault = |error| Forbidden {
-        remedy: remedy(|variable| {
-            let text = fs::read_to_string(format!("/proc/sys/{variable}")).ok()?;
-            text.trim().parse().ok()
-        }),
-        error,
-    };
     if env::var_os(marker).is_some() {
-        die_with_parent().map_err(fault)?;
+        die_with_parent()?;
         return Ok(Enclosure::Inside);
     }
-    isolate().map_err(fault)?;
+    isolate()?;
     let inside = env::current_exe().and_then(|this| {
         Command::new(this)
             .args(env::args_os().skip(1))
             .env(marker, "1")
             .status()
     });
-    inside.map(Enclosure::Ended).map_err(fault)
+    Ok(Enclosure::Ended(inside?))
+}
+
+impl From<io::Error> for Forbidden {
+    /// Looks for what may have caused this.
+    fn from(error: io::Error) -> Self {
+        let remedy = remedy(|variable| {
+            let text = fs::read_to_string(format!("/proc/sys/{variable}")).ok()?;
+            text.trim().parse().ok()
+        });
+        Self { error, remedy }
+    }
 }
 
 /// What forbids namespaces, by the kernel's variables.

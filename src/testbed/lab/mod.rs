@@ -190,7 +190,7 @@ pub fn tap(
         socket,
         neighbour: neighbour
             .try_into()
-            .map_err(|_| io::ErrorKind::InvalidData)?,
+            .map_err(|_longer| io::ErrorKind::InvalidData)?,
     })
 }
 

@@ -77,18 +77,14 @@ fn two_groups_are_told_apart_and_one_is_not_split() {
     assert!(groups.contains(" and 9 around 15"), "{groups}");
 
     let mut random = Random::new(9);
-    let one: [(&str, fn(&mut Random) -> f64); 3] = [
-        ("normal", normal),
-        ("exponential", exponential),
-        ("uniform", uniform),
-    ];
-    for (name, draw) in one {
-        for n in [20_u32, 40, 200] {
+    let one: [fn(&mut Random) -> f64; 3] = [normal, exponential, uniform];
+    for (name, draw) in ["normal", "exponential", "uniform"].iter().zip(one) {
+        for n in [20, 40, 200] {
             let split = (0..500).filter(|_| {
                 let values = (0..n).map(|_| 100.0 + 30.0 * draw(&mut random));
                 two_groups(FIRST_BYTE, &sorted(values.collect())).is_some()
             });
-            let split = split.count() as u32;
+            let split = split.count();
             assert!(split * n <= 500, "{split} of 500: {name}, {n}");
         }
     }

@@ -6,7 +6,8 @@ use crate::link::Random;
 
 /// Above 0 and below 1.
 pub(super) fn uniform(random: &mut Random) -> f64 {
-    ((random.number() >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
+    let number = u32::try_from(random.number() >> 32).unwrap();
+    (f64::from(number) + 0.5) / 2_f64.powi(32)
 }
 
 /// Median ln 2.

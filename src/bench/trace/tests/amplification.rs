@@ -19,8 +19,8 @@ fn the_quotient_is_the_largest_before_validation() {
         .node(76_400, node_udp(&flight))
         .client(80_000, client_udp(&handshake(60)))
         .node(105_500, node_udp(&vec![0xbb; 20_000]));
-    let received = initial().len() as f64;
-    let expected = 3.0 * flight.len() as f64 / received;
+    let received = float(initial().len());
+    let expected = 3.0 * float(flight.len()) / received;
     assert!((most(&wire).unwrap() - expected).abs() < 1e-9);
 }
 
@@ -30,7 +30,7 @@ fn what_the_node_never_got_allows_nothing() {
     wire.client(150, client_udp(&initial()))
         .client_loses(160, client_udp(&zero_rtt(1100)))
         .node(26_000, node_udp(&vec![0xcc; 3600]));
-    let expected = 3600.0 / initial().len() as f64;
+    let expected = 3600.0 / float(initial().len());
     assert!((most(&wire).unwrap() - expected).abs() < 1e-9);
 }
 
@@ -41,7 +41,7 @@ fn a_retry_is_small_and_its_token_validates() {
         .node(25_300, node_udp(&retry()))
         .client(50_500, client_udp(&initial_with_token()))
         .node(76_000, node_udp(&vec![0xcc; 6000]));
-    let expected = retry().len() as f64 / initial().len() as f64;
+    let expected = float(retry().len()) / float(initial().len());
     assert!((most(&wire).unwrap() - expected).abs() < 1e-9);
 }
 

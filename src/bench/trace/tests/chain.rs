@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use super::wire::*;
 use crate::bench::trace::{Exchange, NoRoundTrips};
 use crate::testbed::emulator::{Direction, Fate};
 
-/// SYN, SYN-ACK, and the ClientHello with what follows it.
+/// SYN, SYN-ACK, and the `ClientHello` with what follows it.
 fn connects(wire: &mut Wire, first_flight: &[u8]) {
     wire.client(20, from_client(SYN, 0, 0, b""))
         .node(25_050, from_node(SYN_ACK, 0, 1, b""))
@@ -123,9 +125,9 @@ fn early_data_over_quic_is_ready_at_once() {
 #[test]
 fn a_client_that_moved_waits_for_one_round_trip() {
     let mut wire = Wire::new();
-    let before = wire.start - std::time::Duration::from_millis(10);
+    let before = wire.start.checked_sub(Duration::from_millis(10)).unwrap();
     let at = wire.at(15_000);
-    let late = std::time::Duration::ZERO;
+    let late = Duration::ZERO;
     // What went on before the move arrives after it, and is answered.
     wire.push(
         Direction::ToNode,
@@ -299,7 +301,7 @@ fn a_reaction_within_the_clocks_error_is_one() {
 #[test]
 fn a_trace_that_cannot_tell_says_so() {
     let wire = tcp_full();
-    let none = Exchange::of(&wire.trace, wire.marks, std::time::Duration::ZERO);
+    let none = Exchange::of(&wire.trace, wire.marks, Duration::ZERO);
     assert_eq!(none.round_trips(), Err(NoRoundTrips::NoDelay));
     assert!(!none.metrics().is_empty());
 

@@ -18,9 +18,15 @@ fn quic() -> Wire {
     wire
 }
 
-fn counts(wire: &Wire, metrics: [Metric; 4]) -> [f64; 4] {
+fn assert_counts(wire: &Wire, metrics: [Metric; 4], expected: [f64; 4]) {
     let counted = wire.exchange().metrics();
-    metrics.map(|metric| counted[&metric])
+    for (metric, expected) in metrics.into_iter().zip(expected) {
+        let found = counted[&metric];
+        assert!(
+            (found - expected).abs() < 0.5,
+            "{metric}: {found} {expected}"
+        );
+    }
 }
 
 const PACKETS: [Metric; 4] = [
@@ -40,16 +46,14 @@ const BYTES: [Metric; 4] = [
 const HEADERS: usize = 28;
 
 fn size(packets: &[Vec<u8>]) -> f64 {
-    packets
-        .iter()
-        .map(|payload| payload.len() + HEADERS)
-        .sum::<usize>() as f64
+    let sizes = packets.iter().map(|payload| payload.len() + HEADERS);
+    float(sizes.sum())
 }
 
 #[test]
 fn the_handshake_ends_with_the_clients_finished_and_the_rest_with_the_first_byte() {
     let wire = quic();
-    assert_eq!(counts(&wire, PACKETS), [2.0, 1.0, 3.0, 2.0]);
+    assert_counts(&wire, PACKETS, [2.0, 1.0, 3.0, 2.0]);
     let opening = initial();
     let flight = [short_initial(130), handshake(1000)].concat();
     let finished = [initial(), handshake(60)].concat();
@@ -60,7 +64,7 @@ fn the_handshake_ends_with_the_clients_finished_and_the_rest_with_the_first_byte
         size(&[opening, finished, one_rtt(60)]),
         size(&[flight, one_rtt(60)]),
     ];
-    assert_eq!(counts(&wire, BYTES), expected);
+    assert_counts(&wire, BYTES, expected);
 }
 
 #[test]
@@ -78,7 +82,7 @@ fn the_finished_of_tls_is_the_first_data_after_the_nodes_flight() {
             .client(101_300, from_client(ACK, 304, 1042, &encrypted(100)))
             .node(126_500, from_node(ACK, 1042, 409, &encrypted(100)))
             .marks(Some(101_100), Some(101_100), 151_600);
-        assert_eq!(counts(&wire, PACKETS), [5.0, 3.0, 6.0, 4.0]);
+        assert_counts(&wire, PACKETS, [5.0, 3.0, 6.0, 4.0]);
     }
 }
 
@@ -92,7 +96,7 @@ fn what_was_lost_is_paid_for() {
         .node_loses(76_950, node_udp(&one_rtt(60)))
         .push(Direction::ToClient, under_way, Fate::UnderWay, node_udp(&one_rtt(60)));
     // The client's loss is after its Finished, the node's before its next packet that arrives.
-    assert_eq!(counts(&wire, PACKETS), [2.0, 1.0, 4.0, 3.0]);
+    assert_counts(&wire, PACKETS, [2.0, 1.0, 4.0, 3.0]);
 }
 
 #[test]
@@ -114,7 +118,7 @@ fn a_figure_without_its_mark_is_absent() {
 #[test]
 fn marks_are_milliseconds_from_the_start() {
     let mut wire = quic();
-    wire.marks.connected = Some(wire.at(51_000));
+    wire.marks.connect = Some(wire.at(51_000));
     wire.marks.confirmed = Some(wire.at(103_500));
     let metrics = wire.marks.metrics();
     let expected = [

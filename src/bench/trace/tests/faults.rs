@@ -2,7 +2,7 @@ use super::wire::*;
 use crate::link::Loss;
 use crate::testbed::emulator::{Direction, Fate};
 
-/// The rest of a TCP connection whose first ClientHello leaves at `at`, ready a round trip later.
+/// The rest of a TCP connection whose first `ClientHello` leaves at `at`, ready a round trip later.
 fn goes_on(wire: &mut Wire, at: u64) {
     wire.client(at, from_client(ACK, 1, 1, &client_hello()))
         .node(at + 25_700, from_node(ACK, 1, 246, &server_flight()))

@@ -110,6 +110,10 @@ impl Wire {
     }
 }
 
+pub(super) fn float(len: usize) -> f64 {
+    f64::from(u32::try_from(len).unwrap())
+}
+
 pub(super) const fn trips(ready: u32, handshake: u32, first_byte: u32) -> [Option<u32>; 3] {
     [Some(ready), Some(handshake), Some(first_byte)]
 }
