@@ -20,7 +20,6 @@ use crate::wire::SUPPORTED_VERSIONS;
 /// What an endpoint is made of.
 #[derive(Debug)]
 pub(crate) struct EndpointParts<'a> {
-    pub(crate) socket: Arc<SteeredSocket>,
     pub(crate) tls: Arc<TlsConfig>,
     pub(crate) issuer: Issuer,
     /// What may change how connections are carried.
@@ -31,28 +30,48 @@ pub(crate) struct EndpointParts<'a> {
     pub(crate) max_udp_payload: u16,
 }
 
+/// What quinn is given for one endpoint of the gateway.
+#[derive(Debug)]
+pub struct QuicConfigs {
+    /// Connection IDs, reset tokens, versions, and the largest datagram.
+    pub endpoint: EndpointConfig,
+    /// What connections are accepted with.
+    pub server: ServerConfig,
+}
+
 /// Starts an endpoint. Needs a tokio runtime.
 ///
 /// # Errors
+/// As for [`configs`], and those of the socket.
+pub(crate) fn endpoint(
+    socket: Arc<SteeredSocket>,
+    parts: EndpointParts<'_>,
+) -> io::Result<Endpoint> {
+    let QuicConfigs { endpoint, server } = configs(parts)?;
+    let runtime = Arc::new(quinn::TokioRuntime);
+    Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime)
+}
+
+/// Makes everything of an endpoint but its socket.
+///
+/// # Errors
 /// When the TLS configuration has no cipher suite for QUIC, or a value is out of quinn's range.
-pub(crate) fn endpoint(parts: EndpointParts<'_>) -> io::Result<Endpoint> {
+pub(crate) fn configs(parts: EndpointParts<'_>) -> io::Result<QuicConfigs> {
     let server = server(&parts)?;
-    let mut config = EndpointConfig::new(parts.issuer.reset_key());
-    config
+    let mut endpoint = EndpointConfig::new(parts.issuer.reset_key());
+    endpoint
         .max_udp_payload_size(parts.max_udp_payload)
         .map_err(io::Error::other)?;
-    config.supported_versions(SUPPORTED_VERSIONS.to_vec());
+    endpoint.supported_versions(SUPPORTED_VERSIONS.to_vec());
     let issuer = parts.issuer;
-    config.cid_generator(move || issuer.generator());
-
-    let runtime = Arc::new(quinn::TokioRuntime);
-    Endpoint::new_with_abstract_socket(config, Some(server), parts.socket, runtime)
+    endpoint.cid_generator(move || issuer.generator());
+    Ok(QuicConfigs { endpoint, server })
 }
 
 /// What connections are accepted with from here on.
 ///
 /// # Errors
-/// As for [`endpoint`].
+/// As for [`configs`].
 pub(super) fn server(parts: &EndpointParts<'_>) -> io::Result<ServerConfig> {
     let crypto = QuicServerConfig::try_from(Arc::clone(&parts.tls)).map_err(io::Error::other)?;
     let mut server = ServerConfig::new(Arc::new(crypto), parts.issuer.token_key());
