@@ -4,10 +4,13 @@
 //! Every layer measures [`Scenario`]s and gives [`Sample`]s; what is said of them is a [`Record`], a line of
 //! `results.jsonl`. Definitions of the metrics stand in `docs/bench.md`.
 
+pub mod dial;
 mod metric;
 mod record;
 mod sample;
 mod scenario;
+pub mod statistics;
+pub mod trace;
 
 pub use metric::Metric;
 pub use record::{Comparison, Interval, Record, SCHEMA, Summary};
