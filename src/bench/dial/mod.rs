@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::DialError;
+pub(super) use tls::ClientTls;
 pub use tls::Trust;
 
 use self::quic::{QuicConnection, QuicDialer, ReadyQuic};
