@@ -6,6 +6,7 @@ mod application;
 mod control;
 mod identity;
 mod minters;
+mod padding;
 mod paths;
 mod settings;
 pub(super) mod transport;

@@ -11,6 +11,7 @@ use quinn::{
 
 use super::application::SharedApplication;
 use super::identity::Issuer;
+use super::padding::Unpadding;
 use crate::config::{Keepalive, Limits, Quic};
 use crate::edge::socket::SteeredSocket;
 use crate::edge::tls::TlsConfig;
@@ -74,7 +75,8 @@ pub(crate) fn configs(parts: EndpointParts<'_>) -> io::Result<QuicConfigs> {
 /// As for [`configs`].
 pub(super) fn server(parts: &EndpointParts<'_>) -> io::Result<ServerConfig> {
     let crypto = QuicServerConfig::try_from(Arc::clone(&parts.tls)).map_err(io::Error::other)?;
-    let mut server = ServerConfig::new(Arc::new(crypto), parts.issuer.token_key());
+    let crypto = Arc::new(Unpadding::new(crypto));
+    let mut server = ServerConfig::new(crypto, parts.issuer.token_key());
     server.transport_config(Arc::new(transport(parts)?));
     server.migration(true);
     for preferred in &parts.quic.preferred_address {
