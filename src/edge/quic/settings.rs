@@ -116,19 +116,23 @@ pub(super) fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig
     if let Some(application) = parts.application {
         application.transport(&mut transport);
     }
+    let (initial, largest) = (
+        quic.initial_mtu.min(parts.max_udp_payload),
+        parts.max_udp_payload,
+    );
     let discovery = quic.mtu_discovery.then(|| {
         let mut discovery = MtuDiscoveryConfig::default();
-        discovery.upper_bound(parts.max_udp_payload);
-        // A probe costs about 40 us, most of it for padding: one or two of them find a bound that is
-        // near enough.
-        discovery.minimum_change(MTU_STEP);
+        discovery.upper_bound(largest);
+        // A step of more than half the range makes the first probe one of the bound itself, which most
+        // paths carry; only where they do not, there is one more in the middle.
+        discovery.minimum_change((largest - initial) / 2 + 1);
         discovery
     });
     transport
         .max_idle_timeout(Some(
             quic.idle_timeout.try_into().map_err(io::Error::other)?,
         ))
-        .initial_mtu(quic.initial_mtu.min(parts.max_udp_payload))
+        .initial_mtu(initial)
         .min_mtu(SMALLEST_MTU)
         .mtu_discovery_config(discovery)
         .initial_rtt(quic.initial_rtt);
@@ -144,4 +148,3 @@ const INCOMING_BUFFER: u64 = 16 << 10;
 const CLOCK_SKEW: Duration = Duration::from_mins(1);
 /// What every path of QUIC carries (RFC 9000, section 14).
 const SMALLEST_MTU: u16 = 1200;
-const MTU_STEP: u16 = 64;
