@@ -15,9 +15,13 @@ mod schedule;
 mod signatures;
 mod tls;
 
-use std::time::Instant;
+use std::fmt;
+use std::str::FromStr;
 
-use self::parties::Stage;
+pub use parties::Handshakes;
+use serde::{Deserialize, Serialize};
+
+use super::scenario::{NoSuchName, named};
 use super::statistics::{self, Measured, Taken};
 use super::{Certificate, KeyExchange, Layer, Metric, Mode, Sample, Scenario};
 use crate::GatewayError;
@@ -31,10 +35,24 @@ pub struct FloorPlan {
     pub certificates: Vec<Certificate>,
     /// And each of these key exchanges.
     pub key_exchanges: Vec<KeyExchange>,
+    /// How the client of QUIC searches for a larger MTU, which the node pays for as well.
+    pub client_search: ClientSearch,
     /// How often each mode has its turn. The first turns of all are to warm up and not measured.
     pub blocks: u32,
     /// Handshakes in one turn.
     pub samples: u32,
+}
+
+named! {
+    /// How the client searches for a larger MTU (RFC 8899).
+    ClientSearch, "search" {
+        /// As the gateway does, if it does.
+        Gateway = "gateway",
+        /// As quinn does unless told otherwise.
+        Quinn = "quinn",
+        /// Not at all.
+        Off = "off",
+    }
 }
 
 /// Why there is nothing to measure.
@@ -71,6 +89,9 @@ pub enum FloorError {
     /// Both sides went on for longer than any handshake takes.
     #[error("the handshake did not come to rest")]
     Restless,
+    /// The two sides agreed on another cipher suite than the cryptographic operations are of.
+    #[error("the handshake has another cipher suite than the cryptographic operations")]
+    Suite,
     /// A handshake was another one than was to be measured.
     #[error("a handshake of `{mode}` {what}")]
     Other {
@@ -130,23 +151,25 @@ impl FloorPlan {
 /// All modes under one certificate and key exchange.
 struct Point {
     /// Goes first in each block, shown or not.
-    crypto: Stage,
-    stages: Vec<(Stage, Measured)>,
+    crypto: Handshakes,
+    stages: Vec<(Handshakes, Measured)>,
     shown: Option<Measured>,
 }
 
 impl Point {
     fn new(plan: &FloorPlan, factors: (Certificate, KeyExchange)) -> Result<Self, FloorError> {
-        let begun = now();
         let measured = |mode| Measured::of(scenario(mode, factors));
         let (crypto, others): (Vec<_>, Vec<_>) =
             plan.modes.iter().partition(|mode| **mode == Mode::Crypto);
         let mut stages = Vec::new();
         for mode in others {
-            stages.push((Stage::new(mode, factors, begun)?, measured(mode)));
+            stages.push((
+                Handshakes::new(mode, factors, plan.client_search)?,
+                measured(mode),
+            ));
         }
         Ok(Self {
-            crypto: Stage::new(Mode::Crypto, factors, begun)?,
+            crypto: Handshakes::new(Mode::Crypto, factors, plan.client_search)?,
             stages,
             shown: crypto.first().map(|mode| measured(*mode)),
         })
@@ -196,6 +219,7 @@ impl Default for FloorPlan {
             modes: Self::MODES.to_vec(),
             certificates: vec![Certificate::EcdsaP256],
             key_exchanges: vec![KeyExchange::X25519],
+            client_search: ClientSearch::Gateway,
             blocks: 40,
             samples: 50,
         }
@@ -237,15 +261,72 @@ fn count(points: usize) -> f64 {
     u32::try_from(points).map_or(f64::MAX, f64::from)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "where virtual time begins; what is measured is a processor's time"
-)]
-fn now() -> Instant {
-    Instant::now()
-}
-
 const RATIOS: [(Metric, Metric); 2] = [
     (Metric::ClientCpu, Metric::ClientFloorRatio),
     (Metric::NodeCpu, Metric::NodeFloorRatio),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(modes: &[Mode]) -> FloorPlan {
+        FloorPlan {
+            modes: modes.to_vec(),
+            blocks: 2,
+            samples: 2,
+            ..FloorPlan::default()
+        }
+    }
+
+    #[test]
+    fn every_mode_is_what_it_says_and_measures_both_sides() {
+        let measured = plan(FloorPlan::MODES).run(|_| true).unwrap();
+        let modes: Vec<_> = measured.iter().map(|one| one.scenario.mode).collect();
+        assert_eq!(modes, FloorPlan::MODES);
+        for one in measured {
+            assert_eq!(one.taken.len(), 4, "{}", one.scenario.mode);
+            assert!(!one.partial);
+            for taken in one.taken {
+                for (time, ratio) in RATIOS {
+                    assert!(taken.sample.metrics[&time] > 0.0);
+                    assert!(taken.sample.metrics[&ratio] > 0.0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn both_transports_shake_hands_under_every_certificate_and_key_exchange() {
+        let mut by_certificate = plan(&[Mode::TlsFull, Mode::QuicFull]);
+        (by_certificate.blocks, by_certificate.samples) = (1, 1);
+        let mut by_key_exchange = by_certificate.clone();
+        by_certificate.certificates = Certificate::ALL.to_vec();
+        by_key_exchange.key_exchanges = KeyExchange::ALL.to_vec();
+        for (plan, points) in [
+            (by_certificate, Certificate::ALL.len()),
+            (by_key_exchange, KeyExchange::ALL.len()),
+        ] {
+            assert_eq!(plan.run(|_| true).unwrap().len(), 2 * points);
+        }
+    }
+
+    #[test]
+    fn a_run_that_ends_early_keeps_what_it_has() {
+        let mut told = Vec::new();
+        let measured = plan(&[Mode::TlsFull]).run(|done| {
+            told.push(done);
+            told.len() < 2
+        });
+        let measured = measured.unwrap();
+        assert!(measured[0].partial);
+        assert_eq!(measured[0].taken.len(), 2);
+        assert!(told[0] > 0.0 && told[1] > told[0] && told[1] < 1.0);
+    }
+
+    #[test]
+    fn a_mode_of_another_layer_is_refused() {
+        let refused = plan(&[Mode::TcpFull]).run(|_| true).unwrap_err();
+        assert_eq!(refused.to_string(), "the floor has no `tcp-full`");
+    }
+}

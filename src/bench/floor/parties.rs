@@ -6,34 +6,41 @@ use quinn_proto::{
     ClientConfig, MtuDiscoveryConfig, NoneTokenStore, TokenMemoryCache, TokenStore, TransportConfig,
 };
 
-use super::FloorError;
 use super::credentials::Credentials;
 use super::meter::Meter;
 use super::primitives::Primitives;
 use super::quic::{self, Admission, FirstFlight};
 use super::tls;
+use super::{ClientSearch, FloorError};
 use crate::bench::dial::{ClientTls, Trust};
 use crate::bench::{Certificate, KeyExchange, Mode, Sample};
 use crate::config::{Config, EarlyData, Quic};
 use crate::{Gateway, Protocols};
 
-/// Everything for the handshakes of one mode.
-pub(super) struct Stage {
+/// Handshakes of one mode, one after the other.
+#[derive(Debug)]
+pub struct Handshakes {
     mode: Mode,
     kind: Kind,
 }
 
+#[derive(Debug)]
 enum Kind {
     Crypto(Primitives),
     Tls(tls::Pair, ClientTls),
     Quic(Box<quic::Pair>, ClientTls),
 }
 
-impl Stage {
-    pub(super) fn new(
+impl Handshakes {
+    /// Makes keys, certificates and both sides, and gets the client its first session where the mode
+    /// needs one.
+    ///
+    /// # Errors
+    /// [`FloorError`].
+    pub fn new(
         mode: Mode,
         (certificate, key_exchange): (Certificate, KeyExchange),
-        now: Instant,
+        search: ClientSearch,
     ) -> Result<Self, FloorError> {
         let credentials = Credentials::new(certificate)?;
         if mode == Mode::Crypto {
@@ -65,8 +72,8 @@ impl Stage {
                     Mode::QuicRetry => Admission::AfterRetry,
                     _ => Admission::AtOnce,
                 };
-                let config = client_config(&client, mode, &quic)?;
-                let pair = quic::Pair::new(protocols.quic, config, admission, now);
+                let config = client_config(&client, mode, (&quic, search))?;
+                let pair = quic::Pair::new(protocols.quic, config, admission, now());
                 Kind::Quic(Box::new(pair), client)
             }
             _ => return Err(FloorError::NoSuchMode(mode)),
@@ -79,12 +86,16 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Does so many handshakes.
+    /// Does so many.
     pub(super) fn turn(&mut self, samples: u32) -> Result<Vec<Sample>, FloorError> {
-        (0..samples).map(|_| self.handshake()).collect()
+        (0..samples).map(|_| self.shake_hands()).collect()
     }
 
-    fn handshake(&mut self) -> Result<Sample, FloorError> {
+    /// Does one, and gives what each side took.
+    ///
+    /// # Errors
+    /// [`FloorError`], also where it is not what the mode says.
+    pub fn shake_hands(&mut self) -> Result<Sample, FloorError> {
         let (resumes, mode) = (self.resumes(), self.mode);
         let shaken = self.shake()?;
         let other = |what| Err(FloorError::Other { mode, what });
@@ -194,14 +205,18 @@ fn first_flight(mode: Mode) -> FirstFlight {
 
 /// A client that is set as the gateway is where both sides have the same choice. One with early data shows
 /// an address token as well: the gateway takes none from an address that is not proven.
-fn client_config(client: &ClientTls, mode: Mode, quic: &Quic) -> Result<ClientConfig, FloorError> {
+fn client_config(
+    client: &ClientTls,
+    mode: Mode,
+    (quic, search): (&Quic, ClientSearch),
+) -> Result<ClientConfig, FloorError> {
     let crypto = QuicClientConfig::try_from(client.config.clone())
         .map_err(|error| FloorError::Quic(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     let mut transport = TransportConfig::default();
     transport
         .initial_mtu(quic.initial_mtu)
-        .mtu_discovery_config(quic.mtu_discovery.then(MtuDiscoveryConfig::default))
+        .mtu_discovery_config(mtu_search(quic, search))
         .initial_rtt(quic.initial_rtt);
     config.transport_config(Arc::new(transport));
     let tokens: Arc<dyn TokenStore> = match mode {
@@ -210,4 +225,57 @@ fn client_config(client: &ClientTls, mode: Mode, quic: &Quic) -> Result<ClientCo
     };
     config.token_store(tokens);
     Ok(config)
+}
+
+fn mtu_search(quic: &Quic, search: ClientSearch) -> Option<MtuDiscoveryConfig> {
+    let mut discovery = MtuDiscoveryConfig::default();
+    match search {
+        ClientSearch::Off => return None,
+        ClientSearch::Quinn => {}
+        ClientSearch::Gateway if quic.mtu_discovery => {
+            let range = quic.max_udp_payload - quic.initial_mtu;
+            discovery
+                .upper_bound(quic.max_udp_payload)
+                .minimum_change(range / 2 + 1);
+        }
+        ClientSearch::Gateway => return None,
+    }
+    Some(discovery)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where virtual time begins; what is measured is a processor's time"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_that_resumes_no_session_is_none_of_a_mode_that_does() {
+        for mode in [
+            Mode::TlsResumed,
+            Mode::Tls0Rtt,
+            Mode::QuicResumed,
+            Mode::Quic0Rtt,
+        ] {
+            let factors = (Certificate::EcdsaP256, KeyExchange::X25519);
+            let mut handshakes = Handshakes::new(mode, factors, ClientSearch::Gateway).unwrap();
+            handshakes.shake_hands().unwrap();
+            match &handshakes.kind {
+                Kind::Crypto(_) => {}
+                Kind::Tls(_, client) | Kind::Quic(_, client) => client.sessions.clear(),
+            }
+            let refused = handshakes.shake_hands().unwrap_err();
+            assert!(
+                refused.to_string().contains("resumed no session"),
+                "{refused}"
+            );
+            handshakes.shake_hands().unwrap();
+        }
+    }
 }

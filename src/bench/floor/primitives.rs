@@ -1,16 +1,16 @@
 //! The cryptographic operations of a full TLS 1.3 handshake, and nothing else: no message is parsed, no state
 //! kept, nothing sent. The list is fixed, and every ratio to the floor is to its cost.
 //!
-//! Both sides, with TLS_AES_256_GCM_SHA384, which the gateway and its clients agree on:
+//! Both sides, with `TLS_AES_128_GCM_SHA256`, which the gateway agrees on with clients:
 //!
 //! 1. make a key pair and agree on a secret ([`super::exchange`]);
-//! 2. hash the messages (SHA-384), with the hash taken after `ServerHello`, `Certificate`,
+//! 2. hash the messages (SHA-256), with the hash taken after `ServerHello`, `Certificate`,
 //!    `CertificateVerify` and both `Finished`;
 //! 3. the key schedule of RFC 8446, section 7.1, without what pre-shared keys need: 3 extractions, 8
 //!    derived secrets, 4 keys with their IVs, 2 `finished` keys;
 //! 4. make one `Finished` and check the other (HMAC);
 //! 5. the node seals and the client opens its encrypted flight in one piece; the client seals and the node
-//!    opens its `Finished` (AES-256-GCM); both also schedule the two keys of application data.
+//!    opens its `Finished` (AES-128-GCM); both also schedule the two keys of application data.
 //!
 //! The node signs `CertificateVerify`. The client verifies it, and one signature for each certificate that
 //! was sent ([`super::signatures`]).

@@ -6,6 +6,7 @@
 //! timers cause within a second counts; closing does not.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,6 +56,12 @@ pub(super) enum FirstFlight {
     Handshake,
     /// With a request in 0-RTT packets, if it has a session.
     Request,
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair").finish_non_exhaustive()
+    }
 }
 
 impl Pair {
@@ -362,7 +369,7 @@ fn read(connection: &mut Connection, stream: StreamId) -> usize {
         while let Ok(Some(chunk)) = chunks.next(usize::MAX) {
             read += chunk.bytes.len();
         }
-        let _ = chunks.finalize();
+        let _transmit = chunks.finalize();
     }
     read
 }

@@ -1,9 +1,9 @@
 //! The messages' hash and the keys of a TLS 1.3 handshake (RFC 8446, section 7).
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::digest::{self, Digest, SHA384};
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::digest::{self, Digest, SHA256};
 use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::hkdf::{HKDF_SHA384, KeyType, Prk, Salt};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use aws_lc_rs::hmac;
 
 use super::meter::Side;
@@ -13,7 +13,7 @@ pub(super) struct Transcript(digest::Context);
 
 impl Transcript {
     pub(super) fn new() -> Self {
-        Self(digest::Context::new(&SHA384))
+        Self(digest::Context::new(&SHA256))
     }
 
     pub(super) fn add(&mut self, message: &[u8]) {
@@ -48,8 +48,8 @@ struct Direction {
 impl Handshake {
     /// Derives all of them from the shared secret and the hash until `ServerHello`.
     pub(super) fn derive(shared: &[u8], hash: &Digest) -> Self {
-        let early = Salt::new(HKDF_SHA384, &ZEROES).extract(&ZEROES);
-        let secret = Salt::new(HKDF_SHA384, &derived(&early)).extract(shared);
+        let early = Salt::new(HKDF_SHA256, &ZEROES).extract(&ZEROES);
+        let secret = Salt::new(HKDF_SHA256, &derived(&early)).extract(shared);
         Self {
             client: Direction::of(&expand(&secret, "c hs traffic", hash.as_ref())),
             node: Direction::of(&expand(&secret, "s hs traffic", hash.as_ref())),
@@ -100,7 +100,7 @@ impl Handshake {
 impl Application {
     /// Derives them from the hash until the node's `Finished`.
     pub(super) fn derive(handshake: &Handshake, hash: &Digest) -> Self {
-        let master = Salt::new(HKDF_SHA384, &derived(&handshake.secret)).extract(&ZEROES);
+        let master = Salt::new(HKDF_SHA256, &derived(&handshake.secret)).extract(&ZEROES);
         let key = |label| key_and_iv(&expand(&master, label, hash.as_ref())).0;
         let (client, node) = (key("c ap traffic"), key("s ap traffic"));
         let _exporter: [u8; SECRET] = expand(&master, "exp master", hash.as_ref());
@@ -120,10 +120,10 @@ impl Application {
 impl Direction {
     fn of(secret: &[u8; SECRET]) -> Self {
         let (key, iv) = key_and_iv(secret);
-        let prk = Prk::new_less_safe(HKDF_SHA384, secret);
+        let prk = Prk::new_less_safe(HKDF_SHA256, secret);
         let finished: [u8; SECRET] = expand(&prk, "finished", &[]);
         Self {
-            finished: hmac::Key::new(hmac::HMAC_SHA384, &finished),
+            finished: hmac::Key::new(hmac::HMAC_SHA256, &finished),
             key,
             iv,
         }
@@ -131,14 +131,14 @@ impl Direction {
 }
 
 fn key_and_iv(secret: &[u8; SECRET]) -> (LessSafeKey, [u8; NONCE_LEN]) {
-    let prk = Prk::new_less_safe(HKDF_SHA384, secret);
-    let key: [u8; 32] = expand(&prk, "key", &[]);
-    let key = UnboundKey::new(&AES_256_GCM, &key).expect("the key is as long as it has to be");
+    let prk = Prk::new_less_safe(HKDF_SHA256, secret);
+    let key: [u8; 16] = expand(&prk, "key", &[]);
+    let key = UnboundKey::new(&AES_128_GCM, &key).expect("the key is as long as it has to be");
     (LessSafeKey::new(key), expand(&prk, "iv", &[]))
 }
 
 fn derived(secret: &Prk) -> [u8; SECRET] {
-    expand(secret, "derived", digest::digest(&SHA384, &[]).as_ref())
+    expand(secret, "derived", digest::digest(&SHA256, &[]).as_ref())
 }
 
 /// `HKDF-Expand-Label` (RFC 8446, section 7.1).
@@ -169,7 +169,7 @@ impl KeyType for Len {
 }
 
 const PREFIX: &[u8] = b"tls13 ";
-const SECRET: usize = 48;
+const SECRET: usize = 32;
 const ZEROES: [u8; SECRET] = [0; SECRET];
 /// Of a record, which is authenticated with it.
 const HEADER: [u8; 5] = [0x17, 0x03, 0x03, 0, 0];

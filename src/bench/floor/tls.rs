@@ -7,7 +7,9 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConfig, ServerConnection};
+use rustls::{
+    CipherSuite, ClientConfig, ClientConnection, HandshakeKind, ServerConfig, ServerConnection,
+};
 
 use super::FloorError;
 use super::credentials::NAME;
@@ -16,6 +18,7 @@ use super::quic::FirstFlight;
 use crate::bench::Sample;
 
 /// A client and a node.
+#[derive(Debug)]
 pub(super) struct Pair {
     client: Arc<ClientConfig>,
     node: Arc<ServerConfig>,
@@ -75,6 +78,10 @@ impl Pair {
         }
         if client.is_handshaking() || node.is_none_or(|node| node.is_handshaking()) {
             return Err(FloorError::Incomplete);
+        }
+        let suite = client.negotiated_cipher_suite().map(|suite| suite.suite());
+        if suite != Some(CipherSuite::TLS13_AES_128_GCM_SHA256) {
+            return Err(FloorError::Suite);
         }
         Ok(Shaken {
             sample: meter.sample(),

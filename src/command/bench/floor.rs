@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use wayhold::bench::floor::FloorPlan;
+use wayhold::bench::floor::{ClientSearch, FloorPlan};
 use wayhold::bench::{Certificate, KeyExchange, Metric, Mode, Record, statistics};
 
 use crate::command::Exit;
@@ -35,6 +35,10 @@ pub(crate) struct Args {
         default_value = "x25519"
     )]
     key_exchange: Vec<KeyExchange>,
+    /// How the client of QUIC searches for a larger MTU: `gateway`, as the gateway does; `quinn`, with four
+    /// probes; or `off`
+    #[arg(long, value_name = "NAME", default_value = "gateway")]
+    client_search: ClientSearch,
     /// How often each of them has its turn
     #[arg(long, value_name = "N", default_value_t = FloorPlan::default().blocks)]
     blocks: u32,
@@ -53,6 +57,7 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
     let mut plan = FloorPlan {
         certificates: args.certificate.clone(),
         key_exchanges: args.key_exchange.clone(),
+        client_search: args.client_search,
         blocks: args.blocks,
         samples: args.samples,
         ..FloorPlan::default()
