@@ -6,6 +6,7 @@
 
 mod clock;
 pub mod dial;
+pub mod floor;
 pub mod load;
 mod metric;
 pub mod plan;

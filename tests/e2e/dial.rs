@@ -75,13 +75,13 @@ async fn every_mode_ends_as_its_name_says_time_after_time() {
             let ready = ready.unwrap_or_else(|error| panic!("{mode} {attempt}: {error}"));
             let dialed = dialer.dial(ready).await;
             let dialed = dialed.unwrap_or_else(|error| panic!("{mode} {attempt}: {error}"));
-            let marks = dialed.marks;
+            let marks = dialed.marks();
             let first_byte = marks.first_byte.unwrap();
             if mode.name().starts_with("quic") && MOVES.contains(&mode) {
                 assert_eq!((marks.ready, marks.handshake), (None, None), "{mode}");
             } else {
                 let [connect, ready, handshake] =
-                    [marks.connect, marks.ready, marks.handshake].map(Option::unwrap);
+                    [marks.connected, marks.ready, marks.handshake].map(Option::unwrap);
                 assert!(marks.start <= ready && ready <= handshake, "{mode}");
                 assert!(marks.start < connect && connect <= handshake, "{mode}");
                 assert!(ready < first_byte, "{mode}");

@@ -25,7 +25,7 @@ pub enum DialError {
     Certificate(#[source] quinn::ConnectionError),
     /// A stream of the QUIC connection failed.
     #[error("QUIC: {0}")]
-    Stream(String),
+    Stream(#[source] BoxedError),
     /// The name is neither a DNS name nor an address.
     #[error("{0} is not a name that a certificate can have")]
     Name(String),
@@ -64,7 +64,7 @@ pub enum DialError {
     /// A Retry came where none was expected.
     #[error("the node sent a Retry")]
     Retry,
-    /// The group that the node does not have was not refused by a HelloRetryRequest.
+    /// The group that the node does not have was not refused by a `HelloRetryRequest`.
     #[error("the node sent no HelloRetryRequest")]
     NoHelloRetryRequest,
     /// The mode has no client that dials.
@@ -77,8 +77,8 @@ pub enum DialError {
 
 impl DialError {
     /// What a stream of quinn's failed with, of which there are many kinds.
-    pub(super) fn stream(error: impl ToString) -> Self {
-        Self::Stream(error.to_string())
+    pub(super) fn stream(error: impl Into<BoxedError>) -> Self {
+        Self::Stream(error.into())
     }
 
     /// The name under which failures of this kind are counted.
@@ -108,6 +108,8 @@ impl DialError {
         }
     }
 }
+
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
 fn tls_name(error: &rustls::Error) -> &'static str {
     match error {

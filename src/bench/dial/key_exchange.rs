@@ -21,7 +21,7 @@ pub(super) fn provider(key_exchange: KeyExchange) -> CryptoProvider {
 
 /// A group that no node has, with a key share that looks like one of X25519.
 ///
-/// A client that guesses it needs a HelloRetryRequest (RFC 8446, section 4.1.4): no handshake can
+/// A client that guesses it needs a `HelloRetryRequest` (RFC 8446, section 4.1.4): no handshake can
 /// end under this group, because it cannot complete an exchange.
 #[derive(Debug)]
 struct Unknown;

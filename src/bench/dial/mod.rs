@@ -26,6 +26,7 @@ use std::time::Duration;
 pub use error::DialError;
 pub use key_log::KeyLogFile;
 pub use tls::Trust;
+pub(super) use tls::{ClientTls, Resuming};
 
 use self::quic::{QuicConnection, QuicDialer, ReadyQuic};
 use self::tcp::{ReadyTcp, TcpConnection, TcpDialer};
@@ -113,8 +114,7 @@ enum ReadyKind {
 /// A client whose response has begun.
 #[derive(Debug)]
 pub struct Dialed {
-    /// When it reached each step.
-    pub marks: Marks,
+    marks: Marks,
     connections: Vec<Open>,
 }
 
@@ -200,6 +200,11 @@ impl Ready {
 }
 
 impl Dialed {
+    /// When the client reached each step.
+    pub fn marks(&self) -> Marks {
+        self.marks
+    }
+
     /// The client's port at the end; none if the system does not tell it.
     pub fn port(&self) -> Option<u16> {
         match self.connections.first()? {

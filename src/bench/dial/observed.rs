@@ -106,7 +106,7 @@ impl AsyncUdpSocket for Observed {
         seen.first = seen.first.or(Some(at));
         seen.last = Some(at);
         for (buffer, meta) in buffers.iter().zip(meta.iter_mut()).take(filled) {
-            seen.retries += u32::from(buffer.first().is_some_and(is_retry));
+            seen.retries += u32::from(buffer.first().is_some_and(|first| is_retry(*first)));
             if meta.addr == actual {
                 meta.addr = known;
             }
@@ -133,6 +133,6 @@ impl AsyncUdpSocket for Observed {
 }
 
 /// A long header of the type Retry (RFC 9000, section 17.2.5).
-fn is_retry(first: &u8) -> bool {
+fn is_retry(first: u8) -> bool {
     first & 0b1011_0000 == 0b1011_0000
 }

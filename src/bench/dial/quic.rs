@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
-    AsyncUdpSocket as _, ClientConfig, Connecting, Connection, Endpoint, EndpointConfig,
+    AsyncUdpSocket, ClientConfig, Connecting, Connection, Endpoint, EndpointConfig,
     MtuDiscoveryConfig, NoneTokenStore, RecvStream, SendStream, TokenStore, TokioRuntime,
     TransportConfig,
 };
@@ -176,7 +176,9 @@ impl QuicDialer {
     async fn go_on(&self, mut open: QuicConnection) -> Result<(Marks, QuicConnection), DialError> {
         let start = now();
         if let Some(socket) = open.next.take() {
-            let rebound = open.endpoint.rebind_abstract(Arc::clone(&socket) as _);
+            let rebound = open
+                .endpoint
+                .rebind_abstract(Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>);
             rebound.map_err(DialError::Socket)?;
             open.socket = socket;
             // Nothing is awaited before the request is written, so all of it leaves together.
@@ -242,7 +244,7 @@ impl QuicDialer {
         let endpoint = Endpoint::new_with_abstract_socket(
             EndpointConfig::default(),
             None,
-            Arc::clone(&socket) as _,
+            Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>,
             Arc::new(TokioRuntime),
         );
         Ok((endpoint.map_err(DialError::Socket)?, socket))
@@ -278,7 +280,7 @@ impl QuicDialer {
 
     /// Whether the handshake was of the kind that is measured.
     ///
-    /// A HelloRetryRequest needs no proof: under the group that the client guesses no handshake ends.
+    /// A `HelloRetryRequest` needs no proof: under the group that the client guesses no handshake ends.
     fn judge(&self, socket: &Observed, checked_before: u64) -> Result<(), DialError> {
         let resumed = self.tls.certificates_checked() == checked_before;
         match (resumes(self.mode), resumed) {

@@ -73,7 +73,7 @@ pub(super) async fn first_byte(
     Ok(First { byte, confirmed })
 }
 
-/// Waits for HANDSHAKE_DONE (RFC 9000, section 19.20), of which quinn tells nobody.
+/// Waits for `HANDSHAKE_DONE` (RFC 9000, section 19.20), of which quinn tells nobody.
 async fn confirmation(connection: &Connection, socket: &Observed) -> Instant {
     loop {
         // What a datagram holds is known once the tasks that it woke have run.

@@ -15,7 +15,7 @@ use crate::sys::socket::connect_with_data;
 
 /// Connects over TCP with TLS 1.3 and asks over HTTP/1.1, which needs the fewest bytes.
 ///
-/// TLS is driven by hand, so that early data leaves with the ClientHello, and the request with the end
+/// TLS is driven by hand, so that early data leaves with the `ClientHello`, and the request with the end
 /// of the handshake.
 #[derive(Debug)]
 pub(super) struct TcpDialer {
@@ -41,7 +41,7 @@ pub(super) enum Entry {
 pub(super) struct ReadyTcp {
     socket: TcpSocket,
     /// Of the connection that the client has lost.
-    _before: Option<TcpConnection>,
+    before: Option<TcpConnection>,
 }
 
 /// A connection whose response has begun.
@@ -100,10 +100,7 @@ impl TcpDialer {
         if !reconnects && let Some(connection) = before.take() {
             connection.close().await;
         }
-        Ok(ReadyTcp {
-            socket,
-            _before: before,
-        })
+        Ok(ReadyTcp { socket, before })
     }
 
     /// Connects and asks, up to the first byte of the answer.
@@ -114,7 +111,7 @@ impl TcpDialer {
         let dialing = self.connect(ready.socket, self.entry);
         let (marks, connection) = within(self.way.limit, "the attempt", dialing).await??;
         self.judge(&connection.tls)?;
-        Ok((marks, connection, ready._before))
+        Ok((marks, connection, ready.before))
     }
 
     async fn connect(

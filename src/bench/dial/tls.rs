@@ -9,16 +9,18 @@ use rustls::client::{
     WebPkiServerVerifier,
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, KeyLog, NamedGroup, RootCertStore, SignatureScheme,
+};
 
 use super::{DialError, KeyLogFile, key_exchange};
 use crate::bench::KeyExchange;
 
 /// TLS as one client does it, with the sessions that nodes gave it.
 #[derive(Clone, Debug)]
-pub(super) struct ClientTls {
-    pub(super) config: ClientConfig,
-    pub(super) sessions: Arc<Sessions>,
+pub(in crate::bench) struct ClientTls {
+    pub(in crate::bench) config: ClientConfig,
+    pub(in crate::bench) sessions: Arc<Sessions>,
     checked: Arc<Checked>,
 }
 
@@ -34,7 +36,7 @@ pub struct Trust {
 impl ClientTls {
     /// Keeps sessions for `resumption`; otherwise every handshake is a full one, also of clients that dial
     /// at the same time.
-    pub(super) fn new(
+    pub(in crate::bench) fn new(
         trust: &Trust,
         key_exchange: KeyExchange,
         resumption: Resuming,
@@ -64,7 +66,7 @@ impl ClientTls {
         });
         config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<dyn ClientSessionStore>);
         if let Some(log) = &trust.key_log {
-            config.key_log = Arc::clone(log) as _;
+            config.key_log = Arc::clone(log) as Arc<dyn KeyLog>;
         }
         Ok(Self {
             config,
@@ -74,7 +76,7 @@ impl ClientTls {
     }
 
     /// How many certificates were checked, which a handshake that resumes a session does not do.
-    pub(super) fn certificates_checked(&self) -> u64 {
+    pub(in crate::bench) fn certificates_checked(&self) -> u64 {
         self.checked.certificates.load(Ordering::Relaxed)
     }
 
@@ -137,7 +139,7 @@ impl ServerCertVerifier for Checked {
 
 /// Whether a client comes back with the sessions that it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Resuming {
+pub(in crate::bench) enum Resuming {
     Yes,
     No,
 }
@@ -145,7 +147,7 @@ pub(super) enum Resuming {
 /// Sessions of one node, the newest [`SESSIONS`]. Each is used once, as RFC 8446, appendix C.4, asks.
 ///
 /// It remembers no group that a node took, so that a client that guesses wrong does so each time.
-pub(super) struct Sessions {
+pub(in crate::bench) struct Sessions {
     resumption: Resuming,
     kept: Mutex<VecDeque<Tls13ClientSessionValue>>,
 }
@@ -153,6 +155,10 @@ pub(super) struct Sessions {
 impl Sessions {
     pub(super) fn len(&self) -> usize {
         self.kept().len()
+    }
+
+    pub(in crate::bench) fn clear(&self) {
+        self.kept().clear();
     }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<Tls13ClientSessionValue>> {

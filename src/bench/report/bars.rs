@@ -25,7 +25,7 @@ pub(super) fn bars(out: &mut Markup, id: &str, titles: (&str, &str), kinds: &[&s
         size: (WIDTH, height),
     };
     picture(out, id, &about, |out| {
-        legend(out, kinds);
+        legend(out, kinds, bars);
         axes(out, axis, &across, height);
         for (place, bar) in bars.iter().enumerate() {
             let y = TOP + place as f64 * LANE;
@@ -34,9 +34,19 @@ pub(super) fn bars(out: &mut Markup, id: &str, titles: (&str, &str), kinds: &[&s
     });
 }
 
-fn legend(out: &mut Markup, kinds: &[&str]) {
+/// Names the kinds of which there is something.
+fn legend(out: &mut Markup, kinds: &[&str], bars: &[Bar]) {
     let mut x = LEFT;
-    for (kind, name) in kinds.iter().enumerate() {
+    let is_there = |kind: usize| {
+        bars.iter()
+            .any(|bar| bar.parts.iter().any(|it| it.0 == kind))
+    };
+    let there: Vec<_> = kinds
+        .iter()
+        .enumerate()
+        .filter(|(kind, _)| is_there(*kind))
+        .collect();
+    for (kind, name) in there {
         let place: Attributes<'_> = &[("x", &x), ("y", &4), ("width", &12), ("height", &12)];
         let class = format_args!("part{kind}");
         out.shape("rect", &[&[("class", &class as _)], place].concat());
@@ -89,7 +99,7 @@ fn draw(out: &mut Markup, bar: &Bar, across: &Scale, y: f64) {
             ("height", &20),
         ];
         out.shape("rect", place);
-        if to - from > ROOM {
+        if to - from > ROOM && bar.parts.len() > 1 {
             let middle = Px(f64::midpoint(from, to));
             let class = format_args!("inside middle on{kind}");
             let place: Attributes<'_> = &[("class", &class), ("x", &middle), ("y", &text)];

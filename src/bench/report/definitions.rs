@@ -17,7 +17,7 @@ mod tests {
     use crate::bench::{Certificate, KeyExchange, Layer, Metric, Mode};
 
     #[track_caller]
-    fn are_defined<'a>(names: impl IntoIterator<Item = &'a str>) {
+    fn are_defined(names: impl IntoIterator<Item = &'static str>) {
         for name in names {
             let text = definition(name).unwrap_or_default();
             assert!(!text.is_empty(), "docs/bench.md has no row for `{name}`");

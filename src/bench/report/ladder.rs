@@ -30,14 +30,16 @@ pub(super) fn ladder(out: &mut Markup, drawing: &Drawing) {
     let title = format!("Packets of {}", drawing.mode);
     let about = About {
         title: &title,
-        description: &description(steps, &marks),
+        description: &description(steps, &marks, last),
         size: (WIDTH, height),
     };
     picture(out, &format!("ladder-{}", drawing.mode), &about, |out| {
         frame(out, &down, TOP + length);
+        let class = transport(drawing.mode);
         for step in steps {
-            arrow(out, step, &down, transport(drawing.mode));
+            arrow(out, (step, fate(step, steps, last)), &down, class);
         }
+        ticks(out, &down);
         for (time, _) in &marks {
             let y = down.at(*time);
             let diamond = format!("M{} {}l5 5l-5 5l-5 -5z", Px(CLIENT), Px(y - 5.0));
@@ -94,7 +96,8 @@ fn labels(steps: &[Step], direction: Direction, marks: &[(f64, &str)], down: &Sc
             } else {
                 String::new()
             };
-            let words = format!("{times}{label} · {bytes} B");
+            // The length never stands apart from its unit.
+            let words = format!("{times}{label} ·\u{a0}{bytes}\u{a0}B");
             Label::new(down.at(sent), wrapped(&words))
         })
         .collect();
@@ -148,9 +151,6 @@ fn frame(out: &mut Markup, down: &Scale, bottom: f64) {
                 ("y2", &y),
             ],
         );
-        let (x, y) = (Px(f64::midpoint(CLIENT, NODE)), Px(y.0 - 3.0));
-        let place: Attributes<'_> = &[("class", &"tick middle"), ("x", &x), ("y", &y)];
-        out.leaf("text", place, format_args!("{} ms", number(tick)));
     }
     for (x, name) in [(CLIENT, "client"), (NODE, "node")] {
         out.shape(
@@ -169,28 +169,52 @@ fn frame(out: &mut Markup, down: &Scale, bottom: f64) {
     }
 }
 
-fn arrow(out: &mut Markup, step: &Step, down: &Scale, class: &str) {
+fn ticks(out: &mut Markup, down: &Scale) {
+    for tick in down.ticks() {
+        let (x, y) = (Px(f64::midpoint(CLIENT, NODE)), Px(down.at(tick) - 3.0));
+        let place: Attributes<'_> = &[("class", &"tick middle over"), ("x", &x), ("y", &y)];
+        out.leaf("text", place, format_args!("{} ms", number(tick)));
+    }
+}
+
+/// What became of a packet, as far as a drawing shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Arrived,
+    Lost,
+    /// It would have come after the drawing ends.
+    UnderWay,
+}
+
+fn fate(step: &Step, steps: &[Step], last: f64) -> Fate {
+    let delays = steps
+        .iter()
+        .filter_map(|step| Some(step.arrived_ms? - step.sent_ms));
+    let delay = delays.fold(f64::INFINITY, f64::min);
+    match step.arrived_ms {
+        Some(_) => Fate::Arrived,
+        None if step.sent_ms + delay >= last => Fate::UnderWay,
+        None => Fate::Lost,
+    }
+}
+
+fn arrow(out: &mut Markup, (step, fate): (&Step, Fate), down: &Scale, class: &str) {
     let (from, to) = match step.direction {
         Direction::ToNode => (CLIENT, NODE),
         Direction::ToClient => (NODE, CLIENT),
     };
     let sent = down.at(step.sent_ms);
     let words = format!("{}, {} bytes", step.label, step.bytes);
-    let (path, state) = match step.arrived_ms {
-        Some(arrived) => {
-            let end = down.at(arrived);
+    let half = (Px(f64::midpoint(from, to)), Px(sent + 10.0));
+    let begin = format!("M{} {}L{} {}", Px(from), Px(sent), half.0, half.1);
+    let (path, state) = match fate {
+        Fate::Arrived => {
+            let end = down.at(step.arrived_ms.unwrap_or(step.sent_ms));
             (arrow_path((from, sent), (to, end)), "arrow")
         }
         // A cross where a lost packet ends, half-way.
-        None => {
-            let (x, y) = (Px(f64::midpoint(from, to)), Px(sent + 10.0));
-            let line = format!(
-                "M{} {}L{x} {y}m-5 -5l10 10m0 -10l-10 10",
-                Px(from),
-                Px(sent)
-            );
-            (line, "arrow lost")
-        }
+        Fate::Lost => (format!("{begin}m-5 -5l10 10m0 -10l-10 10"), "arrow lost"),
+        Fate::UnderWay => (begin, "arrow under-way"),
     };
     let class = format!("{state} {class}");
     out.element("path", &[("class", &class), ("d", &path)], |out| {
@@ -242,16 +266,16 @@ fn side(out: &mut Markup, labels: &[Label], (anchor, from, to): (&str, f64, f64)
     }
 }
 
-fn description(steps: &[Step], marks: &[(f64, &str)]) -> String {
+fn description(steps: &[Step], marks: &[(f64, &str)], last: f64) -> String {
     let step = |step: &Step| {
         let whose = match step.direction {
             Direction::ToNode => "client",
             Direction::ToClient => "node",
         };
-        let fate = if step.arrived_ms.is_some() {
-            ""
-        } else {
-            ", lost"
+        let fate = match fate(step, steps, last) {
+            Fate::Arrived => "",
+            Fate::Lost => ", lost",
+            Fate::UnderWay => ", under way",
         };
         format!("{} ms {whose}: {}{fate}", number(step.sent_ms), step.label)
     };

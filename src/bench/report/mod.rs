@@ -24,3 +24,6 @@ pub use definitions::definition;
 pub use page::page;
 pub use text::text;
 pub use verdict::{doubts, noise, verdict};
+
+#[cfg(test)]
+mod tests;

@@ -152,7 +152,8 @@ const SECTIONS: [Section; 13] = [
         id: "packets",
         title: "Packets",
         about: "One sample of each mode as the link saw it. An arrow is a packet, from when it was sent to when \
-            it arrived; a cross is one that was lost; a diamond is a moment of the client.",
+            it arrived; a cross is one that was lost, and a line that ends half-way one that was still under way; a diamond is a \
+            moment of the client.",
         draw: |out, results, _| sections::ladders(out, results),
     },
     Section {

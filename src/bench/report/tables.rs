@@ -4,6 +4,7 @@ use super::figures::{Column, KINDS, columns, heading};
 use super::findings::{Findings, Kind, circumstances, factors};
 use super::markup::{Attributes, Markup};
 use super::scale::{number, range};
+use super::verdict::of_record;
 use crate::bench::{Layer, Record, Scenario};
 
 /// A table for each kind of measurement and each layer that there is, of the scenarios at its centre.
@@ -79,6 +80,7 @@ pub(super) fn details(out: &mut Markup, findings: &Findings<'_>) {
                         figures(out, record);
                     }
                 });
+                doubted(out, records);
             });
         }
     }
@@ -182,6 +184,22 @@ fn figures(out: &mut Markup, record: &Record) {
             line(out, &name, values);
         }
     });
+}
+
+fn doubted(out: &mut Markup, records: &[&Record]) {
+    let doubts = records.iter().flat_map(|record| {
+        let mode = record.scenario.mode;
+        let doubts = of_record(record).into_iter();
+        doubts.map(move |doubt| format!("{mode}: {doubt}"))
+    });
+    let doubts: Vec<_> = doubts.collect();
+    if !doubts.is_empty() {
+        out.element("ul", &[("class", &"doubted")], |out| {
+            for doubt in doubts {
+                out.leaf("li", &[], doubt);
+            }
+        });
+    }
 }
 
 fn short(kind: Kind) -> &'static str {

@@ -43,7 +43,8 @@ pub fn noise(results: &[Results]) -> String {
     )
 }
 
-/// Everything that casts doubt on some results, each with what it is about.
+/// Everything that casts doubt on some results, each with what it is about. Doubts that differ in their numbers
+/// or in the figure alone are said once; the records have each.
 pub fn doubts(results: &[Results]) -> Vec<String> {
     let findings = Findings::of(results);
     let mut doubts = Doubts::default();
@@ -51,48 +52,59 @@ pub fn doubts(results: &[Results]) -> Vec<String> {
         let place = results.path.display().to_string();
         let of_run = results.run.iter().flat_map(|run| &run.doubts);
         for doubt in results.gaps.iter().chain(of_run) {
-            doubts.add(doubt.clone(), place.clone());
+            doubts.add(doubt, &place);
         }
     }
     for record in &findings.records {
         let name = name(&findings, record);
-        for doubt in &record.doubts {
-            doubts.add(doubt.clone(), name.clone());
-        }
-        for (what, count) in &record.failures {
-            doubts.add(format!("{count} attempts failed: {what}"), name.clone());
-        }
-        if record.partial {
-            doubts.add("cut off before all samples were taken".to_owned(), name);
+        for doubt in of_record(record) {
+            doubts.add(&doubt, &name);
         }
     }
     doubts.into_words()
 }
 
-/// Doubts and what each is about; what is doubted of many scenarios is said once.
+/// What casts doubt on one record.
+pub(super) fn of_record(record: &Record) -> Vec<String> {
+    let failures = record.failures.iter();
+    let failures = failures.map(|(what, count)| format!("{count} attempts failed: {what}"));
+    let partial = record.partial;
+    let cut_off = partial.then(|| "cut off before all samples were taken".to_owned());
+    let doubts = record.doubts.iter().cloned();
+    doubts.chain(failures).chain(cut_off).collect()
+}
+
+/// Doubts by their kind: the first of each, and how many more there are.
 #[derive(Default)]
-struct Doubts(Vec<(String, Vec<String>)>);
+struct Doubts(Vec<(String, String, usize)>);
 
 impl Doubts {
-    fn add(&mut self, doubt: String, about: String) {
-        match self.0.iter_mut().find(|(known, _)| *known == doubt) {
-            Some((_, all)) => all.push(about),
-            None => self.0.push((doubt, vec![about])),
+    fn add(&mut self, doubt: &str, about: &str) {
+        let kind = kind(doubt);
+        match self.0.iter_mut().find(|(known, ..)| *known == kind) {
+            Some((.., more)) => *more += 1,
+            None => self.0.push((kind, format!("{about}: {doubt}"), 0)),
         }
     }
 
     fn into_words(self) -> Vec<String> {
-        let words = |(doubt, about): (String, Vec<String>)| {
-            let more = about.len().saturating_sub(NAMED);
-            let named = about[..about.len() - more].join("; ");
-            if more > 0 {
-                format!("{named}; and {more} more: {doubt}")
-            } else {
-                format!("{named}: {doubt}")
-            }
+        let words = |(_, first, more)| match more {
+            0 => first,
+            more => format!("{first} (and {more} more like this)"),
         };
         self.0.into_iter().map(words).collect()
     }
+}
+
+/// A doubt without its numbers and without the figure before it.
+fn kind(doubt: &str) -> String {
+    let is_figure = |name: &str| name.parse::<Metric>().is_ok();
+    let text = match doubt.split_once(": ") {
+        Some((name, rest)) if is_figure(name) => rest,
+        _ => doubt,
+    };
+    let is_number = |letter: char| letter.is_ascii_digit() || letter == '.';
+    text.chars().filter(|letter| !is_number(*letter)).collect()
 }
 
 /// A record's mode, and its factors where they are not the usual ones.
@@ -208,9 +220,10 @@ fn breaks_even(findings: &Findings<'_>, layer: Layer) -> Option<String> {
         format!("QUIC is ahead at every round-trip time: {evidence}.")
     } else {
         format!(
-            "In time, QUIC breaks even at a round-trip time of {} ms: {evidence}, and each further \
+            "In time, QUIC breaks even at a round-trip time of {} ms{}: {evidence}, and each further \
              millisecond saves {} ms.",
             number(even),
+            if rtt > NEAR { ", by extrapolation" } else { "" },
             number(saved)
         )
     })
@@ -302,5 +315,5 @@ const MOVES_TCP: [Mode; 3] = [
     Mode::TcpReconnectResumed,
     Mode::TcpReconnect0Rtt,
 ];
-/// A doubt names so many scenarios.
-const NAMED: usize = 3;
+/// What is measured at a longer round-trip time says little of where it would be 0, in milliseconds.
+const NEAR: u32 = 10;

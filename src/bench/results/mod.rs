@@ -35,3 +35,6 @@ pub mod names {
     /// Everything as a page.
     pub const REPORT: &str = "report.html";
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,11 @@ impl CaseError {
             Self::Emulator(_) => "emulator",
         }
     }
+
+    /// Whether nobody answered, which is not worth waiting for once more.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Dial(DialError::TimedOut { .. }))
+    }
 }
 
 impl Case {
@@ -85,7 +90,7 @@ impl Case {
         sleep(SETTLE).await;
         let after = self.clock.read();
         self.shares.add(&before, &after);
-        let marks = dialed.marks;
+        let marks = dialed.marks();
         dialed.close().await;
         let mut sample = Sample {
             metrics: before.spent(client, &after),

@@ -219,10 +219,16 @@ impl Run<'_> {
         self.show(&case.scenario);
         let mut failure = None;
         let mut warm = 0;
-        for _attempt in 0..WARM_UP + WARM_UP_FAILURES {
+        for _attempt in 0..ATTEMPTS_TO_WARM_UP {
             match case.attempt(bed, self.random.number()).await {
                 Ok(_) => warm += 1,
-                Err(error) => failure = Some(error),
+                Err(error) => {
+                    let silent = error.is_silence();
+                    failure = Some(error);
+                    if silent {
+                        break;
+                    }
+                }
             }
             if warm == WARM_UP {
                 case.shares = clocks::Shares::default();
@@ -362,6 +368,6 @@ const fn samples_in_a_block(samples: u32) -> u32 {
 
 /// Attempts before the first sample: caches fill, and the first session is got.
 const WARM_UP: u32 = 1;
-const WARM_UP_FAILURES: u32 = 1;
+const ATTEMPTS_TO_WARM_UP: u32 = 2;
 /// How often a sample is taken that came late.
 const TRIES: u32 = 6;

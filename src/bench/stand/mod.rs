@@ -11,6 +11,7 @@ mod node;
 mod terms;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
@@ -83,17 +84,16 @@ impl Stand {
         let certificate = terms.certificate;
         let root = self.identity(certificate)?.root.clone();
         let running = self.groups.iter().position(|group| group.terms == terms);
-        let index = match running {
-            Some(index) => index,
-            None => {
-                let nodes = self.start(&terms)?;
-                self.groups.push(Group { terms, nodes });
-                self.groups.len() - 1
-            }
+        let index = if let Some(index) = running {
+            index
+        } else {
+            let nodes = self.start(&terms)?;
+            self.groups.push(Group { terms, nodes });
+            self.groups.len() - 1
         };
         let nodes = &self.groups[index].nodes;
         let flip = match (&self.network, &nodes[..]) {
-            (_, [_]) | (_, []) => Flip::Never,
+            (_, [_] | []) => Flip::Never,
             (None, [_, other, ..]) => Flip::Destination(other.address),
             (Some(network), _) => Flip::Route(Arc::new(EmulatedRoute(Arc::clone(network)))),
         };
@@ -189,10 +189,10 @@ impl Stand {
     }
 
     fn identity(&mut self, kind: Certificate) -> Result<&Identity, StandError> {
-        if !self.identities.contains_key(&kind) {
-            self.identities.insert(kind, Identity::make(kind)?);
-        }
-        Ok(&self.identities[&kind])
+        Ok(match self.identities.entry(kind) {
+            Entry::Occupied(made) => made.into_mut(),
+            Entry::Vacant(place) => place.insert(Identity::make(kind)?),
+        })
     }
 }
 

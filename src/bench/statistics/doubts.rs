@@ -12,7 +12,12 @@ pub(super) fn doubts(record: &Record, taken: &[Taken]) -> Vec<String> {
     doubts.extend(few(record, taken));
     doubts.extend(late(record));
     doubts.extend(failed(record));
+    let recovers = record.metrics.contains_key(&Metric::Recovery);
     for (metric, summary) in &record.metrics {
+        // After a move both are the same time.
+        if recovers && *metric == Metric::FirstByte {
+            continue;
+        }
         doubts.extend(wide(*metric, summary));
         doubts.extend(two_groups(*metric, &values(*metric, taken)));
         doubts.extend(unlike_itself(*metric, record, taken));
@@ -220,17 +225,11 @@ impl Group {
     }
 }
 
-/// The share of a figure that may be noise, and what never matters, in its unit. None for figures that are
-/// counts, or of which the median is not the headline.
+/// The share of a figure that may be noise, and what never matters, in its unit. None for counts, and for
+/// times whose noise shows in one of these as well.
 const fn tolerance(metric: Metric) -> Option<(f64, f64)> {
     match metric {
-        Metric::Connect
-        | Metric::Ready
-        | Metric::Handshake
-        | Metric::Confirmed
-        | Metric::FirstByte
-        | Metric::Recovery
-        | Metric::Latency => Some((0.05, 0.5)),
+        Metric::Ready | Metric::FirstByte | Metric::Recovery | Metric::Latency => Some((0.05, 0.5)),
         Metric::ClientCpu | Metric::NodeCpu => Some((0.2, 5.0)),
         Metric::HandshakeRate | Metric::HandshakeRatePerCore | Metric::ConnectionMemory => {
             Some((0.1, 0.0))

@@ -27,12 +27,35 @@ pub(super) fn depths(passages: &[Passage<'_>], rtt: Duration) -> Vec<u32> {
 
 /// Half the depth of the deepest packet that the client had at a moment.
 pub(super) fn round_trips(passages: &[Passage<'_>], depths: &[u32], mark: Instant) -> u32 {
-    let arrived = passages.iter().zip(depths).filter(|(passage, _)| {
-        passage.packet.direction == Direction::ToClient
-            && !passage.only_acknowledges
-            && passage.delivered_by(mark)
-    });
-    arrived.map(|(_, depth)| depth / 2).max().unwrap_or(0)
+    let arrived = arrived(passages, depths, mark);
+    arrived.map(|(depth, _)| depth / 2).max().unwrap_or(0)
+}
+
+/// When the first of the deepest packets that the client had at a moment came in.
+pub(super) fn last_round_trip(
+    passages: &[Passage<'_>],
+    depths: &[u32],
+    mark: Instant,
+) -> Option<Instant> {
+    let arrived = arrived(passages, depths, mark);
+    let first = arrived.max_by_key(|(depth, at)| (*depth, Reverse(*at)));
+    first.map(|(_, at)| at)
+}
+
+/// The depth and time of what the client had at a moment and that is more than an acknowledgment.
+fn arrived(
+    passages: &[Passage<'_>],
+    depths: &[u32],
+    mark: Instant,
+) -> impl Iterator<Item = (u32, Instant)> {
+    let passages = passages.iter().zip(depths);
+    passages
+        .filter(move |(passage, _)| {
+            passage.packet.direction == Direction::ToClient
+                && !passage.only_acknowledges
+                && passage.delivered_by(mark)
+        })
+        .filter_map(|(passage, depth)| Some((*depth, passage.delivered()?)))
 }
 
 /// One side, and what it waited for so far.

@@ -1,19 +1,23 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::chain;
 use super::exchange::{CLOCK_ERROR, Exchange, Passage};
 use super::packet::{Transport, bytes};
 use crate::bench::Metric;
 use crate::testbed::emulator::{Direction, Fate};
 
 /// Packets and bytes of both sides until each mark.
-pub(super) fn metrics(exchange: &Exchange<'_>) -> BTreeMap<Metric, f64> {
+pub(super) fn metrics(exchange: &Exchange<'_>, depths: &[u32]) -> BTreeMap<Metric, f64> {
     let mut metrics = BTreeMap::new();
+    let end = |mark: Instant| {
+        let first = || chain::last_round_trip(&exchange.passages, depths, mark);
+        let first = (!exchange.rtt.is_zero()).then(first).flatten();
+        first.map_or(mark, |first| first.min(mark))
+    };
     if let Some(mark) = exchange.marks.handshake {
-        let finished = finished(exchange, mark);
-        let client = Count::of(&exchange.passages, |passage| {
-            is_sent(passage, mark.max(finished))
-        });
+        let end = finished(exchange, mark).unwrap_or_else(|| end(mark));
+        let client = Count::of(&exchange.passages, |passage| is_sent(passage, end));
         let node = Count::of_node(&exchange.passages, mark);
         metrics.insert(Metric::ClientPacketsHandshake, client.packets);
         metrics.insert(Metric::ClientBytesHandshake, client.bytes);
@@ -21,7 +25,8 @@ pub(super) fn metrics(exchange: &Exchange<'_>) -> BTreeMap<Metric, f64> {
         metrics.insert(Metric::NodeBytesHandshake, node.bytes);
     }
     if let Some(mark) = exchange.marks.first_byte {
-        let client = Count::of(&exchange.passages, |passage| is_sent(passage, mark));
+        let end = end(mark);
+        let client = Count::of(&exchange.passages, |passage| is_sent(passage, end));
         let node = Count::of_node(&exchange.passages, mark);
         metrics.insert(Metric::ClientPackets, client.packets);
         metrics.insert(Metric::ClientBytes, client.bytes);
@@ -64,12 +69,12 @@ impl Count {
     }
 }
 
-fn is_sent(passage: &Passage<'_>, mark: Instant) -> bool {
-    passage.packet.direction == Direction::ToNode && passage.packet.sent <= mark
+fn is_sent(passage: &Passage<'_>, end: Instant) -> bool {
+    passage.packet.direction == Direction::ToNode && passage.packet.sent <= end
 }
 
 /// When the client had sent the packets with its Finished, if that was not long after the mark.
-fn finished(exchange: &Exchange<'_>, mark: Instant) -> Instant {
+fn finished(exchange: &Exchange<'_>, mark: Instant) -> Option<Instant> {
     let soon = mark + (exchange.rtt / 2).max(SOON);
     let last = exchange
         .passages
@@ -94,7 +99,7 @@ fn finished(exchange: &Exchange<'_>, mark: Instant) -> Instant {
             _ => {}
         }
     }
-    segments.max(datagrams).unwrap_or(mark)
+    segments.max(datagrams)
 }
 
 /// What a client takes at most from the end of a handshake to sending its Finished, where no round-trip

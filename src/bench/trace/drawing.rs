@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::exchange::{Exchange, milliseconds};
 use super::label::Labels;
 use crate::bench::{Metric, Mode};
-use crate::testbed::emulator::Direction;
+use crate::testbed::emulator::{Direction, Fate};
 
 /// The packets of one exchange as they are drawn: a line of `traces.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,8 @@ pub struct Step {
 pub const MOST_STEPS: usize = 200;
 
 impl Drawing {
-    /// Draws what was sent until the first byte, or all if that is not marked.
+    /// Draws what was sent until the first byte, or all if that is not marked, but for packets that were
+    /// still under way when the trace was read: those would look like lost ones.
     pub fn of(mode: Mode, exchange: &Exchange<'_>) -> Self {
         let start = exchange.marks.start;
         let end = exchange.marks.first_byte;
@@ -48,6 +49,7 @@ impl Drawing {
             .passages
             .iter()
             .take_while(|passage| end.is_none_or(|end| passage.packet.sent <= end));
+        let shown = shown.filter(|passage| passage.packet.fate != Fate::UnderWay);
         let steps = shown.take(MOST_STEPS).map(|passage| Step {
             direction: passage.packet.direction,
             sent_ms: milliseconds(start, passage.packet.sent),

@@ -143,7 +143,7 @@ impl<'a> Exchange<'a> {
         if !self.passages.iter().any(sent) {
             return Err(NoRoundTrips::NothingSent);
         }
-        let depths = chain::depths(&self.passages, self.rtt);
+        let depths = self.depths();
         let until = |mark: Option<Instant>| {
             mark.map(|mark| chain::round_trips(&self.passages, &depths, mark))
         };
@@ -156,13 +156,15 @@ impl<'a> Exchange<'a> {
 
     /// The packets and bytes that each side sent, and the amplification before validation.
     ///
-    /// Of the client, what it sent until the mark counts. Of the node, what was delivered to the client
-    /// until the mark. What the emulator lost counts where its sender paid for it: the client's
-    /// until the mark, the node's before the last of its packets that counts. Packets that are still under
-    /// way at the mark are not part of what it took. A handshake takes the client's Finished too, which may
-    /// leave just after the mark: over TCP that is its first segment with data after the last packet of
-    /// the node that counts, over QUIC each datagram with a Handshake packet, if it leaves within half
-    /// a round trip after the mark.
+    /// What it took counts, and not what it led to. Of the node that is what was delivered to the client until
+    /// the mark. Of the client it is what it had sent until the mark when the first packet of
+    /// the last round trip came in: how many acknowledgments and probes it sends in the moment between that
+    /// and the mark is a race within the client. A handshake takes the client's Finished too,
+    /// with all that it sent before: over TCP that is its first segment with data after the last packet of
+    /// the node that counts, over QUIC the last datagram with a Handshake packet, if they leave within half
+    /// a round trip after the mark. What the emulator lost counts as its sender paid for it: the
+    /// client's like any other, the node's before the last of its packets that counts. At a round-trip time
+    /// of 0, where no packet tells the last round trip, the client's packets count until the mark.
     ///
     /// The amplification is the largest quotient of the UDP payload that the node had sent and
     /// the UDP payload that it had received, over all moments until a Handshake packet or an Initial with
@@ -172,9 +174,15 @@ impl<'a> Exchange<'a> {
         if self.left_out > 0 {
             return BTreeMap::new();
         }
-        let mut metrics = counts::metrics(self);
+        let mut metrics = counts::metrics(self, &self.depths());
         metrics.extend(amplification::most(self).map(|most| (Metric::Amplification, most)));
         metrics
+    }
+}
+
+impl Exchange<'_> {
+    fn depths(&self) -> Vec<u32> {
+        chain::depths(&self.passages, self.rtt)
     }
 }
 

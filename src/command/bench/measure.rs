@@ -15,7 +15,7 @@ use wayhold::bench::dial::KeyLogFile;
 use wayhold::bench::plan::{Filter, Plan, Subject, Suite};
 use wayhold::bench::results::{self, Results, Run, names};
 use wayhold::bench::run::{self, Bed, Options, Outcome};
-use wayhold::bench::statistics::records;
+use wayhold::bench::statistics::{noise, records};
 use wayhold::bench::{Layer, Mode, Record, report};
 use wayhold::sys::process::{Interrupt, set_interrupt};
 use wayhold::testbed::emulator::Network;
@@ -24,6 +24,7 @@ use wayhold::testbed::lab::{Enclosure, enclose};
 use super::circumstances::{describe, lateness};
 use super::target;
 use super::watch::Follower;
+use crate::command::complain;
 
 /// Arguments of `wayhold bench handshake` and `wayhold bench migrate`.
 ///
@@ -113,7 +114,7 @@ pub(super) fn main(args: &Args, subject: Subject) -> anyhow::Result<ExitCode> {
     let outcome = run::run(&plan, &mut bed, &options, &mut follower)?;
     let captured = follower.end();
     run.seconds = began.elapsed().as_secs_f64();
-    let succeeded = conclude(args, run, outcome, follower)?;
+    let succeeded = conclude(args, run, &outcome, follower)?;
     captured?;
     Ok(if succeeded {
         ExitCode::SUCCESS
@@ -167,7 +168,7 @@ impl Args {
 fn conclude(
     args: &Args,
     mut run: Run,
-    outcome: Outcome,
+    outcome: &Outcome,
     follower: Follower,
 ) -> anyhow::Result<bool> {
     let records = records(&outcome.measured, run.seed);
@@ -178,12 +179,16 @@ fn conclude(
     run.machine.load_after = results::load();
     for (index, reason) in &outcome.given_up {
         let mode = run.scenarios[*index].mode;
-        run.doubts
-            .push(format!("{mode} could not be measured: {reason}"));
+        let gap = format!("{mode} could not be measured: {reason}");
+        complain(&anyhow::Error::msg(gap.clone()));
+        run.doubts.push(gap);
     }
     if let Some(reason) = &outcome.stopped {
-        run.doubts.push(format!("the run ended early: {reason}"));
+        let gap = format!("the run ended early: {reason}");
+        complain(&anyhow::Error::msg(gap.clone()));
+        run.doubts.push(gap);
     }
+    run.noise = noise(&records);
     let mut written = Ok(());
     if let (Some(mut writer), Some(directory)) = (follower.writer, &args.out) {
         written = (|| {
@@ -245,8 +250,7 @@ fn on_interrupt() -> anyhow::Result<CancellationToken> {
         .spawn(move || {
             runtime.block_on(interrupts.recv());
             told.cancel();
-            runtime.block_on(interrupts.recv());
-            std::process::exit(INTERRUPTED);
+            set_interrupt(Interrupt::Default);
         })?;
     Ok(stop)
 }
@@ -268,5 +272,3 @@ const INSIDE: &str = "WAYHOLD_BENCH_INSIDE";
 const WITHOUT_NAMESPACES: &str = "an emulated link needs network namespaces; --layer loopback needs none, \
     and counts no packets and no round trips";
 const MTU: u16 = 1500;
-/// 128 and the number of SIGINT, as shells tell it.
-const INTERRUPTED: i32 = 130;

@@ -159,7 +159,12 @@ fn the_time_after_a_move_is_the_recovery() {
     for taken in &mut moved.taken {
         *taken = with_trips(taken.clone(), 2);
     }
+    for taken in &mut moved.taken {
+        let time = taken.sample.metrics[&Metric::Recovery];
+        taken.sample.metrics.insert(FIRST_BYTE, time);
+    }
     let said = &records(&[moved], 1)[0].doubts;
+    assert_eq!(said.len(), 1, "{said:?}");
     assert!(
         said[0].starts_with("round_trips_first_byte: 2 by the packets, 1 by the time"),
         "{said:?}"

@@ -87,6 +87,21 @@ fn the_finished_of_tls_is_the_first_data_after_the_nodes_flight() {
 }
 
 #[test]
+fn reactions_to_the_last_round_trip_are_not_part_of_what_it_took() {
+    let mut wire = quic();
+    // Between the first packet of the response's round trip and the mark.
+    wire.client(101_750, client_udp(&one_rtt(7)))
+        .client(101_800, client_udp(&one_rtt(1300)));
+    assert_counts(&wire, PACKETS, [2.0, 1.0, 3.0, 2.0]);
+    // What the client sends before, on a timer of its own, is.
+    wire.client(90_000, client_udp(&one_rtt(4)));
+    assert_counts(&wire, PACKETS, [2.0, 1.0, 4.0, 2.0]);
+    let all = crate::bench::trace::Exchange::of(&wire.trace, wire.marks, std::time::Duration::ZERO);
+    let packets = all.metrics()[&Metric::ClientPackets];
+    assert!((packets - 6.0).abs() < 0.5, "{packets}");
+}
+
+#[test]
 fn what_was_lost_is_paid_for() {
     let mut wire = quic();
     let under_way = wire.at(76_900);

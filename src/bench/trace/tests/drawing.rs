@@ -2,6 +2,7 @@ use super::wire::*;
 use crate::bench::Mode;
 use crate::bench::trace::tls::RETRY;
 use crate::bench::trace::{Drawing, MOST_STEPS};
+use crate::testbed::emulator::{Direction, Fate};
 
 fn labels(wire: &Wire) -> Vec<String> {
     let drawing = Drawing::of(Mode::TcpFull, &wire.exchange());
@@ -113,11 +114,18 @@ fn quic_is_named_by_its_packets() {
 #[test]
 fn a_drawing_has_the_form_of_traces_jsonl() {
     let mut wire = Wire::new();
-    wire.client_loses(250, client_udp(&initial()))
-        .client(500, client_udp(&initial()))
-        .node(26_000, node_udp(&short_initial(100)))
-        .client(60_000, client_udp(&one_rtt(60)))
-        .marks(Some(51_500), None, 51_750);
+    let under_way = wire.at(51_700);
+    wire.push(
+        Direction::ToNode,
+        under_way,
+        Fate::UnderWay,
+        client_udp(&one_rtt(60)),
+    )
+    .client_loses(250, client_udp(&initial()))
+    .client(500, client_udp(&initial()))
+    .node(26_000, node_udp(&short_initial(100)))
+    .client(60_000, client_udp(&one_rtt(60)))
+    .marks(Some(51_500), None, 51_750);
     let drawing = Drawing::of(Mode::QuicFull, &wire.exchange());
     let line = serde_json::to_string(&drawing).unwrap();
     assert_eq!(
