@@ -14,8 +14,8 @@ pub(super) fn doubts(record: &Record, taken: &[Taken]) -> Vec<String> {
     doubts.extend(failed(record));
     let recovers = record.metrics.contains_key(&Metric::Recovery);
     for (metric, summary) in &record.metrics {
-        // After a move both are the same time.
-        if recovers && *metric == Metric::FirstByte {
+        // After a move both are the same time, and what few samples say is doubted altogether.
+        if recovers && *metric == Metric::FirstByte || record.samples < FEWEST_SAMPLES {
             continue;
         }
         doubts.extend(wide(*metric, summary));

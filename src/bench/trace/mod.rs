@@ -40,6 +40,8 @@
 //!   after a move;
 //! - too high, where a packet was lost that nobody needed, and its sender has been idle for a round trip when
 //!   it sends what does matter;
+//! - too high, where a host waits for a timer after a loss, and packets of another purpose, as probes of the
+//!   MTU, go to and fro meanwhile;
 //! - too low, where a host waits for a timer of its own although nothing was lost: timers are no packets.
 //!
 //! The last shows as a difference to the time divided by the round-trip time, the others as samples that do
