@@ -109,7 +109,7 @@ async fn attempts(
             let dialed = dialer.dial(client).await;
             let outcome = match dialed {
                 Ok(dialed) => {
-                    let first_byte = dialed.marks.first_byte.unwrap_or_else(now);
+                    let first_byte = dialed.marks().first_byte.unwrap_or_else(now);
                     // How the end goes changes nothing for what was measured.
                     drop(timeout(CLOSE_LIMIT, dialed.close()).await);
                     Ok(first_byte)
