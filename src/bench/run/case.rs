@@ -84,11 +84,12 @@ impl Case {
         let before = self.clock.read();
         let dialed = self.dialer.dial(ready).await;
         let client = NodeClock::read_client();
+        // The client's last packets are on their way only now.
+        sleep(SETTLE).await;
+        let after = self.clock.read();
         let trace = bed.trace().map_err(CaseError::Emulator)?;
         bed.calm(&self.scenario).map_err(CaseError::Emulator)?;
         let dialed = dialed?;
-        sleep(SETTLE).await;
-        let after = self.clock.read();
         self.shares.add(&before, &after);
         let marks = dialed.marks();
         dialed.close().await;
