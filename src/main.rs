@@ -71,6 +71,6 @@ enum Command {
     Get(command::get::Args),
     /// Show three nodes keep their clients while everything moves
     Demo(command::demo::Args),
-    /// Measure what handshakes cost, over QUIC and over TCP with TLS
+    /// Measure what handshakes and moves cost
     Bench(command::bench::Args),
 }

@@ -5,6 +5,7 @@
 //! `results.jsonl`. Definitions of the metrics stand in `docs/bench.md`.
 
 pub mod dial;
+pub mod floor;
 mod metric;
 pub mod plan;
 mod record;

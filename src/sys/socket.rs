@@ -248,6 +248,13 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_can_be_told_to_take_data_with_a_syn() {
+        let listener = bind_tcp(LOOPBACK).unwrap();
+        enable_fast_open(&listener, 16).unwrap();
+        enable_fast_open(&listener, 0).unwrap();
+    }
+
+    #[test]
     fn buffers_report_what_was_granted() {
         let socket = bind_udp(LOOPBACK).unwrap();
         let wanted = Buffers {

@@ -5,6 +5,7 @@
 mod abuse;
 mod aioquic;
 mod application;
+mod bench_command;
 mod cancel;
 mod certificates;
 mod check_command;

@@ -24,11 +24,10 @@ pub(crate) fn an_emulated_link_delivers_everything_in_order() {
     for number in 0..100 {
         send(&client, &node, number);
     }
-    let received: Vec<_> = (0..100).map(|_| receive(&node)).collect();
-    assert!(received.into_iter().eq(0..100));
+    assert!((0..100).map(|_| receive(&node)).eq(0..100));
     let trace = network.emulator().take().unwrap();
-    let numbers: Vec<_> = delivered(&trace, Direction::ToNode).map(number).collect();
-    assert!(numbers.into_iter().eq(0..100));
+    let numbers = delivered(&trace, Direction::ToNode).map(number);
+    assert!(numbers.eq(0..100));
 }
 
 pub(crate) fn an_emulated_link_loses_exactly_the_chosen_packets() {
@@ -125,7 +124,7 @@ pub(crate) fn tcp_crosses_an_emulated_link_whole_in_packets_of_its_mtu() {
     profile.burst = 3;
     network.emulator().set_profiles(profile, profile, 1);
     network.emulator().record();
-    let bytes: Vec<_> = (0..BYTES).map(|at| (at % 251) as u8).collect();
+    let bytes: Vec<_> = (0..251).cycle().take(BYTES).collect();
     let listener = network.nodes[0].run(|| TcpListener::bind((Network::SERVICE, 0)));
     let listener = listener.unwrap().unwrap();
     let address = listener.local_addr().unwrap();

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 pub use error::DialError;
 pub use key_log::KeyLogFile;
+pub(super) use tls::ClientTls;
 pub use tls::Trust;
 
 use self::quic::{QuicConnection, QuicDialer, ReadyQuic};

@@ -18,9 +18,9 @@ use crate::bench::KeyExchange;
 
 /// TLS as one client does it, with the sessions that nodes gave it.
 #[derive(Clone, Debug)]
-pub(super) struct ClientTls {
-    pub(super) config: ClientConfig,
-    pub(super) sessions: Arc<Sessions>,
+pub(in crate::bench) struct ClientTls {
+    pub(in crate::bench) config: ClientConfig,
+    pub(in crate::bench) sessions: Arc<Sessions>,
     checked: Arc<Checked>,
 }
 
@@ -34,7 +34,10 @@ pub struct Trust {
 }
 
 impl ClientTls {
-    pub(super) fn new(trust: &Trust, key_exchange: KeyExchange) -> Result<Self, DialError> {
+    pub(in crate::bench) fn new(
+        trust: &Trust,
+        key_exchange: KeyExchange,
+    ) -> Result<Self, DialError> {
         let provider = Arc::new(key_exchange::provider(key_exchange));
         let mut roots = RootCertStore::empty();
         for root in &trust.roots {
@@ -67,7 +70,7 @@ impl ClientTls {
     }
 
     /// How many certificates were checked, which a handshake that resumes a session does not do.
-    pub(super) fn certificates_checked(&self) -> u64 {
+    pub(in crate::bench) fn certificates_checked(&self) -> u64 {
         self.checked.certificates.load(Ordering::Relaxed)
     }
 
@@ -132,14 +135,14 @@ impl ServerCertVerifier for Checked {
 ///
 /// It remembers no group that a node took, so that a client that guesses wrong does so each time.
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<VecDeque<Tls13ClientSessionValue>>);
+pub(in crate::bench) struct Sessions(Mutex<VecDeque<Tls13ClientSessionValue>>);
 
 impl Sessions {
     pub(super) fn len(&self) -> usize {
         self.kept().len()
     }
 
-    pub(super) fn clear(&self) {
+    pub(in crate::bench) fn clear(&self) {
         self.kept().clear();
     }
 

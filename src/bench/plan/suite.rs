@@ -55,7 +55,7 @@ impl Maker {
     fn round_trip_times(&self) -> Vec<Group> {
         let times: &[(u32, u32)] = match (self.layer, self.suite) {
             (Layer::Link, Suite::Smoke) => &[(50, 3)],
-            (Layer::Link, Suite::Default) => &[(50, 16), (0, 20), (10, 8), (100, 4), (200, 4)],
+            (Layer::Link, Suite::Default) => &[(50, 14), (0, 20), (10, 8), (100, 3), (200, 3)],
             (Layer::Link, Suite::Full) => &[(50, 100), (0, 100), (10, 60), (100, 60), (200, 40)],
             (_, Suite::Smoke) => &[(0, 40)],
             (_, Suite::Default) => &[(0, 400)],
@@ -72,7 +72,7 @@ impl Maker {
         let modes = self.chosen_modes();
         let (few, many) = match self.suite {
             Suite::Full => (20, 100),
-            Suite::Smoke | Suite::Default => (2, 12),
+            Suite::Smoke | Suite::Default => (2, 10),
         };
         let mut groups = Vec::new();
         for losses in [

@@ -207,7 +207,7 @@ impl Target {
                 roots: self.roots.clone(),
                 key_log,
             },
-            limit: LIMIT,
+            limit: TARGET_LIMIT,
             quiet: TARGET_PAUSE,
         })
     }
@@ -242,6 +242,8 @@ fn profiles(scenario: &Scenario) -> [Profile; 2] {
 
 /// For preparing and for dialing. After three lost flights TCP waits 7 s and QUIC as long.
 const LIMIT: Duration = Duration::from_secs(20);
+/// A target that is there answers within some round trips.
+const TARGET_LIMIT: Duration = Duration::from_secs(5);
 /// What hosts need for what is left after a round trip.
 const PAUSE: Duration = Duration::from_millis(3);
 const TARGET_PAUSE: Duration = Duration::from_millis(200);

@@ -51,6 +51,11 @@ impl CaseError {
             Self::Emulator(_) => "emulator",
         }
     }
+
+    /// Whether nobody answered, which is not worth waiting for once more.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Dial(DialError::TimedOut { .. }))
+    }
 }
 
 impl Case {

@@ -222,7 +222,13 @@ impl Run<'_> {
         for _attempt in 0..ATTEMPTS_TO_WARM_UP {
             match case.attempt(bed, self.random.number()).await {
                 Ok(_) => warm += 1,
-                Err(error) => failure = Some(error),
+                Err(error) => {
+                    let silent = error.is_silence();
+                    failure = Some(error);
+                    if silent {
+                        break;
+                    }
+                }
             }
             if warm == WARM_UP {
                 case.shares = clocks::Shares::default();

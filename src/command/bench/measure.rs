@@ -15,7 +15,7 @@ use wayhold::bench::dial::KeyLogFile;
 use wayhold::bench::plan::{Filter, Plan, Subject, Suite};
 use wayhold::bench::results::{self, Results, Run, names};
 use wayhold::bench::run::{self, Bed, Options, Outcome};
-use wayhold::bench::statistics::records;
+use wayhold::bench::statistics::{noise, records};
 use wayhold::bench::{Layer, Mode, Record, report};
 use wayhold::sys::process::{Interrupt, set_interrupt};
 use wayhold::testbed::emulator::Network;
@@ -24,6 +24,7 @@ use wayhold::testbed::lab::{Enclosure, enclose};
 use super::circumstances::{describe, lateness};
 use super::target;
 use super::watch::Follower;
+use crate::command::complain;
 
 /// Arguments of `wayhold bench handshake` and `wayhold bench migrate`.
 ///
@@ -178,12 +179,16 @@ fn conclude(
     run.machine.load_after = results::load();
     for (index, reason) in &outcome.given_up {
         let mode = run.scenarios[*index].mode;
-        run.doubts
-            .push(format!("{mode} could not be measured: {reason}"));
+        let gap = format!("{mode} could not be measured: {reason}");
+        complain(&anyhow::Error::msg(gap.clone()));
+        run.doubts.push(gap);
     }
     if let Some(reason) = &outcome.stopped {
-        run.doubts.push(format!("the run ended early: {reason}"));
+        let gap = format!("the run ended early: {reason}");
+        complain(&anyhow::Error::msg(gap.clone()));
+        run.doubts.push(gap);
     }
+    run.noise = noise(&records);
     let mut written = Ok(());
     if let (Some(mut writer), Some(directory)) = (follower.writer, &args.out) {
         written = (|| {

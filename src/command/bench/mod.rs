@@ -7,6 +7,7 @@ use wayhold::bench::plan::Subject;
 
 mod circumstances;
 mod compare;
+mod floor;
 mod measure;
 mod report;
 mod target;
@@ -25,6 +26,9 @@ enum Action {
     Handshake(measure::Args),
     /// Measure what moving a connection saves over connecting again
     Migrate(measure::Args),
+    /// What handshakes take of a processor without any network: both sides in one thread, and the
+    /// cryptographic operations alone beside them
+    Floor(floor::Args),
     /// Show the results of runs, and make a page of them
     Report(report::Args),
     /// Set two runs against each other
@@ -35,6 +39,7 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Handshake(args) => measure::main(args, Subject::Handshake),
         Action::Migrate(args) => measure::main(args, Subject::Migrate),
+        Action::Floor(args) => floor::main(args),
         Action::Report(args) => report::main(args),
         Action::Compare(args) => compare::main(args),
     }

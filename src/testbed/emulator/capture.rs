@@ -27,7 +27,7 @@ impl<W: Write> Capture<W> {
         section.extend(BYTE_ORDER.to_le_bytes());
         section.extend(VERSION.map(u16::to_le_bytes).as_flattened());
         section.extend(UNKNOWN_LENGTH.to_le_bytes());
-        capture.block(SECTION_HEADER, section)?;
+        capture.block(SECTION_HEADER, &section)?;
         let mut interface = Vec::new();
         interface.extend(RAW_IP.to_le_bytes());
         // Reserved, and no limit for the length of packets.
@@ -35,7 +35,7 @@ impl<W: Write> Capture<W> {
         option(&mut interface, INTERFACE_NAME, b"client");
         option(&mut interface, TIME_RESOLUTION, &[NANOSECONDS]);
         option(&mut interface, END_OF_OPTIONS, &[]);
-        capture.block(INTERFACE_DESCRIPTION, interface)?;
+        capture.block(INTERFACE_DESCRIPTION, &interface)?;
         Ok(capture)
     }
 
@@ -49,7 +49,7 @@ impl<W: Write> Capture<W> {
         secrets.extend(TLS_KEY_LOG.to_le_bytes());
         secrets.extend(length(key_log)?.to_le_bytes());
         padded(&mut secrets, key_log);
-        self.block(DECRYPTION_SECRETS, secrets)
+        self.block(DECRYPTION_SECRETS, &secrets)
     }
 
     /// Adds the packets of a trace.
@@ -100,14 +100,14 @@ impl<W: Write> Capture<W> {
             option(&mut body, COMMENT, comment.as_bytes());
         }
         option(&mut body, END_OF_OPTIONS, &[]);
-        self.block(ENHANCED_PACKET, body)
+        self.block(ENHANCED_PACKET, &body)
     }
 
-    fn block(&mut self, kind: u32, body: Vec<u8>) -> io::Result<()> {
-        let length = length(&body)?.saturating_add(BLOCK_OVERHEAD).to_le_bytes();
+    fn block(&mut self, kind: u32, body: &[u8]) -> io::Result<()> {
+        let length = length(body)?.saturating_add(BLOCK_OVERHEAD).to_le_bytes();
         self.to.write_all(&kind.to_le_bytes())?;
         self.to.write_all(&length)?;
-        self.to.write_all(&body)?;
+        self.to.write_all(body)?;
         self.to.write_all(&length)
     }
 }

@@ -66,8 +66,8 @@ pub struct Chosen {
 #[derive(Debug)]
 pub struct Emulator {
     shared: Arc<Shared>,
-    /// Its end wakes the thread.
-    stop: Option<PipeWriter>,
+    /// Its end wakes the thread if it sleeps.
+    wake: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -83,21 +83,22 @@ impl Emulator {
                 "an emulator needs a node",
             ));
         }
-        let (stopped, stop) = pipe()?;
+        let (woken, wake) = pipe()?;
         let shared = Arc::new(Shared {
             ports: Ports::new(plan.client, plan.nodes),
             state: Mutex::new(State {
                 router: Router::new(plan.limits),
                 failure: None,
+                stop: false,
             }),
         });
-        let pump = Pump::new(Arc::clone(&shared), stopped, plan.mtu)?;
+        let pump = Pump::new(Arc::clone(&shared), woken, plan.mtu)?;
         let thread = std::thread::Builder::new()
             .name("emulator".into())
             .spawn(|| pump.run())?;
         Ok(Self {
             shared,
-            stop: Some(stop),
+            wake: Some(wake),
             thread: Some(thread),
         })
     }
@@ -142,9 +143,7 @@ impl Emulator {
     /// # Errors
     /// Why the emulator has stopped passing packets on.
     pub fn take(&self) -> io::Result<Trace> {
-        let mut state = self.state();
-        state.check()?;
-        Ok(state.router.take())
+        Ok(self.running()?.router.take())
     }
 
     /// How late packets were since the start.
@@ -152,11 +151,7 @@ impl Emulator {
     /// # Errors
     /// Why the emulator has stopped passing packets on.
     pub fn lateness(&self) -> io::Result<Lateness> {
-        let lateness = {
-            let state = self.state();
-            state.check()?;
-            state.router.lateness()
-        };
+        let lateness = self.running()?.router.lateness();
         Ok(Lateness {
             dropped: self.shared.ports.dropped()?,
             ..lateness
@@ -166,11 +161,24 @@ impl Emulator {
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state()
     }
+
+    fn running(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        let failure = match &state.failure {
+            Some(failure) => io::Error::new(failure.kind(), failure.to_string()),
+            None if ended => io::Error::other("its thread has panicked"),
+            None => return Ok(state),
+        };
+        let text = format!("the link emulator has stopped: {failure}");
+        Err(io::Error::new(failure.kind(), text))
+    }
 }
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        self.state().stop = true;
+        drop(self.wake.take());
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
@@ -197,21 +205,15 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     router: Router,
+    /// Why no packet is passed on any more.
     failure: Option<io::Error>,
+    /// Whether none is to be.
+    stop: bool,
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn check(&self) -> io::Result<()> {
-        self.failure.as_ref().map_or(Ok(()), |failure| {
-            let text = format!("the link emulator has stopped: {failure}");
-            Err(io::Error::new(failure.kind(), text))
-        })
     }
 }
 
