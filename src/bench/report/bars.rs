@@ -1,7 +1,7 @@
 //! Sums of a few parts, such as processor time by what it was spent on.
 
 use super::markup::{About, Attributes, Markup, Px, picture};
-use super::scale::{Scale, number};
+use super::scale::{Scale, many, number};
 
 /// A bar.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub(super) fn bars(out: &mut Markup, id: &str, titles: (&str, &str), kinds: &[&s
     let whole = |bar: &Bar| bar.parts.iter().map(|part| part.1).sum::<f64>();
     let greatest = bars.iter().map(whole).fold(0.0, f64::max);
     let across = Scale::new(greatest, LEFT, WIDTH - RIGHT);
-    let height = TOP + bars.len() as f64 * LANE + BOTTOM;
+    let height = TOP + many(bars.len()) * LANE + BOTTOM;
     let about = About {
         title,
         description: &description(kinds, bars),
@@ -28,7 +28,7 @@ pub(super) fn bars(out: &mut Markup, id: &str, titles: (&str, &str), kinds: &[&s
         legend(out, kinds, bars);
         axes(out, axis, &across, height);
         for (place, bar) in bars.iter().enumerate() {
-            let y = TOP + place as f64 * LANE;
+            let y = TOP + many(place) * LANE;
             draw(out, bar, &across, y);
         }
     });
@@ -47,13 +47,13 @@ fn legend(out: &mut Markup, kinds: &[&str], bars: &[Bar]) {
         .filter(|(kind, _)| is_there(*kind))
         .collect();
     for (kind, name) in there {
-        let place: Attributes<'_> = &[("x", &x), ("y", &4), ("width", &12), ("height", &12)];
-        let class = format_args!("part{kind}");
-        out.shape("rect", &[&[("class", &class as _)], place].concat());
+        let square = format!("M{} 4h12v12h-12z", Px(x));
+        let class = format!("part{kind}");
+        out.shape("path", &[("class", &class), ("d", &square)]);
         let text = Px(x + 18.0);
         let place: Attributes<'_> = &[("class", &"label"), ("x", &text), ("y", &14)];
         out.leaf("text", place, name);
-        x += 36.0 + name.chars().count() as f64 * 7.0;
+        x += 36.0 + many(name.chars().count()) * 7.0;
     }
 }
 

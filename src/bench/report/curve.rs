@@ -94,9 +94,16 @@ fn axes(out: &mut Markup, across: &Scale, up: &Scale) {
     let (bottom, end) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
     for tick in up.ticks() {
         let y = Px(up.at(tick));
-        let grid = [("class", &"grid" as _), ("x1", &LEFT as _)];
-        let rest: [(&str, &dyn std::fmt::Display); 3] = [("x2", &end), ("y1", &y), ("y2", &y)];
-        out.shape("line", &[grid.as_slice(), &rest].concat());
+        out.shape(
+            "line",
+            &[
+                ("class", &"grid"),
+                ("x1", &LEFT),
+                ("x2", &end),
+                ("y1", &y),
+                ("y2", &y),
+            ],
+        );
         let (x, y) = (Px(LEFT - 8.0), Px(up.at(tick) + 4.0));
         out.leaf(
             "text",

@@ -2,7 +2,7 @@
 
 use super::findings::transport;
 use super::markup::{About, Attributes, Markup, Px, picture};
-use super::scale::{Scale, number};
+use super::scale::{Scale, many, number};
 use crate::bench::{Mode, Summary};
 
 /// A row of dots.
@@ -20,7 +20,7 @@ pub(super) fn dots(out: &mut Markup, id: &str, title: &str, axis: &str, rows: &[
     let greatest = figures().map(|(_, figure)| figure.p99).fold(0.0, f64::max);
     let across = Scale::new(greatest, LEFT, WIDTH - RIGHT);
     let lanes: usize = rows.iter().map(|row| row.dots.len()).sum();
-    let height = TOP + lanes as f64 * LANE + rows.len() as f64 * GAP + BOTTOM;
+    let height = TOP + many(lanes) * LANE + many(rows.len()) * GAP + BOTTOM;
     let about = About {
         title,
         description: &description(rows),
@@ -30,7 +30,7 @@ pub(super) fn dots(out: &mut Markup, id: &str, title: &str, axis: &str, rows: &[
         axes(out, axis, &across, height);
         let mut y = TOP;
         for row in rows {
-            let middle = y + row.dots.len() as f64 * LANE / 2.0;
+            let middle = y + many(row.dots.len()) * LANE / 2.0;
             let (x, label) = (Px(LEFT - 12.0), Px(middle + 4.0));
             let place: Attributes<'_> = &[("class", &"label end"), ("x", &x), ("y", &label)];
             out.leaf("text", place, &row.label);

@@ -43,7 +43,7 @@ impl<'a> Findings<'a> {
 
     /// The records of a kind, by layer, factors and mode; the centre of the matrix comes first.
     pub(super) fn ordered(&self, kind: Kind) -> Vec<&'a Record> {
-        let mut records: Vec<_> = self.records.iter().copied().collect();
+        let mut records: Vec<_> = self.records.clone();
         records.retain(|record| kind_of(record) == kind);
         let mut keyed: Vec<_> = records
             .into_iter()

@@ -2,7 +2,7 @@
 
 use super::findings::transport;
 use super::markup::{About, Attributes, Markup, Px, picture};
-use super::scale::{Scale, number};
+use super::scale::{Scale, many, number};
 use crate::bench::Metric;
 use crate::bench::trace::{Drawing, Step};
 use crate::testbed::emulator::Direction;
@@ -25,7 +25,7 @@ pub(super) fn ladder(out: &mut Markup, drawing: &Drawing) {
     let left = labels(steps, Direction::ToNode, &marks, &down);
     let right = labels(steps, Direction::ToClient, &[], &down);
     let lowest = left.iter().chain(&right);
-    let lowest = lowest.map(|label| label.y + (label.lines.len() - 1) as f64 * LINE);
+    let lowest = lowest.map(|label| label.y + many(label.lines.len() - 1) * LINE);
     let height = lowest.fold(TOP + length, f64::max) + BOTTOM;
     let title = format!("Packets of {}", drawing.mode);
     let about = About {
@@ -109,7 +109,7 @@ fn labels(steps: &[Step], direction: Direction, marks: &[(f64, &str)], down: &Sc
     let mut free = TOP;
     for label in &mut labels {
         label.y = label.wanted.max(free);
-        free = label.y + label.lines.len() as f64 * LINE;
+        free = label.y + many(label.lines.len()) * LINE;
     }
     labels
 }
@@ -259,7 +259,7 @@ fn side(out: &mut Markup, labels: &[Label], (anchor, from, to): (&str, f64, f64)
         let kind = if label.is_mark { "moment" } else { "packet" };
         let class = format!("{kind} {anchor}");
         for (index, line) in label.lines.iter().enumerate() {
-            let y = Px(label.y + 4.0 + index as f64 * LINE);
+            let y = Px(label.y + 4.0 + many(index) * LINE);
             let place: Attributes<'_> = &[("class", &class), ("x", &x), ("y", &y)];
             out.leaf("text", place, line);
         }

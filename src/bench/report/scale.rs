@@ -31,12 +31,14 @@ pub(super) fn number(value: f64) -> String {
 /// Two bounds, with as many digits as tell them apart.
 pub(super) fn range(interval: Interval) -> String {
     let (low, high) = (number(interval.low), number(interval.high));
-    let width = interval.high - interval.low;
-    if low != high || width <= 0.0 {
+    if low != high || interval.high <= interval.low {
         return format!("{low}..{high}");
     }
-    let decimals = (-width.log10()).ceil().clamp(0.0, 3.0) as usize;
-    format!("{:.decimals$}..{:.decimals$}", interval.low, interval.high)
+    let bounds = |decimals: usize| {
+        let [low, high] = [interval.low, interval.high].map(|it| format!("{it:.decimals$}"));
+        (low != high || decimals == MOST_DECIMALS).then(|| format!("{low}..{high}"))
+    };
+    (0..=MOST_DECIMALS).find_map(bounds).unwrap_or_default()
 }
 
 /// Bytes as kilobytes, where there are enough of them.
@@ -87,6 +89,13 @@ impl Scale {
     }
 }
 
+/// So many things, to be drawn.
+pub(super) fn many(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}
+
+/// More digits after the point are no measurement.
+const MOST_DECIMALS: usize = 3;
 /// An axis has at most so many steps.
 const TICKS: f64 = 6.0;
 
@@ -119,6 +128,7 @@ mod tests {
         let of = |low, high| range(Interval { low, high });
         assert_eq!(of(100.0, 151.3), "100..151");
         assert_eq!(of(151.06, 151.11), "151.06..151.11");
+        assert_eq!(of(151.04, 151.11), "151.0..151.1");
         assert_eq!(of(3300.0, 3300.0), "3300..3300");
         assert_eq!(of(151.000_01, 151.000_02), "151.000..151.000");
     }

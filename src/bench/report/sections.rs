@@ -54,7 +54,7 @@ pub(super) fn processor(out: &mut Markup, findings: &Findings<'_>) {
     } else {
         let titles = ("Processor time of a handshake without IO", "µs, p10");
         figure(out, |out| {
-            bars(out, "processor-floor", titles, &SPENT, &parts)
+            bars(out, "processor-floor", titles, &SPENT, &parts);
         });
     }
     let Some(layer) = findings.network() else {
@@ -68,7 +68,7 @@ pub(super) fn processor(out: &mut Markup, findings: &Findings<'_>) {
         );
         let kinds = ["in the program", "in the kernel", "both, not told apart"];
         figure(out, |out| {
-            bars(out, "processor-network", titles, &kinds, &rows)
+            bars(out, "processor-network", titles, &kinds, &rows);
         });
     }
 }

@@ -291,81 +291,12 @@ fn doubts_that_differ_in_numbers_and_figures_alone_are_said_once() {
 fn everything() -> Results {
     let mut records = Vec::new();
     for rtt_ms in [50, 0, 10, 100, 200] {
-        for (mode, trips) in [
-            (Mode::TcpFull, 3),
-            (Mode::QuicFull, 2),
-            (Mode::Tcp0Rtt, 2),
-            (Mode::Quic0Rtt, 1),
-        ] {
-            let scenario = Scenario {
-                rtt_ms,
-                ..Scenario::of(Layer::Link, mode)
-            };
-            records.push(handshake(scenario, trips));
-        }
-        for mode in MOVES {
-            let scenario = Scenario {
-                rtt_ms,
-                ..Scenario::of(Layer::Link, mode)
-            };
-            let trips = if mode.name().starts_with("quic") {
-                1
-            } else {
-                3
-            };
-            let recovery = f64::from(trips * rtt_ms) + 1.0;
-            let mut record = record(scenario, &[(Metric::Recovery, recovery)]);
-            record
-                .derived
-                .insert("round_trips_first_byte".to_owned(), trips.into());
-            records.push(record);
-        }
+        over_rtt(&mut records, rtt_ms);
     }
     for mode in [Mode::TcpFull, Mode::QuicFull] {
-        let centre = Scenario::of(Layer::Link, mode);
-        for losses in [Losses::Random(10), Losses::Client(1)] {
-            records.push(handshake(
-                Scenario {
-                    losses,
-                    ..centre.clone()
-                },
-                2,
-            ));
-        }
-        for certificate in [Certificate::LongChain, Certificate::MlDsa65] {
-            records.push(handshake(
-                Scenario {
-                    certificate,
-                    ..centre.clone()
-                },
-                3,
-            ));
-        }
-        let key_exchange = KeyExchange::X25519MlKem768;
-        records.push(handshake(
-            Scenario {
-                key_exchange,
-                ..centre
-            },
-            2,
-        ));
-        let metrics = [(Metric::HandshakeRatePerCore, 2000.0)];
-        records.push(record(Scenario::of(Layer::Loopback, mode), &metrics));
+        over_factors(&mut records, mode);
     }
-    for (mode, client, node) in [
-        (Mode::Crypto, 180.0, 50.0),
-        (Mode::TlsFull, 210.0, 70.0),
-        (Mode::QuicFull, 260.0, 150.0),
-        (Mode::TlsResumed, 50.0, 60.0),
-        (Mode::QuicResumed, 100.0, 110.0),
-    ] {
-        let metrics = [
-            (Metric::ClientCpu, client),
-            (Metric::NodeCpu, node),
-            (Metric::NodeFloorRatio, node / 50.0),
-        ];
-        records.push(record(Scenario::of(Layer::Floor, mode), &metrics));
-    }
+    without_io(&mut records);
     let itself = records[0].scenario.mode;
     records[0].comparisons.push(Comparison {
         to: itself,
@@ -383,6 +314,76 @@ fn everything() -> Results {
         samples: Vec::new(),
         traces: [Mode::TcpFull, Mode::QuicFull].map(drawing).to_vec(),
         gaps: Vec::new(),
+    }
+}
+
+fn over_rtt(records: &mut Vec<Record>, rtt_ms: u32) {
+    let scenario = |mode| Scenario {
+        rtt_ms,
+        ..Scenario::of(Layer::Link, mode)
+    };
+    for (mode, trips) in [
+        (Mode::TcpFull, 3),
+        (Mode::QuicFull, 2),
+        (Mode::Tcp0Rtt, 2),
+        (Mode::Quic0Rtt, 1),
+    ] {
+        records.push(handshake(scenario(mode), trips));
+    }
+    for mode in MOVES {
+        let trips = if mode.name().starts_with("quic") {
+            1
+        } else {
+            3
+        };
+        let recovery = f64::from(trips * rtt_ms) + 1.0;
+        let mut record = record(scenario(mode), &[(Metric::Recovery, recovery)]);
+        let trips = ("round_trips_first_byte".to_owned(), trips.into());
+        record.derived.extend([trips]);
+        records.push(record);
+    }
+}
+
+fn over_factors(records: &mut Vec<Record>, mode: Mode) {
+    let centre = Scenario::of(Layer::Link, mode);
+    for losses in [Losses::Random(10), Losses::Client(1)] {
+        let scenario = Scenario {
+            losses,
+            ..centre.clone()
+        };
+        records.push(handshake(scenario, 2));
+    }
+    for certificate in [Certificate::LongChain, Certificate::MlDsa65] {
+        let scenario = Scenario {
+            certificate,
+            ..centre.clone()
+        };
+        records.push(handshake(scenario, 3));
+    }
+    let key_exchange = KeyExchange::X25519MlKem768;
+    let scenario = Scenario {
+        key_exchange,
+        ..centre
+    };
+    records.push(handshake(scenario, 2));
+    let metrics = [(Metric::HandshakeRatePerCore, 2000.0)];
+    records.push(record(Scenario::of(Layer::Loopback, mode), &metrics));
+}
+
+fn without_io(records: &mut Vec<Record>) {
+    for (mode, client, node) in [
+        (Mode::Crypto, 180.0, 50.0),
+        (Mode::TlsFull, 210.0, 70.0),
+        (Mode::QuicFull, 260.0, 150.0),
+        (Mode::TlsResumed, 50.0, 60.0),
+        (Mode::QuicResumed, 100.0, 110.0),
+    ] {
+        let metrics = [
+            (Metric::ClientCpu, client),
+            (Metric::NodeCpu, node),
+            (Metric::NodeFloorRatio, node / 50.0),
+        ];
+        records.push(record(Scenario::of(Layer::Floor, mode), &metrics));
     }
 }
 

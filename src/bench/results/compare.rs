@@ -97,6 +97,9 @@ impl Compared {
     }
 }
 
+/// The values of a figure, block by block.
+type Blocks = Vec<Vec<f64>>;
+
 /// The samples of a run, where they are those of its records.
 struct Sampled<'a> {
     results: &'a Results,
@@ -133,8 +136,7 @@ impl<'a> Sampled<'a> {
         })
     }
 
-    /// The values of a metric, by block.
-    fn values(&self, record: &Record, metric: Metric) -> Option<Vec<Vec<f64>>> {
+    fn values(&self, record: &Record, metric: Metric) -> Option<Blocks> {
         let run = self.results.run.as_ref().filter(|_| self.usable)?;
         let mut scenarios = run.scenarios.iter();
         let place = scenarios.position(|scenario| *scenario == record.scenario)?;
@@ -158,7 +160,7 @@ impl Change {
     fn of(
         (before, after): (&Record, &Record),
         metric: Metric,
-        samples: Option<(Vec<Vec<f64>>, Vec<Vec<f64>>)>,
+        samples: Option<(Blocks, Blocks)>,
         random: &mut Random,
     ) -> Option<Self> {
         let (first, second) = (before.metrics.get(&metric)?, after.metrics.get(&metric)?);

@@ -1,6 +1,7 @@
 //! What is to be known of the program and of the machine, read where the system tells it.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -73,7 +74,7 @@ pub fn machine() -> Machine {
         let mut fields = lines.filter_map(|line| line.split_once(':'));
         fields.find_map(|(name, value)| (name.trim() == "model name").then_some(value.trim()))
     });
-    let processors = thread::available_parallelism().map_or(0, |count| count.get());
+    let processors = thread::available_parallelism().map_or(0, NonZero::get);
     Machine {
         processor: named.unwrap_or(env::consts::ARCH).to_owned(),
         processors: u32::try_from(processors).unwrap_or(u32::MAX),

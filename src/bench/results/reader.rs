@@ -90,9 +90,9 @@ pub fn read(path: &Path) -> Result<Results, ReadError> {
         let run = run(&path.join(names::RUN))?;
         let planned = run.as_ref().map(|run| run.scenarios.len());
         results.run = run;
-        results.records = optional(path.join(names::RESULTS), gaps, record)?;
-        results.samples = optional(path.join(names::SAMPLES), gaps, |line| raw(line, planned))?;
-        results.traces = optional(path.join(names::TRACES), gaps, parse)?;
+        results.records = optional(&path.join(names::RESULTS), gaps, record)?;
+        results.samples = optional(&path.join(names::SAMPLES), gaps, |line| raw(line, planned))?;
+        results.traces = optional(&path.join(names::TRACES), gaps, parse)?;
     } else {
         results.records = lines(path, gaps, record)?;
     }
@@ -160,11 +160,11 @@ fn run(path: &Path) -> Result<Option<Run>, ReadError> {
 
 /// The values of a file that may be missing.
 fn optional<T>(
-    path: PathBuf,
+    path: &Path,
     gaps: &mut Vec<String>,
     value: impl Fn(&[u8]) -> Result<T, Fault>,
 ) -> Result<Vec<T>, ReadError> {
-    match lines(&path, gaps, value) {
+    match lines(path, gaps, value) {
         Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             Ok(Vec::new())
         }

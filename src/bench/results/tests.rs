@@ -55,8 +55,9 @@ fn a_line_that_was_cut_off_is_a_gap_and_the_others_stay() {
     write(directory.path(), 1.0);
     for name in [names::SAMPLES, names::RESULTS] {
         let path = directory.path().join(name);
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, &text[..text.len() - 5]).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.truncate(bytes.len() - 5);
+        fs::write(&path, bytes).unwrap();
     }
     let results = read(directory.path()).unwrap();
     assert_eq!(results.samples.len(), samples(1.0).len() - 1);

@@ -1,4 +1,4 @@
-use super::quantile::{quantile, sorted};
+use super::quantile::{position, quantile, sorted};
 use crate::bench::Interval;
 use crate::link::Random;
 
@@ -57,8 +57,8 @@ pub fn resampled(groups: &[Vec<f64>], share: f64, random: &mut Random) -> Vec<f6
 fn quantile_of_drawn(values: &[(f64, usize)], times: &[usize], share: f64) -> f64 {
     let total: usize = values.iter().map(|(_, group)| times[*group]).sum();
     // At least one group was drawn, and none is empty.
-    let position = share.clamp(0.0, 1.0) * (total - 1) as f64;
-    let (lower, upper) = (position.floor() as usize, position.ceil() as usize);
+    let (lower, beyond) = position(share, total - 1);
+    let upper = lower + usize::from(beyond > 0.0);
     let mut passed = 0;
     let mut low = None;
     for (value, group) in values {
@@ -68,7 +68,7 @@ fn quantile_of_drawn(values: &[(f64, usize)], times: &[usize], share: f64) -> f6
         }
         if passed > upper {
             let low = low.unwrap_or(*value);
-            return low + (value - low) * position.fract();
+            return low + (value - low) * beyond;
         }
     }
     f64::NAN

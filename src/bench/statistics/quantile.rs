@@ -19,7 +19,7 @@ pub fn median(values: &[f64]) -> Option<f64> {
     clippy::cast_sign_loss,
     reason = "a place in memory is below 2^53, and a share of it is not negative"
 )]
-fn position(share: f64, last: usize) -> (usize, f64) {
+pub(super) fn position(share: f64, last: usize) -> (usize, f64) {
     let position = share.clamp(0.0, 1.0) * last as f64;
     (position.floor() as usize, position.fract())
 }
