@@ -81,7 +81,7 @@ async fn every_mode_ends_as_its_name_says_time_after_time() {
                 assert_eq!((marks.ready, marks.handshake), (None, None), "{mode}");
             } else {
                 let [connect, ready, handshake] =
-                    [marks.connected, marks.ready, marks.handshake].map(Option::unwrap);
+                    [marks.connect, marks.ready, marks.handshake].map(Option::unwrap);
                 assert!(marks.start <= ready && ready <= handshake, "{mode}");
                 assert!(marks.start < connect && connect <= handshake, "{mode}");
                 assert!(ready < first_byte, "{mode}");
