@@ -90,7 +90,8 @@ fn losses_come_in_bursts_of_the_mean_length_and_as_often_as_without() {
         let count = lost.iter().filter(|lost| **lost).count();
         assert!((9000..11_000).contains(&count), "{count}");
         let bursts = lost.windows(2).filter(|pair| pair[1] && !pair[0]).count();
-        let mean = count as f64 / bursts as f64;
+        let number = |count| f64::from(u32::try_from(count).unwrap());
+        let mean = number(count) / number(bursts);
         let expected = f64::from(burst);
         assert!((expected * 0.9..expected * 1.1).contains(&mean), "{mean}");
     }

@@ -69,7 +69,10 @@ pub(super) fn main(args: &Args) -> anyhow::Result<ExitCode> {
         Some(url) => Some(find(url, args)?),
         None => None,
     };
-    let Some(node) = target.as_ref().or(process.as_ref().map(NodeProcess::node)) else {
+    let Some(node) = target
+        .as_ref()
+        .or_else(|| process.as_ref().map(NodeProcess::node))
+    else {
         bail!("there is no node");
     };
     let mut run = circumstances::of(plan.scenarios.clone(), setting(args), 0);

@@ -259,8 +259,9 @@ mod tests {
         let blocks = blocks(&capture.end().unwrap());
         let time = |wall: Duration| {
             let nanoseconds = u64::try_from(wall.as_nanos()).unwrap();
-            let (high, low) = ((nanoseconds >> 32) as u32, nanoseconds as u32);
-            [high.to_le_bytes(), low.to_le_bytes()].concat()
+            let [low, high] =
+                [0, 32].map(|shift| u32::try_from(nanoseconds >> shift & 0xffff_ffff));
+            [high.unwrap().to_le_bytes(), low.unwrap().to_le_bytes()].concat()
         };
         let first = [
             &[0; 4][..],
