@@ -55,13 +55,17 @@ fn handshakes(criterion: &mut Criterion) {
 }
 
 fn start(mode: Mode) -> Handshakes {
-    Handshakes::new(mode, (Certificate::EcdsaP256, KeyExchange::X25519))
-        .expect("the mode is one of the floor's")
+    Handshakes::new(
+        mode,
+        (Certificate::EcdsaP256, KeyExchange::X25519),
+        ClientSearch::Gateway,
+    )
+    .expect("the mode is one of the floor's")
 }
 
 fn shake(handshakes: &mut Handshakes) -> Sample {
     handshakes
-        .next()
+        .shake_hands()
         .expect("it is the handshake that it should be")
 }
 

@@ -230,7 +230,6 @@ fn client_config(
 fn mtu_search(quic: &Quic, search: ClientSearch) -> Option<MtuDiscoveryConfig> {
     let mut discovery = MtuDiscoveryConfig::default();
     match search {
-        ClientSearch::Off => return None,
         ClientSearch::Quinn => {}
         ClientSearch::Gateway if quic.mtu_discovery => {
             let range = quic.max_udp_payload - quic.initial_mtu;
@@ -238,7 +237,7 @@ fn mtu_search(quic: &Quic, search: ClientSearch) -> Option<MtuDiscoveryConfig> {
                 .upper_bound(quic.max_udp_payload)
                 .minimum_change(range / 2 + 1);
         }
-        ClientSearch::Gateway => return None,
+        ClientSearch::Gateway | ClientSearch::Off => return None,
     }
     Some(discovery)
 }
