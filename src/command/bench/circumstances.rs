@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use wayhold::bench::plan::Plan;
-use wayhold::bench::results::{self, Lateness, Run, Setting};
+use wayhold::bench::results::{self, Lateness, Machine, Run, Setting};
 use wayhold::bench::run::Bed;
-use wayhold::bench::{Layer, SCHEMA};
+use wayhold::bench::{Layer, SCHEMA, Scenario};
 use wayhold::testbed::emulator;
 
 use super::measure::Args;
@@ -19,21 +19,37 @@ pub(super) fn describe(args: &Args, plan: &Plan, bed: &Bed, seed: u64) -> anyhow
     {
         machine.network = network.client.run(results::network_variables)?;
     }
-    Ok(Run {
+    let setting = setting(args, &machine.network);
+    let scenarios = plan.scenarios().cloned().collect();
+    Ok(begun(scenarios, seed, machine, setting))
+}
+
+/// Says where something runs that needs no network; what that is, nobody says yet.
+pub(super) fn without_network(seed: u64) -> Run {
+    let setting = Setting {
+        network: "none: both sides on one thread".to_owned(),
+        provider: PROVIDER.to_owned(),
+        ..Setting::default()
+    };
+    begun(Vec::new(), seed, results::machine(), setting)
+}
+
+fn begun(scenarios: Vec<Scenario>, seed: u64, machine: Machine, setting: Setting) -> Run {
+    Run {
         schema: SCHEMA,
         partial: true,
         command: results::command(),
         started: results::rfc3339(system_now()),
         seconds: 0.0,
         seed,
-        scenarios: plan.scenarios().cloned().collect(),
+        scenarios,
         software: results::software(),
-        setting: setting(args, &machine.network),
         machine,
+        setting,
         emulator: None,
         noise: BTreeMap::new(),
         doubts: Vec::new(),
-    })
+    }
 }
 
 /// What both sides were given. Both are of this package, but for a target.
@@ -61,7 +77,7 @@ fn setting(args: &Args, variables: &BTreeMap<String, String>) -> Setting {
     Setting {
         network: network.to_owned(),
         target: args.target.as_ref().map(ToString::to_string),
-        provider: "aws-lc-rs through rustls".to_owned(),
+        provider: PROVIDER.to_owned(),
         congestion: of_sides(tcp, "cubic"),
         initial_window: of_sides("10 segments", "12000 bytes"),
         offload: [("segmentation, receive offload, checksums", offload)]
@@ -90,3 +106,5 @@ pub(super) fn lateness(lateness: emulator::Lateness, limit: u64) -> Lateness {
 fn system_now() -> SystemTime {
     SystemTime::now()
 }
+
+const PROVIDER: &str = "aws-lc-rs through rustls";
