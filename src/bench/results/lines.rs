@@ -20,7 +20,7 @@ impl Lines {
     pub(super) fn create(path: PathBuf) -> Result<Self, WriteError> {
         match File::create(&path) {
             Ok(file) => Ok(Self { path, file }),
-            Err(source) => Err(WriteError::Io { path, source }),
+            Err(error) => Err(WriteError::Io { path, error }),
         }
     }
 
@@ -28,18 +28,18 @@ impl Lines {
         let mut line = serde_json::to_vec(value).expect("records have text keys only");
         line.push(b'\n');
         let written = self.file.write_all(&line);
-        written.map_err(|source| self.error(source))
+        written.map_err(|error| self.error(error))
     }
 
     /// Waits until the file would outlive the machine.
     pub(super) fn sync(&self) -> Result<(), WriteError> {
-        self.file.sync_data().map_err(|source| self.error(source))
+        self.file.sync_data().map_err(|error| self.error(error))
     }
 
-    fn error(&self, source: io::Error) -> WriteError {
+    fn error(&self, error: io::Error) -> WriteError {
         WriteError::Io {
             path: self.path.clone(),
-            source,
+            error,
         }
     }
 }
@@ -47,9 +47,9 @@ impl Lines {
 /// Replaces a file by a text, or leaves it as it was.
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), WriteError> {
     let next = path.with_extension("part");
-    let error = |source| WriteError::Io {
+    let refused = |error| WriteError::Io {
         path: path.to_owned(),
-        source,
+        error,
     };
     let write = || {
         let mut file = File::create(&next)?;
@@ -57,10 +57,10 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), WriteError> {
         file.sync_data()?;
         fs::rename(&next, path)
     };
-    write().map_err(|source| {
+    write().map_err(|error| {
         // The error that is told is the first; this file may not even be there.
         drop(fs::remove_file(&next));
-        error(source)
+        refused(error)
     })
 }
 

@@ -31,12 +31,12 @@ pub struct Results {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The system refused, or there is nothing of this name.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {error}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// A line is not what it has to be.
     #[error("{}:{line}: {reason}", path.display())]
@@ -147,10 +147,10 @@ fn run(path: &Path) -> Result<Option<Run>, ReadError> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
+        Err(error) => {
             return Err(ReadError::Io {
                 path: path.to_owned(),
-                source,
+                error,
             });
         }
     };
@@ -165,7 +165,7 @@ fn optional<T>(
     value: impl Fn(&[u8]) -> Result<T, Fault>,
 ) -> Result<Vec<T>, ReadError> {
     match lines(path, gaps, value) {
-        Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        Err(ReadError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
             Ok(Vec::new())
         }
         read => read,
@@ -177,16 +177,16 @@ fn lines<T>(
     gaps: &mut Vec<String>,
     value: impl Fn(&[u8]) -> Result<T, Fault>,
 ) -> Result<Vec<T>, ReadError> {
-    let error = |source| ReadError::Io {
+    let refused = |error| ReadError::Io {
         path: path.to_owned(),
-        source,
+        error,
     };
-    let mut file = BufReader::new(File::open(path).map_err(error)?);
+    let mut file = BufReader::new(File::open(path).map_err(refused)?);
     let (mut values, mut line, mut number) = (Vec::new(), Vec::new(), 0);
     loop {
         line.clear();
         let limited = file.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line);
-        if limited.map_err(error)? == 0 {
+        if limited.map_err(refused)? == 0 {
             return Ok(values);
         }
         match value(&line) {

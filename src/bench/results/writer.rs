@@ -11,12 +11,12 @@ use crate::bench::{Metric, Record};
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The system refused; a full disk is among the reasons. What was written before stays.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {error}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// A figure is no number, so JSON has no form for it; a defect of what measured it.
     #[error("`{metric}` of a sample is {value}, which no file can hold")]
@@ -49,9 +49,9 @@ impl Writer {
     /// The system's, with the file that it is about.
     pub fn create(directory: &Path, run: &Run) -> Result<Self, WriteError> {
         let inside = |name| directory.join(name);
-        fs::create_dir_all(directory).map_err(|source| WriteError::Io {
+        fs::create_dir_all(directory).map_err(|error| WriteError::Io {
             path: directory.to_owned(),
-            source,
+            error,
         })?;
         for name in [names::CSV, names::REPORT] {
             remove(inside(name))?;
@@ -119,8 +119,8 @@ impl Writer {
 
 fn remove(path: PathBuf) -> Result<(), WriteError> {
     match fs::remove_file(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(WriteError::Io { path, source })
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(WriteError::Io { path, error })
         }
         _ => Ok(()),
     }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use wayhold::bench::plan::Plan;
-use wayhold::bench::results::{self, Lateness, Run, Setting};
+use wayhold::bench::results::{self, Lateness, Machine, Run, Setting};
 use wayhold::bench::run::Bed;
 use wayhold::bench::{Layer, SCHEMA, Scenario};
 use wayhold::testbed::emulator;
@@ -19,16 +19,28 @@ pub(super) fn describe(args: &Args, plan: &Plan, bed: &Bed, seed: u64) -> anyhow
     {
         machine.network = network.client.run(results::network_variables)?;
     }
-    let scenarios = plan.scenarios().cloned().collect();
     let setting = setting(args, &machine.network);
-    Ok(Run {
-        machine,
-        ..of(scenarios, setting, seed)
-    })
+    let scenarios = plan.scenarios().cloned().collect();
+    Ok(begun(scenarios, seed, machine, setting))
 }
 
-/// A run of these scenarios, here and now, of which nothing is done yet.
-pub(super) fn of(scenarios: Vec<Scenario>, setting: Setting, seed: u64) -> Run {
+/// Says where something runs that needs no network; what that is, nobody says yet.
+pub(super) fn without_network(seed: u64) -> Run {
+    let setting = Setting {
+        network: "none: both sides on one thread".to_owned(),
+        provider: PROVIDER.to_owned(),
+        ..Setting::default()
+    };
+    begun(Vec::new(), seed, results::machine(), setting)
+}
+
+/// A run of these scenarios, of which nothing is done yet.
+pub(super) fn begun(
+    scenarios: Vec<Scenario>,
+    seed: u64,
+    machine: Machine,
+    setting: Setting,
+) -> Run {
     Run {
         schema: SCHEMA,
         partial: true,
@@ -38,8 +50,8 @@ pub(super) fn of(scenarios: Vec<Scenario>, setting: Setting, seed: u64) -> Run {
         seed,
         scenarios,
         software: results::software(),
+        machine,
         setting,
-        machine: results::machine(),
         emulator: None,
         noise: BTreeMap::new(),
         doubts: Vec::new(),
@@ -71,7 +83,7 @@ fn setting(args: &Args, variables: &BTreeMap<String, String>) -> Setting {
     Setting {
         network: network.to_owned(),
         target: args.target.as_ref().map(ToString::to_string),
-        provider: "aws-lc-rs through rustls".to_owned(),
+        provider: PROVIDER.to_owned(),
         congestion: of_sides(tcp, "cubic"),
         initial_window: of_sides("10 segments", "12000 bytes"),
         offload: [("segmentation, receive offload, checksums", offload)]
@@ -100,3 +112,5 @@ pub(super) fn lateness(lateness: emulator::Lateness, limit: u64) -> Lateness {
 fn system_now() -> SystemTime {
     SystemTime::now()
 }
+
+pub(super) const PROVIDER: &str = "aws-lc-rs through rustls";

@@ -1,13 +1,18 @@
 //! `wayhold bench floor`.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use wayhold::bench::floor::{ClientSearch, FloorPlan};
+use wayhold::bench::results::{self, RawSample, Run, WriteError, Writer};
+use wayhold::bench::statistics::{Measured, Taken};
 use wayhold::bench::{Certificate, KeyExchange, Metric, Mode, Record, statistics};
 
+use super::circumstances::without_network;
 use crate::command::Exit;
 
 /// Arguments of `wayhold bench floor`.
@@ -48,6 +53,9 @@ pub(crate) struct Args {
     /// What confidence intervals are drawn by
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Write the results to this directory
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Print one JSON record for each row in place of the table
     #[arg(long)]
     json: bool,
@@ -67,6 +75,8 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let style = ProgressStyle::with_template("{bar:40} {percent} %")?;
     let bar = ProgressBar::new(1000).with_style(style);
+    let mut run = without_network(args.seed);
+    let began = now();
     let measured = plan.run(|share| {
         #[expect(
             clippy::cast_possible_truncation,
@@ -77,7 +87,16 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
         true
     });
     bar.finish_and_clear();
-    let records = statistics::records(&measured?, args.seed);
+    let seconds = began.elapsed().as_secs_f64();
+    let measured = measured?;
+    let records = statistics::records(&measured, args.seed);
+    if let Some(directory) = &args.out {
+        run.partial = false;
+        run.seconds = seconds;
+        run.machine.load_after = results::load();
+        run.scenarios = measured.iter().map(|it| it.scenario.clone()).collect();
+        write(directory, &run, &measured, &records)?;
+    }
     let mut out = io::stdout().lock();
     if args.json {
         for record in &records {
@@ -87,6 +106,33 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
         writeln!(out, "{}", table(&records))?;
     }
     Ok(Exit::Clean.into())
+}
+
+fn write(
+    directory: &Path,
+    run: &Run,
+    measured: &[Measured],
+    records: &[Record],
+) -> Result<(), WriteError> {
+    let mut writer = Writer::create(directory, run)?;
+    for (scenario, measured) in measured.iter().enumerate() {
+        for Taken { block, sample } in &measured.taken {
+            writer.sample(&RawSample {
+                scenario,
+                block: *block,
+                sample: sample.clone(),
+            })?;
+        }
+    }
+    for record in records {
+        writer.record(record)?;
+    }
+    writer.finish(run)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a run says how long it took")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn table(records: &[Record]) -> Table {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail, ensure};
 use http::Uri;
 use wayhold::bench::load::{self, LoadPlan, LoadReport, Node, NodeProcess, Step};
-use wayhold::bench::results::{RawSample, Run, Setting, Writer};
+use wayhold::bench::results::{self, RawSample, Run, Setting, Writer};
 use wayhold::bench::statistics::records;
 use wayhold::bench::{Layer, Mode, Record, Scenario};
 use wayhold::sys::process::raise_open_files;
@@ -75,7 +75,8 @@ pub(super) fn main(args: &Args) -> anyhow::Result<ExitCode> {
     else {
         bail!("there is no node");
     };
-    let mut run = circumstances::of(plan.scenarios.clone(), setting(args), 0);
+    let mut run =
+        circumstances::begun(plan.scenarios.clone(), 0, results::machine(), setting(args));
     let mut writer = args
         .out
         .as_deref()
@@ -178,7 +179,7 @@ fn setting(args: &Args) -> Setting {
             }
         },
         target: args.target.as_ref().map(ToString::to_string),
-        provider: "aws-lc-rs through rustls".into(),
+        provider: circumstances::PROVIDER.into(),
         congestion: BTreeMap::new(),
         initial_window: BTreeMap::new(),
         offload: BTreeMap::new(),
