@@ -5,7 +5,7 @@ use super::curve::{curve, lines};
 use super::dots::{Row, dots};
 use super::findings::{Factor, Findings, Kind, is_move, losses, summary};
 use super::ladder::{ladder, left_out};
-use super::markup::Markup;
+use super::markup::{Attributes, Markup};
 use super::scale::{bytes, number};
 use super::verdict::trips;
 use crate::bench::results::Results;
@@ -43,7 +43,7 @@ pub(super) fn first_byte(out: &mut Markup, findings: &Findings<'_>) {
         return;
     }
     let title = "First byte of the response over the round-trip time";
-    figure(out, |out| curve(out, "first-byte", title, &lines));
+    figure(out, title, |out| curve(out, "first-byte", title, &lines));
 }
 
 /// Processor time: without IO by what it is spent on, and over a link by where.
@@ -53,7 +53,7 @@ pub(super) fn processor(out: &mut Markup, findings: &Findings<'_>) {
         missing(out, "bench floor");
     } else {
         let titles = ("Processor time of a handshake without IO", "µs, p10");
-        figure(out, |out| {
+        figure(out, titles.0, |out| {
             bars(out, "processor-floor", titles, &SPENT, &parts);
         });
     }
@@ -66,8 +66,12 @@ pub(super) fn processor(out: &mut Markup, findings: &Findings<'_>) {
             "Processor time up to the first byte, over a network",
             "µs, p10; interrupts apart",
         );
-        let kinds = ["in the program", "in the kernel", "both, not told apart"];
-        figure(out, |out| {
+        let kinds = [
+            "in the program",
+            "in the kernel",
+            "program and kernel, not told apart",
+        ];
+        figure(out, titles.0, |out| {
             bars(out, "processor-network", titles, &kinds, &rows);
         });
     }
@@ -121,7 +125,7 @@ pub(super) fn recovery(out: &mut Markup, findings: &Findings<'_>) {
     let lines = lines(findings, Layer::Link, Mode::ALL, Metric::Recovery);
     if !lines.is_empty() {
         let title = "Recovery over the round-trip time";
-        figure(out, |out| curve(out, "recovery-rtt", title, &lines));
+        figure(out, title, |out| curve(out, "recovery-rtt", title, &lines));
     }
 }
 
@@ -159,11 +163,17 @@ pub(super) fn load(out: &mut Markup, findings: &Findings<'_>) {
         "Handshakes a second of one of the node's processors",
         "1/s, median",
     );
-    figure(out, |out| bars(out, "load", titles, &["handshakes"], &rows));
+    figure(out, titles.0, |out| {
+        bars(out, "load", titles, &["handshakes"], &rows);
+    });
 }
 
-fn figure(out: &mut Markup, content: impl FnOnce(&mut Markup)) {
-    out.element("figure", &[("class", &"scroll"), ("tabindex", &0)], content);
+fn figure(out: &mut Markup, title: &str, content: impl FnOnce(&mut Markup)) {
+    let place: Attributes<'_> = &[("class", &"scroll"), ("tabindex", &0)];
+    out.element("figure", place, |out| {
+        out.leaf("figcaption", &[], title);
+        content(out);
+    });
 }
 
 fn missing(out: &mut Markup, command: &str) {
@@ -184,7 +194,7 @@ fn chart(
     }
     let rows: Vec<_> = rows.iter().map(|(_, row)| row.clone()).collect();
     let axis = format!("{axis}; a dot is the median, a line p10 to p90, a tick p99");
-    figure(out, |out| dots(out, id, title, &axis, &rows));
+    figure(out, title, |out| dots(out, id, title, &axis, &rows));
 }
 
 /// A row for each value of a factor, with a dot for each mode that has it. One value makes no picture.
