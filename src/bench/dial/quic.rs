@@ -126,6 +126,7 @@ impl QuicDialer {
         let checked = self.tls.certificates_checked();
         let start = now();
         let way = &self.way;
+        let refused = self.tls.certificates_refused();
         let connecting = endpoint.connect_with(self.config.clone(), way.node, &way.name)?;
         let (marks, connection, control) = if self.mode == Mode::Quic0Rtt {
             let Ok((connection, accepted)) = connecting.into_0rtt() else {
@@ -147,7 +148,7 @@ impl QuicDialer {
                 control,
             )
         } else {
-            let connection = self.connected(connecting).await?;
+            let connection = self.connected(connecting, refused).await?;
             let handshake = now();
             let (control, response) = self.ask_first(&connection).await?;
             let first = first_byte(response, &connection, &socket).await?;
@@ -203,8 +204,9 @@ impl QuicDialer {
     async fn open(&self) -> Result<QuicConnection, DialError> {
         let (endpoint, socket) = self.endpoint(self.way.local)?;
         let way = &self.way;
+        let refused = self.tls.certificates_refused();
         let connecting = endpoint.connect_with(self.config.clone(), way.node, &way.name)?;
-        let connection = self.connected(connecting).await?;
+        let connection = self.connected(connecting, refused).await?;
         let (control, response) = self.ask_first(&connection).await?;
         first_byte(response, &connection, &socket).await?;
         let open = QuicConnection {
@@ -218,8 +220,13 @@ impl QuicDialer {
         Ok(open)
     }
 
-    async fn connected(&self, connecting: Connecting) -> Result<Connection, DialError> {
-        let refused = self.tls.certificates_refused();
+    /// `refused` is how many certificates were refused before this began: another thread may have
+    /// done the whole handshake by now.
+    async fn connected(
+        &self,
+        connecting: Connecting,
+        refused: u64,
+    ) -> Result<Connection, DialError> {
         connecting.await.map_err(|error| {
             if self.tls.certificates_refused() == refused {
                 DialError::Quic(error)

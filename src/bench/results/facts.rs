@@ -15,7 +15,7 @@ pub fn software() -> Software {
     Software {
         wayhold: env!("CARGO_PKG_VERSION").to_owned(),
         revision: revision(),
-        rustc: env!("WAYHOLD_RUSTC").to_owned(),
+        rustc: env!("BENCH_RUSTC").to_owned(),
         build: if cfg!(debug_assertions) {
             "debug"
         } else {
