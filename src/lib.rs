@@ -41,12 +41,12 @@ pub mod sys;
 pub mod telemetry;
 
 #[cfg(feature = "gateway")]
-pub use edge::{Accepted, Application, Fault, SnapshotRefused};
+pub use edge::{Accepted, Application, Fault, QuicConfigs, SnapshotRefused};
 #[cfg(feature = "gateway")]
 pub use gateway::{
     Applied, DevelopmentCertificate, FleetHandle, FleetReloadError, Gateway, GatewayBuilder,
-    GatewayEnded, GatewayError, GatewayHandle, HandOver, LocateError, ReloadError, Sockets,
-    Upgraded, check,
+    GatewayEnded, GatewayError, GatewayHandle, HandOver, LocateError, Protocols, ReloadError,
+    Sockets, Upgraded, check,
 };
 #[cfg(feature = "bench")]
 pub mod bench;
