@@ -7,6 +7,7 @@
 //! are told at once (RST), which is the best that TCP can hope for.
 
 mod delay;
+mod issuers;
 mod nat;
 mod tcp;
 mod udp;
@@ -61,8 +62,8 @@ pub enum Move {
 pub struct Counts {
     /// Datagrams handed to each node.
     pub delivered: Vec<u64>,
-    /// Of those, datagrams handed to a node other than their flow's owner, but for copies of the
-    /// Initial that the flow began with.
+    /// Of those, datagrams handed to a node other than the owner of their connection; under an ID that
+    /// the client chose there is none yet.
     pub foreign: Vec<u64>,
     /// Every flow, in the order of appearance.
     pub flows: Vec<FlowCounts>,
@@ -83,7 +84,7 @@ pub struct Counts {
 pub struct FlowCounts {
     /// The client's address.
     pub client: SocketAddr,
-    /// The node that got the flow's first Initial.
+    /// The node whose connection ID its last handshake packet named.
     pub owner: Option<usize>,
     /// Datagrams handed to each node.
     pub delivered: Vec<u64>,
