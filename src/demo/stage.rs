@@ -43,7 +43,8 @@ impl Stage {
         }
         let mut files = Files::make()?;
         let nodes = start(&mut files, plan, &backends).await?;
-        let guest = plan.soak.map(|_| Guest::reserve()).transpose()?;
+        let guest = plan.soak.map(|_| Guest::reserve(files.host()));
+        let guest = guest.transpose()?;
         let addresses = nodes.iter().map(|node| node.process.address());
         let relay = Relay::start(RelayConfig {
             nodes: addresses
