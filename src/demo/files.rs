@@ -21,11 +21,13 @@ pub(super) struct Files {
     certificate: CertificateDer<'static>,
     members: Vec<SocketAddr>,
     upstreams: Vec<String>,
+    /// Keys of every node's `fleet`, one on a line.
+    fleet_keys: &'static str,
 }
 
 impl Files {
     /// Makes the certificate and the fleet's key.
-    pub(super) fn make() -> Result<Self, DemoError> {
+    pub(super) fn make(fleet_keys: &'static str) -> Result<Self, DemoError> {
         let minted = rcgen::generate_simple_self_signed(vec![SERVICE_NAME.into()])?;
         let unique = u64::from_ne_bytes(random()?);
         let directory = std::env::temp_dir().join(format!("wayhold-demo-{unique:016x}"));
@@ -36,6 +38,7 @@ impl Files {
             certificate: minted.cert.der().clone(),
             members: Vec::new(),
             upstreams: Vec::new(),
+            fleet_keys,
         };
         fs::write(files.path("tls.pem"), minted.cert.pem())?;
         let key = minted.signing_key.serialize_pem();
@@ -118,7 +121,8 @@ impl Files {
         let text = CONFIG
             .replace("NUMBER", &number.to_string())
             .replace("ADDRESS", &listen.to_string())
-            .replace("BACKENDS", &self.upstreams.join(", "));
+            .replace("BACKENDS", &self.upstreams.join(", "))
+            .replace("FLEET_KEYS", self.fleet_keys);
         fs::write(self.config(number), text)
     }
 
@@ -189,6 +193,7 @@ to = [BACKENDS]
 id = NUMBER
 [fleet]
 file = "fleet.toml"
+FLEET_KEYS
 [log]
 access = false
 [upgrade]
@@ -207,7 +212,7 @@ mod tests {
         ] {
             assert_eq!(own_host(random).octets(), host);
         }
-        let hosts: Vec<_> = (0..2).map(|_| Files::make().unwrap().host()).collect();
+        let hosts: Vec<_> = (0..2).map(|_| Files::make("").unwrap().host()).collect();
         assert_ne!(hosts[0], hosts[1]);
         assert!(UdpSocket::bind((hosts[0], 0)).is_ok());
     }

@@ -41,7 +41,7 @@ impl Stage {
         for _ in 0..BACKENDS {
             backends.push(Backend::start(handler.clone()).await?);
         }
-        let mut files = Files::make()?;
+        let mut files = Files::make(plan.fleet_keys())?;
         let nodes = start(&mut files, plan, &backends).await?;
         let guest = plan.soak.map(|_| Guest::reserve(files.host()));
         let guest = guest.transpose()?;
