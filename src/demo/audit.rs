@@ -80,7 +80,7 @@ impl Add for NodeBooks {
 /// What the relay handed to a node, the node received or the kernel dropped: this is exact, because
 /// the relay sends datagrams one by one and nobody else knows the nodes' address. What it handed to a node that is not the owner, that node
 /// forwarded, unless the owner is dead, or the tunnel or the kernel dropped it; of the kernel's drops
-/// nobody knows whose they were, so they are the margin. A process that gives way or is killed counts
+/// nobody knows whose they were, so they are the margin. Of some the relay knows no owner. A process that gives way or is killed counts
 /// on after it was asked for the last time: that is a margin too.
 pub(super) fn disagreements(counts: &Counts, nodes: &[NodeBooks], connections: u64) -> Vec<String> {
     let mut found = Vec::new();
@@ -95,7 +95,7 @@ pub(super) fn disagreements(counts: &Counts, nodes: &[NodeBooks], connections: u
         }
         let forwarded = node.forwarded;
         let margin = node.unforwarded + node.kernel_dropped + node.unread;
-        if forwarded > foreign || forwarded + margin < foreign {
+        if forwarded > foreign + counts.unowned[index] || forwarded + margin < foreign {
             found.push(format!(
                 "node {index}: the relay delivered {foreign} datagrams of other nodes' \
                  connections, the node forwarded {forwarded}; {margin} may be missing"
@@ -138,6 +138,7 @@ mod tests {
         Counts {
             delivered: vec![100, 50],
             foreign: vec![10, 20],
+            unowned: vec![0, 0],
             rebinds: 4,
             addresses: 1,
             ..Counts::default()
@@ -188,6 +189,19 @@ mod tests {
         books[0].forwarded -= 1;
         books[0].unforwarded += 1;
         assert_eq!(disagreements(&counts(), &books, 2), [""; 0]);
+    }
+
+    #[test]
+    fn what_the_relay_knows_no_owner_of_may_have_been_forwarded() {
+        let counts = Counts {
+            unowned: vec![2, 0],
+            ..counts()
+        };
+        let mut books = books();
+        books[0].forwarded += 2;
+        assert_eq!(disagreements(&counts, &books, 2), [""; 0]);
+        books[0].forwarded += 1;
+        assert_eq!(disagreements(&counts, &books, 2).len(), 1);
     }
 
     #[test]

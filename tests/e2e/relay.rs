@@ -172,8 +172,10 @@ async fn an_id_that_the_client_chose_is_nobodys() {
     seen_by(&bed, 0, &handshake_with(0)).await;
     bed.relay.make(Move::Flip).await.unwrap();
     seen_by(&bed, 1, INITIAL).await;
+    seen_by(&bed, 1, b"whose").await;
     let counts = bed.relay.counts().await.unwrap();
-    assert_eq!((counts.delivered, counts.foreign), (vec![2, 1], vec![0, 0]));
+    assert_eq!((counts.delivered, counts.foreign), (vec![2, 2], vec![0, 0]));
+    assert_eq!(counts.unowned, [0, 1]);
 }
 
 #[tokio::test]

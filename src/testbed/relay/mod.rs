@@ -65,6 +65,9 @@ pub struct Counts {
     /// Of those, datagrams handed to a node other than the owner of their connection; under an ID that
     /// the client chose there is none yet.
     pub foreign: Vec<u64>,
+    /// Datagrams handed to each node whose owner the relay does not know, because what their client
+    /// sent at the end of its handshake was lost on the way to the relay.
+    pub unowned: Vec<u64>,
     /// Every flow, in the order of appearance.
     pub flows: Vec<FlowCounts>,
     /// Datagrams from clients that are still on their way.
@@ -84,7 +87,7 @@ pub struct Counts {
 pub struct FlowCounts {
     /// The client's address.
     pub client: SocketAddr,
-    /// The node whose connection ID its last handshake packet named.
+    /// The node whose connection ID its last handshake packet named, if that did name one.
     pub owner: Option<usize>,
     /// Datagrams handed to each node.
     pub delivered: Vec<u64>,

@@ -61,6 +61,7 @@ impl Uplink {
         let counts = Counts {
             delivered: vec![0; nodes.len()],
             foreign: vec![0; nodes.len()],
+            unowned: vec![0; nodes.len()],
             ..Counts::default()
         };
         Self {
@@ -259,15 +260,20 @@ impl Uplink {
                     self.counts.overflowed += 1;
                     continue;
                 }
-                let named = self.issuers.named_by(datagram);
-                if let Named::Node(node) = named {
-                    flow.owner = Some(node);
+                let at = self.claimed;
+                flow.delivered[at] += 1;
+                self.counts.delivered[at] += 1;
+                match (self.issuers.named_by(datagram), flow.owner) {
+                    (Named::Node(owner), _) => flow.owner = Some(owner),
+                    (Named::Nobody, _) => {
+                        flow.owner = None;
+                        continue;
+                    }
+                    (Named::AsBefore, None) => self.counts.unowned[at] += 1,
+                    (Named::AsBefore, Some(_)) => {}
                 }
-                flow.delivered[self.claimed] += 1;
-                self.counts.delivered[self.claimed] += 1;
-                let owner = flow.owner.filter(|_| named != Named::Nobody);
-                let foreign = owner.is_some_and(|owner| owner != self.claimed);
-                self.counts.foreign[self.claimed] += u64::from(foreign);
+                let foreign = flow.owner.is_some_and(|owner| owner != at);
+                self.counts.foreign[at] += u64::from(foreign);
             }
         }
     }
