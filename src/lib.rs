@@ -47,9 +47,11 @@ pub use gateway::{
     GatewayEnded, GatewayError, GatewayHandle, HandOver, LocateError, ReloadError, Sockets,
     Upgraded, check,
 };
-#[cfg(feature = "cli")]
+#[cfg(feature = "bench")]
+pub mod bench;
+#[cfg(feature = "bench")]
 pub mod client;
 #[cfg(feature = "cli")]
 pub mod demo;
-#[cfg(feature = "cli")]
+#[cfg(feature = "bench")]
 pub mod testbed;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
-    LogFormat, Node, Profile, Quic, Shutdown, Timeouts, Upgrade,
+    LogFormat, Node, Profile, Quic, Shutdown, Tcp, Timeouts, Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
 use crate::fleet::Timing;
@@ -23,6 +23,7 @@ impl Default for Config {
             fleet: None,
             cid: Cid::default(),
             quic: Quic::default(),
+            tcp: Tcp::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             admin: Admin {

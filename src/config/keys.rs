@@ -195,6 +195,21 @@ const TRANSPORT_KEYS: &[Key] = &[
                   `idle_timeout`, or losses may end connections.",
     },
     Key {
+        path: "tcp.early_data",
+        kind: Kind::Word(&["off", "owner"]),
+        default: "off",
+        example: "owner",
+        meaning: "Whether TCP clients resume at the `owner` only, and may send early data there.",
+    },
+    Key {
+        path: "tcp.fast_open",
+        kind: Kind::Integer(0, 65535),
+        default: "0",
+        example: "256",
+        meaning: "Clients that wait to be accepted and sent data with their SYN (TCP Fast Open), at \
+                  most; 0 is off.",
+    },
+    Key {
         path: "limits.connections",
         kind: Kind::Integer(1, 10_000_000),
         default: "100000",

@@ -9,7 +9,7 @@ use super::schema::{self, Shape};
 use super::tree::Entry;
 use super::{
     Admin, AdminAddress, Cid, Config, Fleet, Hooks, Limits, Listen, Log, Member, Node, Profile,
-    Quic, Route, Shutdown, Timeouts, defaults, rules,
+    Quic, Route, Shutdown, Tcp, Timeouts, defaults, rules,
 };
 use crate::fleet::NodeId;
 
@@ -117,6 +117,7 @@ impl Reader<'_> {
         config.fleet = self.is_set("fleet").then(|| self.fleet());
         config.cid = self.cid(sources);
         config.quic = self.quic();
+        config.tcp = self.tcp();
         config.limits = self.limits();
         config.timeouts = self.timeouts();
         config.admin = Admin {
@@ -212,6 +213,13 @@ impl Reader<'_> {
         self.read("quic.preferred_address", &mut quic.preferred_address);
         self.read("quic.cid_lifetime", &mut quic.cid_lifetime);
         quic
+    }
+
+    fn tcp(&mut self) -> Tcp {
+        let mut tcp = Tcp::default();
+        self.read("tcp.early_data", &mut tcp.early_data);
+        self.read("tcp.fast_open", &mut tcp.fast_open);
+        tcp
     }
 
     fn limits(&mut self) -> Limits {

@@ -34,5 +34,5 @@ pub use operating::{Admin, AdminAddress, Hooks, Log, LogFormat, Shutdown, Upgrad
 pub use schema::{Key, Kind};
 pub use sections::{
     Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile, Quic, Route,
-    Timeouts, Upstream, UpstreamProtocol,
+    Tcp, Timeouts, Upstream, UpstreamProtocol,
 };

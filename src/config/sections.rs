@@ -31,6 +31,8 @@ pub struct Config {
     pub cid: Cid,
     /// The QUIC transport.
     pub quic: Quic,
+    /// TLS over TCP.
+    pub tcp: Tcp,
     /// Bounds on what clients may hold.
     pub limits: Limits,
     /// Bounds on how long things may take.
@@ -200,6 +202,17 @@ pub struct Quic {
     pub cid_lifetime: Duration,
 }
 
+/// TLS over TCP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tcp {
+    /// Who may send requests before the handshake is complete. Default `off`.
+    pub early_data: EarlyData,
+    /// Clients whose first data came with their SYN (RFC 7413) and who are not accepted yet, at most; 0
+    /// is none at all. Default 0.
+    pub fast_open: u16,
+}
+
 /// Who may send requests before the handshake is complete (RFC 8446, section 2.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EarlyData {
@@ -241,7 +254,7 @@ pub struct Limits {
     pub upstream_requests: u32,
     /// Datagrams from peers that wait for the endpoint. Default 4096.
     pub tunnel_queue: u32,
-    /// Sessions kept under `quic.early_data = "owner"`. Default 65536.
+    /// Sessions kept where `quic.early_data` or `tcp.early_data` is `owner`. Default 65536.
     pub early_sessions: u32,
 }
 

@@ -170,6 +170,9 @@ impl Reins {
     /// # Errors
     /// [`UpgradeError`] says why it cannot.
     pub(super) fn begin(self: &Arc<Self>) -> Result<HandOver, UpgradeError> {
+        if self.steering.current().view().own().node().is_none() {
+            return Err(UpgradeError::NoInstances);
+        }
         if self.fixed_instance {
             return Err(UpgradeError::FixedInstance);
         }

@@ -32,7 +32,10 @@ pub(super) struct Given {
 #[derive(Debug)]
 pub(super) struct Resumption {
     tickets: Tickets,
+    /// Kept where either transport takes early data.
     early: Option<Arc<EarlySessions>>,
+    quic: EarlyData,
+    tcp: EarlyData,
 }
 
 /// The certificate of listeners that have none configured.
@@ -108,13 +111,13 @@ impl Resumption {
     /// sessions where the configuration allows early data.
     pub(super) fn new(config: &Config, keys: SharedSessionKeys, metrics: &Metrics) -> Self {
         let capacity = usize::try_from(config.limits.early_sessions).unwrap_or(usize::MAX);
-        let early = match config.quic.early_data {
-            EarlyData::Off => None,
-            EarlyData::Owner => Some(Arc::new(EarlySessions::new(capacity, metrics.clone()))),
-        };
+        let (quic, tcp) = (config.quic.early_data, config.tcp.early_data);
+        let kept = [quic, tcp].contains(&EarlyData::Owner);
         Self {
             tickets: Arc::new(FleetTicketer::new(keys)),
-            early,
+            early: kept.then(|| Arc::new(EarlySessions::new(capacity, metrics.clone()))),
+            quic,
+            tcp,
         }
     }
 
@@ -127,11 +130,16 @@ impl Resumption {
 
     /// The TLS configurations of a listener that shows this identity.
     fn tls(&self, identity: &Identity) -> Result<ServerTls, TlsError> {
-        let tls = ServerTls::new(identity, &self.tickets)?;
-        Ok(match &self.early {
-            None => tls,
-            Some(sessions) => tls.with_early_data(sessions),
-        })
+        let mut tls = ServerTls::new(identity, &self.tickets)?;
+        if let Some(sessions) = &self.early {
+            if self.quic == EarlyData::Owner {
+                tls = tls.with_early_data(sessions);
+            }
+            if self.tcp == EarlyData::Owner {
+                tls = tls.with_tcp_early_data(sessions);
+            }
+        }
+        Ok(tls)
     }
 }
 

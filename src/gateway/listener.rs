@@ -109,6 +109,9 @@ impl Bound<'_> {
         let tcp = match (sockets.tcp, self.plan.tcp_parts(index, &service)) {
             (Some(listener), Some(parts)) => {
                 listener.set_nonblocking(true).map_err(failed)?;
+                // A queue of none takes back what an earlier process allowed on the same socket.
+                let fast_open = self.plan.config.tcp.fast_open;
+                sys::socket::enable_fast_open(&listener, fast_open).map_err(failed)?;
                 let listener = TcpListener::from_std(listener).map_err(failed)?;
                 Some((TcpEdge::new(parts), listener))
             }

@@ -3,7 +3,7 @@
     reason = "each section is taken apart without a rest, so that a new key is judged before it compiles"
 )]
 
-use crate::config::{Config, Fleet, Limits, Listen, Log, Node, Quic};
+use crate::config::{Config, Fleet, Limits, Listen, Log, Node, Quic, Tcp};
 
 /// The keys that differ and that a running process cannot change, because its sockets, its
 /// connection IDs or its endpoints were made from them.
@@ -16,6 +16,7 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
         fleet,
         cid,
         quic,
+        tcp,
         limits,
         timeouts: _,
         admin,
@@ -38,6 +39,7 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
     keys.extend(listeners(listen, &new.listen));
     keys.extend(of_node(node, &new.node));
     keys.extend(of_quic(quic, &new.quic));
+    keys.extend(of_tcp(tcp, &new.tcp));
     keys.extend(of_limits(limits, &new.limits));
     keys.extend(of_log(log, &new.log));
     if let (Some(fleet), Some(new_fleet)) = (fleet, &new.fleet) {
@@ -70,6 +72,7 @@ pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("listen", old.listen != new.listen),
         ("route", old.route != new.route),
         ("quic", old.quic != new.quic),
+        ("tcp", old.tcp != new.tcp),
         ("limits", old.limits != new.limits),
         ("timeouts", old.timeouts != new.timeouts),
         ("log", old.log != new.log),
@@ -139,6 +142,17 @@ fn of_quic(old: &Quic, new: &Quic) -> Vec<String> {
         ),
         ("quic.early_data", *early_data != new.early_data),
         ("quic.cid_lifetime", *cid_lifetime != new.cid_lifetime),
+    ])
+}
+
+fn of_tcp(old: &Tcp, new: &Tcp) -> Vec<String> {
+    let Tcp {
+        early_data,
+        fast_open,
+    } = old;
+    named([
+        ("tcp.early_data", *early_data != new.early_data),
+        ("tcp.fast_open", *fast_open != new.fast_open),
     ])
 }
 
@@ -273,6 +287,8 @@ mod tests {
         new.quic.preferred_address = vec!["192.0.2.1:443".parse().unwrap()];
         new.quic.early_data = EarlyData::Owner;
         new.quic.cid_lifetime = Duration::from_secs(1);
+        new.tcp.early_data = EarlyData::Owner;
+        new.tcp.fast_open = 16;
         new.limits.tunnel_queue = 16;
         new.limits.early_sessions = 16;
         new.log.format = LogFormat::Json;
@@ -285,7 +301,7 @@ mod tests {
             ..fleet("10.0.0.1:2")
         });
         let keys = fixed(&old, &new);
-        assert_eq!(keys.len(), 22, "{keys:?}");
+        assert_eq!(keys.len(), 24, "{keys:?}");
         let page = include_str!("../../docs/operate.md");
         let section = page.split("## Reload").nth(1).unwrap();
         let section = section.split("\n## ").next().unwrap();

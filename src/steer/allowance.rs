@@ -1,6 +1,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::fleet::NodeId;
+
 /// Bounds what a node does for datagrams that anyone can make, for each source and in all.
 ///
 /// Sources share a fixed number of buckets by a keyed hash, so nothing grows under a flood of
@@ -20,6 +22,15 @@ pub struct Rate {
     pub per_source: u32,
     /// To all sources; at least 1.
     pub in_all: u32,
+}
+
+/// An [`Allowance`] of what is passed on to peers, which bounds it for each of them as well: what is
+/// aimed at one of them leaves the others theirs.
+#[derive(Debug)]
+pub struct PeerAllowance {
+    sources: Allowance,
+    per_peer: u32,
+    peers: [Bucket; PEERS],
 }
 
 /// The time until which an allowance is used up (the generic cell rate algorithm).
@@ -45,6 +56,28 @@ impl Allowance {
         if any {
             source.take(now, per_source);
             self.all.take(now, in_all);
+        }
+        any
+    }
+}
+
+impl PeerAllowance {
+    /// Starts in full, with as much for each peer at once and in a second; the seed as in
+    /// [`Allowance::new`].
+    pub fn new(rate: Rate, per_peer: u32, seed: u64) -> Self {
+        Self {
+            sources: Allowance::new(rate, seed),
+            per_peer,
+            peers: [Bucket::default(); PEERS],
+        }
+    }
+
+    /// Whether there is any left for this source and this peer now; if so, one is taken.
+    pub fn take(&mut self, now: Instant, source: IpAddr, peer: NodeId) -> bool {
+        let peer = &mut self.peers[peer.get() as usize % PEERS];
+        let any = peer.has_room(now, self.per_peer) && self.sources.take(now, source);
+        if any {
+            peer.take(now, self.per_peer);
         }
         any
     }
@@ -76,6 +109,9 @@ fn bucket(seed: u64, source: IpAddr) -> usize {
 
 const SECOND: Duration = Duration::from_secs(1);
 const BUCKETS: usize = 4096;
+/// Peers share buckets by their ID. A fleet has at most 128, so those that are numbered one after the
+/// other share none.
+const PEERS: usize = 256;
 const MULTIPLIER: u64 = 0xd6e8_feb8_6659_fd93;
 
 #[cfg(test)]
@@ -125,6 +161,26 @@ mod tests {
     fn a_flood_of_sources_is_bounded_in_all() {
         let (mut allowance, now) = (allowance(), start());
         assert_eq!(taken(&mut allowance, now, (0..50_000).map(source)), 10_000);
+    }
+
+    #[test]
+    fn what_is_aimed_at_one_peer_leaves_the_others_theirs() {
+        let rate = Rate {
+            per_source: 10,
+            in_all: 500,
+        };
+        let (mut allowance, now) = (PeerAllowance::new(rate, 200, 1), start());
+        let mut to = |number: u32, now: Instant, count: u32| {
+            let peer = NodeId::new(number).unwrap();
+            let sources = (0..count).map(source);
+            sources
+                .filter(|source| allowance.take(now, *source, peer))
+                .count()
+        };
+        assert_eq!(to(4, now, 1000), 200);
+        assert_eq!(to(5, now, 1000), 200);
+        assert_eq!(to(6, now, 1000), 100, "no more in all");
+        assert_eq!(to(4, now + SECOND / 10, 1000), 20);
     }
 
     #[test]

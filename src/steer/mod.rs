@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::ops::DerefMut;
 use std::time::Instant;
 
-pub use allowance::{Allowance, Rate};
+pub use allowance::{Allowance, PeerAllowance, Rate};
 pub use drop_reason::DropReason;
 pub use early::{EarlyKey, EarlyTable, Place};
 pub use locate::Location;
@@ -44,7 +44,8 @@ pub enum Intake {
     /// They are this node's.
     #[default]
     Open,
-    /// They are handed to a peer that welcomes them, if there is one: this node drains.
+    /// They are handed to a peer that welcomes them, if there is one: this node drains. It is the one
+    /// that an address token names, else one by rendezvous hashing.
     HandOver,
 }
 
@@ -98,8 +99,8 @@ pub struct Tables {
     pub early: EarlyTable,
     /// The allowance of resets: [`RESETS`].
     pub resets: Allowance,
-    /// The allowance of new connections handed to peers: [`HAND_OVERS`].
-    pub hand_overs: Allowance,
+    /// The allowance of new connections handed to peers: [`HAND_OVERS`] and [`HAND_OVERS_PER_PEER`].
+    pub hand_overs: PeerAllowance,
 }
 
 impl Tables {
@@ -108,7 +109,7 @@ impl Tables {
         Self {
             early: EarlyTable::default(),
             resets: Allowance::new(RESETS, seed),
-            hand_overs: Allowance::new(HAND_OVERS, seed),
+            hand_overs: PeerAllowance::new(HAND_OVERS, HAND_OVERS_PER_PEER, seed),
         }
     }
 }
@@ -280,14 +281,18 @@ impl Steer {
             _ => {}
         }
         let new = header.kind == LongKind::Initial;
-        let mut allowed = || !new || tables.hand_overs.take(now, inbound.source.ip());
+        let source = inbound.source.ip();
+        let mut allowed = |peer: &NodeId| !new || tables.hand_overs.take(now, source, *peer);
+        let named = || self.named_peer(header.token);
         let elsewhere = match self.intake {
             _ if passed_on => None,
-            Intake::HandOver => match self.view.successor(header.destination) {
-                Some(_) if !allowed() => return Verdict::Drop(DropReason::HandOverLimit),
-                successor => successor,
+            Intake::HandOver => match named().or_else(|| self.view.successor(header.destination)) {
+                Some(peer) if !allowed(&peer) => {
+                    return Verdict::Drop(DropReason::HandOverLimit);
+                }
+                peer => peer,
             },
-            Intake::Open => self.named_peer(header.token).filter(|_| allowed()),
+            Intake::Open => named().filter(allowed),
         };
         if new {
             let place = elsewhere.map_or(Place::Here, Place::Node);
@@ -330,12 +335,15 @@ pub const RESETS: Rate = Rate {
     per_source: 1000,
     in_all: 10_000,
 };
-/// New connections that a draining node hands to its peers, so that a flood at its address adds little
-/// to their load.
+/// New connections that a node hands to its peers: all while it drains, and those whose tokens name
+/// a peer.
 pub const HAND_OVERS: Rate = Rate {
     per_source: 100,
-    in_all: 2000,
+    in_all: 10_000,
 };
+/// Of those, how many each peer gets, so that a flood at this node's address adds little to its load:
+/// answering so many with a Retry takes two percent of a core.
+pub const HAND_OVERS_PER_PEER: u32 = 2000;
 /// The smallest datagram that may open a connection (RFC 9000, section 14.1).
 const MIN_INITIAL: usize = 1200;
 

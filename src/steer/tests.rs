@@ -282,7 +282,7 @@ fn a_flood_at_a_draining_node_reaches_its_peers_within_the_allowance() {
             verdict => assert_eq!(verdict, Verdict::Drop(DropReason::HandOverLimit)),
         }
     }
-    assert_eq!(forwarded, HAND_OVERS.in_all);
+    assert_eq!(forwarded, HAND_OVERS_PER_PEER);
 }
 
 #[test]
@@ -482,6 +482,36 @@ fn a_returning_client_whose_owner_is_gone_or_drains_begins_anew_here() {
 }
 
 #[test]
+fn a_draining_node_hands_a_returning_client_to_the_owner_that_its_token_names() {
+    let peers = [PEER, STRANGER].map(|id| PeerView::live(node(id)));
+    let draining = steer_with(View::new(own(), peers))
+        .with_intake(Intake::HandOver)
+        .with_owners(tokens(5));
+    let decide = |initial: &[u8]| decide(&draining, &mut tables(), initial, Arrival::Direct);
+    for owner in [PEER, STRANGER] {
+        assert_eq!(decide(&returning(5, owner)), Verdict::Forward(node(owner)));
+    }
+    let successor = draining.view().successor(&CHOSEN).unwrap();
+    assert_eq!(decide(&returning(5, OWN)), Verdict::Forward(successor));
+}
+
+#[test]
+fn a_flood_with_tokens_of_one_owner_leaves_the_others_theirs() {
+    let (now, mut tables) = (start(), tables());
+    let peers = [PEER, STRANGER].map(|id| PeerView::live(node(id)));
+    let steer = steer_with(View::new(own(), peers)).with_owners(tokens(5));
+    let mut first = |number: u32, owner: u32| {
+        let initial = returning(5, owner);
+        let mut inbound = inbound(&initial, Arrival::Direct);
+        inbound.source = (number.to_be_bytes(), 5000).into();
+        steer.handle(now, &inbound, || &mut tables)
+    };
+    let last = (0..3000).map(|number| first(number, PEER)).last();
+    assert_eq!(last, Some(accept(&CHOSEN)));
+    assert_eq!(first(3000, STRANGER), Verdict::Forward(node(STRANGER)));
+}
+
+#[test]
 fn early_data_that_a_peer_passed_on_is_accepted_and_never_passed_on() {
     let (steer, mut tables) = (early(PeerState::Live), tables());
     for datagram in [long(ZERO_RTT, 1, &CHOSEN, LONG), returning(5, PEER)] {
@@ -503,5 +533,5 @@ fn a_flood_with_one_token_reaches_its_owner_within_the_allowance() {
             verdict => assert_eq!(verdict, accept(&CHOSEN)),
         }
     }
-    assert_eq!(forwarded, HAND_OVERS.in_all);
+    assert_eq!(forwarded, HAND_OVERS_PER_PEER);
 }

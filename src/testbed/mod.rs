@@ -6,6 +6,7 @@
 
 mod backend;
 mod drops;
+pub mod emulator;
 pub mod lab;
 mod relay;
 mod socket;

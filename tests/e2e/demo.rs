@@ -36,6 +36,30 @@ async fn a_short_demo_loses_nothing_over_http3_and_counts_right() {
         assert!(!after.recovered.is_empty(), "{event:?}");
         assert_eq!((after.lost, after.truncated), (0, 0), "{event:?}");
     }
+    let json = report.json();
+    let events = json["events"].as_array().unwrap();
+    let names: Vec<_> = events.iter().map(|event| &event["name"]).collect();
+    let expected = [
+        "flip", "rebind", "address", "drain", "upgrade", "rotate", "kill",
+    ];
+    assert_eq!(names, expected);
+    assert_events(&json);
+}
+
+/// Each event is an object with a name and with what each transport went through after it.
+fn assert_events(report: &Value) {
+    for event in report["events"].as_array().unwrap() {
+        assert!(event["name"].is_string(), "{event}");
+        for transport in ["http3", "tcp_tls"] {
+            for key in ["lost", "truncated", "reconnects", "retried"] {
+                assert!(event[transport][key].is_u64(), "{transport}.{key}: {event}");
+            }
+        }
+        // Only after a node was killed may a request be sent twice.
+        if event["name"] != "kill" {
+            assert_eq!(event["http3"]["retried"], 0, "{event}");
+        }
+    }
 }
 
 fn program() -> PathBuf {
@@ -100,6 +124,7 @@ fn assert_fails(fault: &str) -> Value {
         assert!(report["moves"][key].is_u64(), "{key}: {report}");
     }
     assert!(report["forwarded"].is_u64(), "{report}");
+    assert!(report["events"].is_array(), "{report}");
     report
 }
 

@@ -14,7 +14,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use wayhold::Gateway;
 use wayhold::request::{Body, ClientFacts, Handler, RequestError};
-use wayhold::telemetry::Early;
+use wayhold::telemetry::{Early, HandedOver};
 use wayhold::wire::{Datagram, LongKind};
 
 use crate::raw::{CONTROL, DATA, early_quic_config, frame, head, status};
@@ -405,6 +405,9 @@ async fn early_data_that_overtakes_its_initial_waits_for_it() {
             until(|| ledger.early(path) == Some(true)).await;
         }
     }
+    let owner = &stage.nodes[0];
+    let waited = owner.metrics.handed_over.get_or_create(&HandedOver::WAITED);
+    assert!(waited.get() + owner.dropped("early_timeout") > 0);
 }
 
 #[tokio::test]

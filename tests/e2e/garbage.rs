@@ -87,9 +87,12 @@ fn accounts_balance(node: &Node) -> bool {
             + dropped
 }
 
-const DROPS: [&str; 10] = [
+const DROPS: [&str; 13] = [
     "not_quic",
     "undecodable_cid",
+    "owner_gone",
+    "reset_too_short",
+    "hand_over_limit",
     "unknown_owner",
     "hop_limit",
     "server_packet",
@@ -269,6 +272,73 @@ async fn short_headers_are_dropped_or_sent_on_by_what_their_id_says() {
         until(|| own.dropped("undecodable_cid") == 7).await;
     })
     .await;
+    until(|| stage.nodes.iter().all(accounts_balance)).await;
+}
+
+/// A packet with a long header and a connection ID, and nothing that anybody could open.
+fn long_header(first: u8, version: u32, cid: &[u8], len: usize) -> Vec<u8> {
+    let mut bytes = vec![first];
+    bytes.extend_from_slice(&version.to_be_bytes());
+    bytes.push(u8::try_from(cid.len()).unwrap());
+    bytes.extend_from_slice(cid);
+    bytes.resize(len, 0);
+    bytes
+}
+
+const INITIAL: u8 = 0xc0;
+const ZERO_RTT: u8 = 0xd0;
+const HANDSHAKE: u8 = 0xe0;
+const RETRY: u8 = 0xf0;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_servers_send_or_nobody_owns_is_counted_and_not_answered() {
+    let stage = Stage::start(1).await;
+    let mut random = Random(0x5eed_0015);
+    let chosen = random.bytes(8);
+    let gone = short_header(&mut random, 0, INSTANCE + 1);
+    let gone_cid = gone[1..18].to_vec();
+    unharmed(&stage, async || {
+        let mut attacker = Attacker::of(&stage.nodes[0]);
+        for (datagram, reason) in [
+            (long_header(INITIAL, 0, &chosen, 1200), "server_packet"),
+            (long_header(RETRY, 1, &chosen, 1200), "server_packet"),
+            (long_header(HANDSHAKE, 1, &chosen, 1200), "no_owner"),
+            (long_header(HANDSHAKE, 1, &gone_cid, 1200), "owner_gone"),
+            (long_header(ZERO_RTT, 1, &gone_cid, 1200), "owner_gone"),
+            (gone[..21].to_vec(), "reset_too_short"),
+        ] {
+            let before = stage.nodes[0].dropped(reason);
+            attacker.send(&datagram).await;
+            attacker.settle().await;
+            until(|| stage.nodes[0].dropped(reason) == before + 1).await;
+        }
+        assert_eq!(attacker.answers(), Vec::<Vec<u8>>::new());
+    })
+    .await;
+    until(|| accounts_balance(&stage.nodes[0])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_new_connections_at_a_draining_node_is_handed_over_within_an_allowance() {
+    let stage = Stage::start(2).await;
+    stage.until_welcome().await;
+    let (draining, peer) = (&stage.nodes[0], &stage.nodes[1]);
+    draining.handle.drain().await.unwrap();
+    let mut random = Random(0x5eed_0016);
+    let mut attacker = Attacker::of(draining);
+    // More than one source may hand over in a second, and some more for the time that it takes.
+    while draining.dropped("hand_over_limit") == 0 && attacker.sent < 20_000 {
+        let chosen = random.bytes(8);
+        attacker.send(&long_header(INITIAL, 1, &chosen, 1200)).await;
+    }
+    attacker.settle().await;
+    let limited = || draining.dropped("hand_over_limit");
+    until(|| limited() > 0).await;
+    let forwarded = || draining.metrics.datagrams_forwarded.get();
+    until(|| forwarded() + limited() == attacker.sent).await;
+    assert!(forwarded() >= 100, "a source has so many at once");
+    until(|| peer.metrics.datagrams_tunnelled.get() == forwarded()).await;
+    assert_eq!(draining.metrics.datagrams_local.get(), 0);
     until(|| stage.nodes.iter().all(accounts_balance)).await;
 }
 

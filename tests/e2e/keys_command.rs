@@ -202,6 +202,60 @@ fn show_prints_epochs_and_fingerprints_and_no_secret() {
 }
 
 #[test]
+fn no_command_prints_a_secret_whatever_becomes_of_it() {
+    let directory = Directory::new();
+    let path = directory.0.path().join("fleet.key");
+    let (mut secrets, mut printed) = (Vec::new(), String::new());
+    let steps: [(&[&str], i32); 8] = [
+        (&["init"], 0),
+        (&["init"], 1),
+        (&["rotate"], 0),
+        (&["rotate"], 0),
+        (&["rotate"], 1),
+        (&["show"], 0),
+        (&["rotate", "--dangerous-now"], 0),
+        (&["show"], 0),
+    ];
+    let mut run = |arguments: &[&str], code, secrets: &mut Vec<String>| {
+        let output = keys(&directory, arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        for bytes in [output.stdout, output.stderr] {
+            printed.push_str(&String::from_utf8(bytes).unwrap());
+        }
+        let file = fs::read_to_string(&path).unwrap();
+        let values = file.lines().filter_map(|line| line.split_once(" = "));
+        let found = values.filter(|(_, value)| value.len() == 64);
+        secrets.extend(found.map(|(_, value)| value.to_owned()));
+    };
+    for (arguments, code) in steps {
+        run(arguments, code, &mut secrets);
+    }
+    // A file that cannot be read, in whose lines the secrets stand all the same.
+    let whole = fs::read_to_string(&path).unwrap();
+    for broken in [
+        whole.replace("secret", "sekret"),
+        whole.replace(" = ", " "),
+        whole.replace("next = ", "next = 0"),
+        whole.replace("wayhold", "another"),
+    ] {
+        fs::write(&path, broken).unwrap();
+        for command in ["show", "rotate"] {
+            run(&[command], 1, &mut secrets);
+        }
+    }
+    secrets.sort_unstable();
+    secrets.dedup();
+    assert!(secrets.len() >= 3, "one of each epoch");
+    // Neither whole nor in parts.
+    for secret in &secrets {
+        for part in secret.as_bytes().chunks(8) {
+            let part = std::str::from_utf8(part).unwrap();
+            assert!(!printed.contains(part), "{printed}");
+        }
+    }
+}
+
+#[test]
 fn a_rotation_follows_a_link_and_leaves_it() {
     let directory = Directory::new();
     init(&directory, &["real.key"]);

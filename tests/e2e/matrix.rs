@@ -123,8 +123,21 @@ impl Fleet {
         self.relay.make(Move::Flip).await.unwrap();
     }
 
+    /// Flips again and again.
+    async fn flap(&self) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        for _ in 0..FLAPS {
+            ticks.tick().await;
+            self.flip().await;
+        }
+    }
+
     async fn rebind(&self) {
         self.relay.make(Move::Rebind).await.unwrap();
+    }
+
+    async fn readdress(&self) {
+        self.relay.make(Move::Address).await.unwrap();
     }
 
     async fn drain(&self) {
@@ -350,6 +363,7 @@ fn config(directory: &Directory, tunnels: &[SocketAddr], id: usize) -> Config {
 /// Members without the one that joins.
 const MEMBERS: usize = 3;
 const BODY: usize = 96 << 10;
+const FLAPS: usize = 12;
 const LONGEST_FRAME_HEADER: usize = 16;
 const H3_REQUEST_REJECTED: u64 = 0x10b;
 
@@ -358,6 +372,21 @@ async fn a_flip_in_any_phase_is_not_noticed() {
     let fleet = Fleet::start().await;
     let held = fleet.held().await;
     fleet.flip().await;
+    fleet.finish(held).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_flaps_in_any_phase_is_not_noticed() {
+    let fleet = Fleet::start().await;
+    let held = fleet.held().await;
+    tokio::join!(fleet.flap(), fleet.finish(held));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_address_in_any_phase_is_not_noticed() {
+    let fleet = Fleet::start().await;
+    let held = fleet.held().await;
+    fleet.readdress().await;
     fleet.finish(held).await;
 }
 

@@ -307,6 +307,15 @@ async fn a_new_process_that_fails_leaves_the_old_one_reading() {
             "echo hello >&0; exec sleep 600",
             "channel between the two processes",
         ),
+        // These were prepared, and the old process has stopped reading for them.
+        (
+            r#"printf '{"say":"prepared","version":"0","instance":7}' >&0; exit 8"#,
+            "ended before it took over: exit status: 8",
+        ),
+        (
+            r#"printf '{"say":"prepared","version":"0","instance":7}' >&0; exec sleep 600"#,
+            "was not reading within 2 s",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -415,6 +424,27 @@ async fn a_fixed_instance_refuses_upgrades() {
     signal("-USR2", family.process.id()).await;
     let line = family.process.said("the upgrade failed", 1).await;
     assert!(line.contains("node.instance is fixed"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_without_a_place_for_an_instance_refuse_upgrades() {
+    let _turn = turn().await;
+    let directory = Directory::new();
+    directory.certify();
+    let config = "cid.profile = \"aws-nlb\"\n\
+        listen = [{ addr = \"127.0.0.1:0\", cert = \"tls.pem\", key = \"tls.key\" }]";
+    fs::write(directory.file("wayhold.toml"), config).unwrap();
+    let mut command = run(&directory, Path::new(env!("CARGO_BIN_EXE_wayhold")));
+    command.env("AWS_LBC_QUIC_SERVER_ID", "AQIDBAUGBwg=");
+    let process = Process::launch(command, false).await;
+    let client = connect(&directory, &process.target()).await;
+    signal("-USR2", process.id()).await;
+    let line = process.said("the upgrade failed", 1).await;
+    assert!(line.contains("cannot tell two processes"), "{line}");
+    assert!(text(&client, "/").await.contains("h3"));
+    client.close().await;
+    process.terminate().await;
+    assert_eq!(process.end().await.code, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -44,7 +44,7 @@ fn following(verdict: Verdict) -> Option<Verdict> {
     Some(next)
 }
 
-/// Things that happen in some world.
+/// Things that happen in some world, the refusals of the tunnel among them.
 const EVENTS: &[&str] = &[
     "address change",
     "connection lost",
@@ -55,18 +55,29 @@ const EVENTS: &[&str] = &[
     "flip",
     "join",
     "key update",
+    "leave",
     "left",
     "lost",
+    "mutation",
     "outage",
+    "peer_unconfirmed",
     "rebind",
     "released",
     "reordered",
+    "replaced",
+    "replay",
+    "replayed",
     "reset sent",
     "restart",
     "retry",
     "rotation",
     "scatter",
+    "spoof",
     "spoofed",
+    "tag",
+    "unconfirmed",
+    "unknown_node",
+    "upgrade",
     "upgrade ended",
 ];
 

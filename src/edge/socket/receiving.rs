@@ -97,7 +97,7 @@ impl SteeredSocket {
     }
 
     /// Keeps in `buf` what belongs to this endpoint and sends the rest on its way.
-    fn steer(&self, buf: &mut [u8], meta: &mut RecvMeta) {
+    pub(super) fn steer(&self, buf: &mut [u8], meta: &mut RecvMeta) {
         meta.addr = canonical(meta.addr);
         meta.dst_ip = meta.dst_ip.map(|ip| ip.to_canonical());
         let local = self.port.local();

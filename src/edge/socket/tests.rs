@@ -1,15 +1,17 @@
 use std::net::{IpAddr, UdpSocket as Client};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use quinn::udp::{BATCH_SIZE, EcnCodepoint};
 
 use super::receiving::{OVERSIZED, WRONG_FAMILY};
 use super::*;
-use crate::cid::{ConfigSet, ServerId};
+use crate::cid::{ConfigSet, ServerId, WorkerHash};
 use crate::edge::endpoints::Endpoints;
-use crate::fleet::{Identity, View};
+use crate::fleet::{Identity, Keyring, View};
+use crate::session::SessionKeys;
 use crate::steer::{Slots, Steer};
-use crate::telemetry::Reason;
+use crate::telemetry::{HandedOver, Reason};
 use crate::wire::Ecn;
 
 const ANY: &str = "[::]:0";
@@ -269,4 +271,96 @@ async fn a_paused_socket_takes_what_is_put_in_and_reads_on_when_told() {
     };
     let (received, ()) = tokio::join!(owner.receive(), resume);
     assert_eq!(received[0].1, initial(1));
+}
+
+/// An Initial whose connection ID leads to a worker.
+fn initial_for(slots: &Slots, worker: u16) -> Vec<u8> {
+    let mut datagram = initial(7)[..300].to_vec();
+    while slots.worker_of(&datagram[6..14]) != worker {
+        datagram[9] = datagram[9].wrapping_add(1);
+    }
+    datagram
+}
+
+#[tokio::test]
+async fn what_the_kernel_merged_goes_to_each_ones_worker_and_is_counted_apart() {
+    let two = NonZeroU16::new(2).unwrap();
+    let slots = Slots::new(WorkerHash::new([3; 8]), 17, NonZeroU16::MIN, two).unwrap();
+    let metrics = Metrics::default();
+    let steering = Steering::testing(steer(slots), &metrics);
+    let worker = |slot| {
+        let mut parts = SocketParts::testing(IPV4, 8);
+        parts.slot = Slot(slot);
+        SteeredSocket::new(parts, Arc::clone(&steering), metrics.clone()).unwrap()
+    };
+    let ((first, one), (second, other)) = (worker(0), worker(1));
+    steering.serve(Endpoints::new(slots, vec![one, other]));
+    let counted = |cause| metrics.handed_over.get_or_create(&cause).get();
+    let own = initial_for(&slots, 0);
+    let others = initial_for(&slots, 1);
+    // The kernel chose this worker by the first of each batch, and in the last one did not choose.
+    for (batch, kept, merged, direct) in [
+        ([&own, &own, &own], 3, 0, 0),
+        ([&own, &others, &own], 2, 1, 0),
+        ([&own, &others, &others], 1, 3, 0),
+        ([&others, &others, &own], 1, 4, 1),
+    ] {
+        let mut bytes = batch.map(|datagram| &datagram[..]).concat();
+        let mut meta = RecvMeta {
+            addr: "192.0.2.7:4000".parse().unwrap(),
+            len: bytes.len(),
+            stride: 300,
+            ..RecvMeta::default()
+        };
+        first.steer(&mut bytes, &mut meta);
+        assert_eq!(bytes[..meta.len], own.repeat(kept));
+        assert_eq!(counted(HandedOver::MERGED), merged);
+        assert_eq!(counted(HandedOver::DIRECT), direct);
+        let mut arrived = Vec::new();
+        while arrived.len() < (3 - kept) * 300 {
+            let mut buffer = [0; BUFFER];
+            let mut meta = [RecvMeta::default()];
+            let received = std::future::poll_fn(|cx| {
+                second.poll_recv(cx, &mut [IoSliceMut::new(&mut buffer)], &mut meta)
+            });
+            let received = tokio::time::timeout(PATIENCE, received).await.unwrap();
+            assert_eq!(received.unwrap(), 1);
+            arrived.extend_from_slice(&buffer[..meta[0].len]);
+        }
+        assert_eq!(arrived, others.repeat(3 - kept));
+    }
+}
+
+#[tokio::test]
+async fn early_data_without_its_initial_has_three_places_for_a_moment_and_is_counted_once() {
+    let metrics = Metrics::default();
+    let tokens = SessionKeys::new(&Keyring::testing(5)).tokens;
+    let steer = steer(Slots::single(17)).with_owners(tokens);
+    let steering = Steering::testing(steer, &metrics);
+    let dropped = |reason| {
+        let dropped = &metrics.datagrams_dropped;
+        dropped.get_or_create(&Reason { reason }).get()
+    };
+    let path = Path {
+        source: "192.0.2.7:4000".parse().unwrap(),
+        destination: "192.0.2.1:443".parse().unwrap(),
+    };
+    let mut early = initial(1);
+    early[0] = 0xd0;
+    for _ in 0..4 {
+        steering.take(&Batch {
+            bytes: &early,
+            stride: early.len(),
+            origin: Origin::direct(path, Ecn::NotEct),
+        });
+    }
+    let ended = async {
+        while dropped("early_timeout") < 3 {
+            tokio::task::yield_now().await;
+            steering.take_released();
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    assert_eq!((dropped("early_full"), dropped("early_timeout")), (1, 3));
+    assert_eq!(metrics.datagrams_received.get(), 4);
 }

@@ -57,8 +57,8 @@ impl Steering {
         let cause = match batch.origin.arrival {
             Arrival::Tunnel => HandedOver::TUNNEL,
             Arrival::Sibling => HandedOver::SIBLING,
-            // It waited for what told where it belongs.
-            Arrival::Direct => return,
+            // What is taken apart in the socket does not come here, unless it had to wait.
+            Arrival::Direct => HandedOver::WAITED,
         };
         let handed_over = &self.metrics.handed_over;
         handed_over.get_or_create(&cause).inc_by(taken);

@@ -1,9 +1,11 @@
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use super::activity::Activity;
 use super::closing::close;
@@ -12,8 +14,8 @@ use super::opening::{self, Refusal};
 use super::{TcpParts, http1, http2};
 use crate::edge::course::{Course, Phase};
 use crate::edge::places::Place;
-use crate::edge::tls::TlsStream;
-use crate::request::{ClientFacts, PathFacts, Protocol, RequestError};
+use crate::edge::tls::{Opened, TlsStream};
+use crate::request::{ClientFacts, Handshake, PathFacts, Protocol, RequestError};
 use crate::telemetry::{Reason, Transport};
 
 /// One client's connection, from its first byte to its last.
@@ -33,37 +35,60 @@ impl Connection {
         }
     }
 
-    /// Serves the connection to its end. Its handshake counts as half open until it is complete.
+    /// Serves the connection to its end. Its handshake counts as half open until it is complete; requests
+    /// in early data are answered meanwhile.
     pub(super) async fn run(self, stream: TcpStream, handshake: Place) {
         let _panics = PanicCount(self.parts.metrics.panics.clone());
         let local = stream.local_addr().map(canonical);
+        let mut deadline = pin!(sleep(self.parts.timeouts.handshake));
         let opened = tokio::select! {
             () = self.course.reached(Phase::Ending) => return,
+            () = &mut deadline => Err(Refusal::Timeout),
             opened = self.open(stream) => opened,
         };
+        let (opened, local) = match (opened, local) {
+            (Ok(opened), Ok(local)) => (opened, local),
+            (Ok(_), Err(error)) => return self.refused(&Refusal::Handshake(error)),
+            (Err(refusal), _) => return self.refused(&refusal),
+        };
+        let mut client = ClientFacts::new(Arc::new(PathFacts::default()), self.client, local);
+        client.owner = self.parts.node;
+        client.protocol = opened.protocol;
+        let Some(completion) = opened.completion else {
+            drop(handshake);
+            return self.serve(opened.stream, client).await;
+        };
+        let (end, known) = Handshake::under_way();
+        let mut served = pin!(self.serve(opened.stream, client.after(known)));
+        let completed = tokio::select! {
+            biased;
+            () = &mut deadline => Err(Refusal::Timeout),
+            completed = completion.completed() => completed.map_err(Refusal::Handshake),
+            () = &mut served => return,
+        };
         drop(handshake);
-        match (opened, local) {
-            (Ok((stream, protocol)), Ok(local)) => self.serve(stream, protocol, local).await,
-            (Ok(_), Err(error)) => self.refused(&Refusal::Handshake(error)),
-            (Err(refusal), _) => self.refused(&refusal),
+        match completed {
+            Ok(()) => {
+                end.complete();
+                served.await;
+            }
+            Err(refusal) => self.refused(&refusal),
         }
     }
 
-    async fn open(&self, stream: TcpStream) -> Result<(TlsStream, Protocol), Refusal> {
+    async fn open(&self, stream: TcpStream) -> Result<Opened, Refusal> {
         stream.set_nodelay(true)?;
-        opening::open(stream, &self.parts.tls, self.parts.timeouts.handshake).await
+        opening::open(stream, &self.parts.tls).await
     }
 
-    async fn serve(&self, mut stream: TlsStream, protocol: Protocol, local: SocketAddr) {
+    async fn serve(&self, mut stream: TlsStream, client: ClientFacts) {
         let open = self
             .parts
             .metrics
             .connections
             .get_or_create_owned(&Transport::TCP);
         let _open = OpenCount::new(open);
-        let mut client = ClientFacts::new(Arc::new(PathFacts::default()), self.client, local);
-        client.owner = self.parts.node;
-        client.protocol = protocol;
+        let protocol = client.protocol;
         let exchanges = Exchanges {
             service: Arc::clone(&self.parts.service),
             client,

@@ -6,14 +6,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::activity::{Activity, Busy, Progress};
 use crate::edge::course::{Course, Phase};
 use crate::edge::service::{Reply, Service};
-use crate::request::{Body, BodyError, ClientFacts, Protocol, RequestError, ResetCode};
+use crate::request::{
+    Body, BodyError, ClientFacts, HandshakeFailed, Protocol, RequestError, ResetCode,
+};
+use crate::telemetry::Early;
 
 tokio::task_local! {
     /// The response that a task sends; one at a time in HTTP/1.1, one at all in a stream's task.
@@ -47,6 +50,11 @@ impl Exchanges {
             ..
         } = self.clone();
         async move {
+            let Ok(client) = proven(&service, client, &request).await else {
+                let gone = RequestError::Body(BodyError::ClientGone);
+                service.never_began(gone);
+                return Err(reset(gone.reset()));
+            };
             let request = request.map(|body| Body::new(body.map_err(|error| body_error(&error))));
             let protocol = client.protocol;
             let reply = service.respond(request, client).await;
@@ -68,6 +76,26 @@ impl Exchanges {
             }
         }
     }
+}
+
+/// Lets a request that came before the end of the handshake wait for it, unless it is safe and has no
+/// content: somebody may have recorded and repeated it (RFC 8470, section 4).
+async fn proven(
+    service: &Service,
+    mut client: ClientFacts,
+    request: &Request<Incoming>,
+) -> Result<ClientFacts, HandshakeFailed> {
+    if client.handshake.is_complete() {
+        return Ok(client);
+    }
+    client.early_data = request.method().is_safe() && request.body().is_end_stream();
+    if client.early_data {
+        service.count_early(Early::AT_ONCE);
+    } else {
+        client.handshake.completed().await?;
+        service.count_early(Early::WAITED);
+    }
+    Ok(client)
 }
 
 /// A response on its way to the client; its errors reset the stream or close the connection.

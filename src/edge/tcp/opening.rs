@@ -1,12 +1,9 @@
 use std::io;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::closing::say_goodbye;
-use crate::edge::tls::{ServerTls, TlsStream};
-use crate::request::Protocol;
+use crate::edge::tls::{Opened, ServerTls};
 
 /// Why a connection did not come to a complete handshake.
 #[derive(Debug, thiserror::Error)]
@@ -41,21 +38,8 @@ impl Refusal {
     }
 }
 
-/// Does the TLS handshake; a client that speaks plaintext HTTP is told so.
-pub(super) async fn open(
-    stream: TcpStream,
-    tls: &ServerTls,
-    limit: Duration,
-) -> Result<(TlsStream, Protocol), Refusal> {
-    timeout(limit, open_unbounded(stream, tls))
-        .await
-        .unwrap_or(Err(Refusal::Timeout))
-}
-
-async fn open_unbounded(
-    stream: TcpStream,
-    tls: &ServerTls,
-) -> Result<(TlsStream, Protocol), Refusal> {
+/// Does the TLS handshake, without a deadline; a client that speaks plaintext HTTP is told so.
+pub(super) async fn open(stream: TcpStream, tls: &ServerTls) -> Result<Opened, Refusal> {
     let mut first = [0; 8];
     let length = stream.peek(&mut first).await?;
     match &first[..length] {

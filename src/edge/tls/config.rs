@@ -1,14 +1,19 @@
-use std::io;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, StoresServerSessions};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream as WholeStream;
 
+use super::early::{Completion, EarlyStream};
 use super::sessions::{EarlySessions, NoTickets};
 use super::{Identity, TlsError};
 use crate::request::Protocol;
@@ -43,28 +48,125 @@ impl ServerTls {
         self
     }
 
-    /// Does the handshake of a connection that a client opened, without a deadline of its own.
+    /// The same over TCP.
+    #[must_use]
+    pub(crate) fn with_tcp_early_data(mut self, sessions: &Arc<EarlySessions>) -> Self {
+        let tcp = Arc::make_mut(&mut self.tcp);
+        tcp.ticketer = Arc::new(NoTickets);
+        tcp.session_storage = Arc::clone(sessions) as Arc<dyn StoresServerSessions>;
+        tcp.max_early_data_size = TCP_EARLY_DATA;
+        // Responses to early data are of no use if they wait for the client to finish.
+        tcp.send_half_rtt_data = true;
+        self
+    }
+
+    /// Does the handshake of a connection that a client opened, without a deadline of its own; of one
+    /// that begins with early data, only the first flight.
     ///
     /// A client that offers no protocol gets HTTP/1.1; one that offers only unknown ones gets the
     /// alert `no_application_protocol`.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream, Protocol)> {
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<Opened> {
+        if self.tcp.max_early_data_size > 0 {
+            let (stream, completion) = EarlyStream::accept(stream, Arc::clone(&self.tcp)).await?;
+            return Ok(Opened {
+                protocol: agreed(stream.protocol().as_deref()),
+                stream: TlsStream::Early(stream),
+                completion,
+            });
+        }
         let acceptor = TlsAcceptor::from(Arc::clone(&self.tcp));
         let stream = acceptor.accept(stream).await?;
-        let agreed = stream.get_ref().1.alpn_protocol();
-        let protocol = if agreed == Some(Protocol::Http2.name().as_bytes()) {
-            Protocol::Http2
-        } else {
-            Protocol::Http1
-        };
-        Ok((stream, protocol))
+        Ok(Opened {
+            protocol: agreed(stream.get_ref().1.alpn_protocol()),
+            stream: TlsStream::Whole(Box::new(stream)),
+            completion: None,
+        })
     }
+}
+
+fn agreed(protocol: Option<&[u8]>) -> Protocol {
+    if protocol == Some(Protocol::Http2.name().as_bytes()) {
+        Protocol::Http2
+    } else {
+        Protocol::Http1
+    }
+}
+
+/// A client's connection over TCP that can be used.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) stream: TlsStream,
+    pub(crate) protocol: Protocol,
+    /// The rest of the handshake, if the client sent early data.
+    pub(crate) completion: Option<Completion>,
 }
 
 /// What makes and opens session tickets, shared by every listener of a node.
 pub(crate) type Tickets = Arc<dyn ProducesTickets>;
 
-/// A client's connection after its handshake.
-pub(crate) type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
+/// What a client and the gateway say to each other over TLS and TCP.
+#[derive(Debug)]
+pub(crate) enum TlsStream {
+    /// From the end of the handshake on.
+    Whole(Box<WholeStream<TcpStream>>),
+    /// From the first flight on, where early data is taken.
+    Early(EarlyStream),
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Whole(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Early(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Whole(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Early(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Whole(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Early(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Whole(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Early(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Whole(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Early(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
 
 /// The one cryptography provider of the gateway.
 pub(super) fn provider() -> Arc<CryptoProvider> {
@@ -94,3 +196,6 @@ pub(crate) fn resuming(mut config: ServerConfig, tickets: &Tickets) -> ServerCon
     config.max_early_data_size = 0;
     config
 }
+
+/// Bytes of early data on one connection, which are held until somebody reads them.
+const TCP_EARLY_DATA: u32 = 16 << 10;

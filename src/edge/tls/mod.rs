@@ -6,6 +6,7 @@
 
 mod config;
 mod development;
+mod early;
 mod identity;
 mod sessions;
 #[cfg(test)]
@@ -13,7 +14,7 @@ pub(crate) mod testing;
 mod ticketer;
 mod validity;
 
-pub(crate) use config::{ServerTls, Tickets, TlsStream, resuming};
+pub(crate) use config::{Opened, ServerTls, Tickets, TlsStream, resuming};
 pub(crate) use identity::{Identity, TlsError};
 pub(crate) use rustls::ServerConfig as TlsConfig;
 pub(crate) use sessions::EarlySessions;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fleet::{FleetKey, Identity};
-use crate::wire::BootId;
+use crate::wire::{BootId, Ecn, Envelope, Path};
 
 /// A fleet in virtual time. What is sent arrives a moment later, unless the link is cut.
 struct Fleet {
@@ -461,11 +461,19 @@ fn a_process_that_gets_the_sockets_back_counts_anew_and_is_confirmed_as_another_
     assert_eq!(fleet.status(1, 2).findings, []);
 }
 
-/// Version 1 of the heartbeat, as the version before this one wrote and read it.
+/// Version 1 of heartbeat and envelope, as the version before this one wrote and read them.
 mod version_1 {
     use super::*;
     use crate::fleet::PairKey;
+    use crate::fleet::tunnel_key::TrafficKey;
     use crate::wire::TAG_LEN;
+
+    pub(super) fn path() -> Path {
+        Path {
+            source: "192.0.2.1:4000".parse().unwrap(),
+            destination: "198.51.100.2:443".parse().unwrap(),
+        }
+    }
 
     pub(super) struct Speaker {
         pub(super) own: Party,
@@ -474,6 +482,9 @@ mod version_1 {
         pub(super) heard: ([u8; 16], [u8; 16]),
         pub(super) alive: bool,
     }
+
+    /// The two ends of [`path`] in an envelope.
+    const ENDS: [u8; 12] = [0x0f, 0xa0, 192, 0, 2, 1, 0x01, 0xbb, 198, 51, 100, 2];
 
     impl Speaker {
         pub(super) fn beat(&mut self) -> Vec<u8> {
@@ -504,6 +515,38 @@ mod version_1 {
             self.alive = bytes[38..54] == self.own.boot.0 && bytes[54..70] == [self.challenge; 16];
             true
         }
+
+        /// Takes an envelope with a datagram of 1200 bytes 0x42 from this boot.
+        pub(super) fn open(&self, bytes: &[u8], from: BootId) {
+            assert_eq!(bytes[..6], [0x11, 0, 0, 1, 101, 1]);
+            assert_eq!(bytes[14], 0b10);
+            assert_eq!(bytes[15..27], ENDS);
+            assert_eq!(bytes[27..29], 1200_u16.to_be_bytes());
+            let (header, rest) = bytes.split_at(29);
+            let (tag, datagram) = rest.split_at(TAG_LEN);
+            assert_eq!(datagram, [0x42; 1200]);
+            let counter = u64::from_be_bytes(bytes[6..14].try_into().unwrap());
+            let key = TrafficKey::derive(&self.pair, from, self.own.boot);
+            let covered = [header, &datagram[..64]].concat();
+            assert_eq!(tag, key.tag(counter, &covered));
+        }
+
+        /// Puts a datagram into an envelope for this boot.
+        pub(super) fn seal(&self, datagram: &[u8], to: BootId) -> Vec<u8> {
+            let counter = 1_u64;
+            let mut bytes = vec![0x11];
+            bytes.extend_from_slice(&self.own.node.to_bytes());
+            bytes.extend_from_slice(&[self.own.instance.0, 1]);
+            bytes.extend_from_slice(&counter.to_be_bytes());
+            bytes.push(0b10);
+            bytes.extend_from_slice(&ENDS);
+            bytes.extend_from_slice(&u16::try_from(datagram.len()).unwrap().to_be_bytes());
+            let key = TrafficKey::derive(&self.pair, self.own.boot, to);
+            let tag = key.tag(counter, &[&bytes, &datagram[..64]].concat());
+            bytes.extend_from_slice(&tag);
+            bytes.extend_from_slice(datagram);
+            bytes
+        }
     }
 }
 
@@ -523,6 +566,7 @@ fn a_peer_of_the_version_before_is_heard_has_no_vote_and_hears_this_one() {
         heard: ([0; 16], [0; 16]),
         alive: false,
     };
+    let mut sealing = None;
     for _ in 0..20 {
         let beat = old.beat();
         let membership = fleet.nodes.get_mut(&1).unwrap();
@@ -532,6 +576,7 @@ fn a_peer_of_the_version_before_is_heard_has_no_vote_and_hears_this_one() {
         if let Some(answer) = reaction.answer {
             assert!(old.hear(&answer));
         }
+        sealing = sealing.or(reaction.confirmed);
         let before = fleet.sent.len();
         fleet.run(Duration::from_millis(200));
         let to_old = fleet.sent[before..].iter().filter(|(_, to, _)| *to == 3);
@@ -544,6 +589,16 @@ fn a_peer_of_the_version_before_is_heard_has_no_vote_and_hears_this_one() {
     assert_eq!(status.epochs, Some(Epochs::only(Epoch(1))));
     assert_eq!(status.findings, [Finding::OtherVersion]);
     assert_eq!(fleet.status(2, 1).heard_by, []);
+    // What one seals the other opens, both ways.
+    let mut sealed = Vec::new();
+    sealing
+        .unwrap()
+        .seal(version_1::path(), Ecn::Ect0, &[0x42; 1200], &mut sealed)
+        .unwrap();
+    old.open(&sealed, BootId([101; 16]));
+    let membership = fleet.nodes.get_mut(&1).unwrap();
+    let sealed = old.seal(&[0x43; 1200], BootId([101; 16]));
+    assert_eq!(membership.open(&Envelope::parse(&sealed).unwrap()), Ok(()));
     // Peers that are known to speak this version get no other one.
     let to_new = fleet
         .sent

@@ -63,6 +63,9 @@ pub enum UpgradeError {
         "node.instance is fixed, so two processes of this node cannot be told apart; leave it out"
     )]
     FixedInstance,
+    /// The profile `aws-nlb` has no place for an instance in connection IDs.
+    #[error("the profile aws-nlb cannot tell two processes of a node apart; restart instead")]
+    NoInstances,
     /// The program cannot be started.
     #[error("cannot start {program:?}: {source}")]
     Start {

@@ -1,5 +1,6 @@
 //! The edge on loopback sockets, with clients of hyper and with clients that misbehave.
 
+mod early;
 mod hostile;
 mod limits;
 mod origin;
