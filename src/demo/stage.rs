@@ -169,12 +169,11 @@ impl Stage {
         Ok(())
     }
 
-    /// Kills a node and takes it out of the route; the answer is when it was dead.
+    /// Kills a node and takes it out of the route; the answer is when it was killed.
     pub(super) async fn kill(&mut self, node: usize) -> Result<Instant, DemoError> {
-        self.nodes[node].process.kill().await?;
-        let dead = now();
+        let killed = self.nodes[node].process.kill().await?;
         self.relay.withdraw(node).await?;
-        Ok(dead)
+        Ok(killed)
     }
 
     /// Waits until a node knows that another one is dead; the answer is when it did.

@@ -58,8 +58,7 @@ pub async fn storm(program: PathBuf, connections: usize) -> Result<StormReport, 
         living.spawn(Arc::clone(&crowd).live(client, phase));
     }
     tokio::time::sleep(LEAD).await;
-    let killed = now();
-    stage.kill(VICTIM).await?;
+    let killed = stage.kill(VICTIM).await?;
     let detected = stage.until_dead(VICTIM, HEIR).await?;
     let mut fates = Vec::new();
     while let Some(fate) = living.join_next().await {
