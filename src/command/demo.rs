@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use wayhold::demo::{Break, Plan, Soak, Status, run, storm};
+use wayhold::demo::{Break, DemoError, Plan, Soak, Status, run, storm};
+
+use super::signals::Signals;
 
 /// Arguments of `wayhold demo`.
 ///
@@ -69,8 +71,13 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    let mut signals = {
+        let _guard = runtime.enter();
+        Signals::new()?
+    };
     if let Some(connections) = args.storm {
-        let report = runtime.block_on(storm(program, connections.into()))?;
+        let storm = storm(program, connections.into());
+        let report = runtime.block_on(until_told(&mut signals, storm))?;
         print_problems(&report.logs, &report.problems);
         print_result(&if args.json {
             report.json().to_string()
@@ -91,7 +98,8 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     let mut succeeded = true;
     for _run in 0..args.runs {
         let bar = progress_bar(&plan)?;
-        let report = runtime.block_on(run(&plan, |status| show(&bar, status)));
+        let run = run(&plan, |status| show(&bar, status));
+        let report = runtime.block_on(until_told(&mut signals, run));
         bar.finish_and_clear();
         let report = report?;
         print_problems(&report.logs, &report.problems);
@@ -103,6 +111,17 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         succeeded &= report.succeeded();
     }
     Ok(exit_code(succeeded))
+}
+
+/// Runs something, and drops it at a signal, so that its nodes end as well.
+async fn until_told<T>(
+    signals: &mut Signals,
+    running: impl Future<Output = Result<T, DemoError>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        ended = running => Ok(ended?),
+        () = signals.next() => anyhow::bail!("a signal ended it"),
+    }
 }
 
 fn exit_code(succeeded: bool) -> ExitCode {

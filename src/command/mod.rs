@@ -17,6 +17,7 @@ pub(crate) mod locate;
 pub(crate) mod operator;
 pub(crate) mod order;
 pub(crate) mod run;
+mod signals;
 pub(crate) mod status;
 mod takeover;
 

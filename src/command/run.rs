@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -16,6 +16,7 @@ use wayhold::config::{self, Config, Log, LogFormat, Sources};
 use wayhold::sys;
 use wayhold::{Fault, Gateway, GatewayError, GatewayHandle};
 
+use super::signals::Signals;
 use super::{ConfigArgs, Exit, takeover};
 
 /// Arguments of `wayhold run`.
@@ -179,28 +180,6 @@ fn start_log(log: &Log) -> anyhow::Result<LogLevel> {
 }
 
 type LogLevel = reload::Handle<Targets, Registry>;
-
-/// SIGTERM and SIGINT, which both ask for an orderly end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -168,8 +168,8 @@ impl Cast {
     /// Kills a node, after which nothing moves, and waits until every client has got something again.
     async fn kill(&self, plan: &Plan, stage: &mut Stage) -> Result<(), DemoError> {
         self.happens(Event::Kill);
-        let dead = stage.kill(VICTIM).await?;
-        self.moves.push(dead, Event::Kill);
+        let killed = stage.kill(VICTIM).await?;
+        self.moves.push(killed, Event::Kill);
         let both = [&self.http3, &self.tcp_tls];
         let back = |work: &Arc<Work>| {
             work.tally.aftermath(Event::Kill).recovered.len() >= roles(plan).count()

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
@@ -17,23 +17,28 @@ use crate::testbed::Backend;
 #[derive(Debug)]
 pub(super) struct Files {
     directory: PathBuf,
+    host: Ipv4Addr,
     certificate: CertificateDer<'static>,
     members: Vec<SocketAddr>,
     upstreams: Vec<String>,
+    /// Keys of every node's `fleet`, one on a line.
+    fleet_keys: &'static str,
 }
 
 impl Files {
     /// Makes the certificate and the fleet's key.
-    pub(super) fn make() -> Result<Self, DemoError> {
+    pub(super) fn make(fleet_keys: &'static str) -> Result<Self, DemoError> {
         let minted = rcgen::generate_simple_self_signed(vec![SERVICE_NAME.into()])?;
         let unique = u64::from_ne_bytes(random()?);
         let directory = std::env::temp_dir().join(format!("wayhold-demo-{unique:016x}"));
         DirBuilder::new().mode(0o700).create(&directory)?;
         let files = Self {
             directory,
+            host: own_host(random()?),
             certificate: minted.cert.der().clone(),
             members: Vec::new(),
             upstreams: Vec::new(),
+            fleet_keys,
         };
         fs::write(files.path("tls.pem"), minted.cert.pem())?;
         let key = minted.signing_key.serialize_pem();
@@ -48,6 +53,14 @@ impl Files {
         Ok(files)
     }
 
+    /// The loopback address that every node of this demo binds.
+    ///
+    /// On 127.0.0.1 a node may get a port that was another program's, to which somebody on the machine
+    /// still sends: datagrams that the node counts and the relay did not deliver.
+    pub(super) fn host(&self) -> Ipv4Addr {
+        self.host
+    }
+
     /// The certificate that every node has.
     pub(super) fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
@@ -58,7 +71,7 @@ impl Files {
     /// The relay ports are free now; another process can still take one before its node does.
     pub(super) fn configure(&mut self, nodes: usize, backends: &[Backend]) -> io::Result<()> {
         let tunnels = (0..nodes)
-            .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))
+            .map(|_| UdpSocket::bind((self.host, 0)))
             .collect::<io::Result<Vec<_>>>()?;
         self.members = tunnels
             .iter()
@@ -70,14 +83,14 @@ impl Files {
             .collect();
         self.write_fleet()?;
         for number in 1..=nodes {
-            self.write_config(number, ANY_PORT)?;
+            self.write_config(number, self.any_port())?;
         }
         Ok(())
     }
 
     /// Adds a member to the fleet's file, and writes its configuration: it listens on this address.
     pub(super) fn add(&mut self, listen: SocketAddr) -> io::Result<()> {
-        let tunnel = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let tunnel = UdpSocket::bind((self.host, 0))?;
         self.members.push(tunnel.local_addr()?);
         self.write_fleet()?;
         self.write_config(self.members.len(), listen)
@@ -92,7 +105,7 @@ impl Files {
     /// Gives the first nodes, as many as there are, another order of upstreams.
     pub(super) fn reroute(&mut self, nodes: usize) -> io::Result<()> {
         self.upstreams.rotate_left(1);
-        (1..=nodes).try_for_each(|number| self.write_config(number, ANY_PORT))
+        (1..=nodes).try_for_each(|number| self.write_config(number, self.any_port()))
     }
 
     fn write_fleet(&self) -> io::Result<()> {
@@ -108,7 +121,8 @@ impl Files {
         let text = CONFIG
             .replace("NUMBER", &number.to_string())
             .replace("ADDRESS", &listen.to_string())
-            .replace("BACKENDS", &self.upstreams.join(", "));
+            .replace("BACKENDS", &self.upstreams.join(", "))
+            .replace("FLEET_KEYS", self.fleet_keys);
         fs::write(self.config(number), text)
     }
 
@@ -137,6 +151,10 @@ impl Files {
         self.path("fleet.key")
     }
 
+    fn any_port(&self) -> SocketAddr {
+        (self.host, 0).into()
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
@@ -156,7 +174,11 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-const ANY_PORT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+/// 127.128.0.0 to 127.191.255.255, above the addresses of the relay's NATs.
+fn own_host([high, middle, low]: [u8; 3]) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0x80 | (high & 0x3f), middle, low)
+}
+
 /// Relative paths begin at the file. A process that gave way tells its clients to go after a second,
 /// so that a run sees that too.
 const CONFIG: &str = r#"
@@ -171,8 +193,27 @@ to = [BACKENDS]
 id = NUMBER
 [fleet]
 file = "fleet.toml"
+FLEET_KEYS
 [log]
 access = false
 [upgrade]
 keep = "1s"
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nodes_bind_where_no_other_program_does() {
+        for (random, host) in [
+            ([0, 0, 1], [127, 128, 0, 1]),
+            ([0xff, 2, 3], [127, 191, 2, 3]),
+        ] {
+            assert_eq!(own_host(random).octets(), host);
+        }
+        let hosts: Vec<_> = (0..2).map(|_| Files::make("").unwrap().host()).collect();
+        assert_ne!(hosts[0], hosts[1]);
+        assert!(UdpSocket::bind((hosts[0], 0)).is_ok());
+    }
+}

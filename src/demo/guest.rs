@@ -19,9 +19,9 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// Takes a free port of 127.0.0.1 for it.
-    pub(super) fn reserve() -> io::Result<Self> {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    /// Takes a free port of this address for it.
+    pub(super) fn reserve(host: Ipv4Addr) -> io::Result<Self> {
+        let udp = UdpSocket::bind((host, 0))?;
         let address = udp.local_addr()?;
         let tcp = TcpListener::bind(address)?;
         Ok(Self {

@@ -3,7 +3,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,7 +16,7 @@ use super::audit::NodeBooks;
 use super::files::Files;
 use super::plan::{Break, Plan};
 use crate::sys::process::{bind_to_parent, kill, terminate};
-use crate::testbed::kernel_drops;
+use crate::testbed::{kernel_drops, now};
 
 /// A gateway in a process of its own, run from files as an operator writes them.
 ///
@@ -155,12 +155,13 @@ impl NodeProcess {
         Ok(past.connections)
     }
 
-    /// Kills the node's process, which was never upgraded, without a warning.
-    pub(super) async fn kill(&mut self) -> Result<(), DemoError> {
+    /// Kills the node's process, which was never upgraded, without a warning. The answer is when.
+    pub(super) async fn kill(&mut self) -> Result<Instant, DemoError> {
         self.past = self.books().await?;
         self.alive = false;
+        let killed = now();
         self.child.kill().await?;
-        Ok(())
+        Ok(killed)
     }
 
     /// Waits until it knows that this peer is dead.

@@ -166,6 +166,18 @@ impl Plan {
         }
     }
 
+    /// Keys of every node's `fleet`, one on a line.
+    ///
+    /// In a soak nobody dies. A machine that is busy with other things may still leave a process without
+    /// a processor for longer than the 800 ms after which a fleet must take it for dead and reset its
+    /// connections; no node can tell the two apart.
+    pub(super) fn fleet_keys(&self) -> &'static str {
+        match self.soak {
+            None => "",
+            Some(_) => "silent_after = \"5s\"",
+        }
+    }
+
     /// When the run ends whatever was reached.
     pub fn hard_limit(&self) -> Duration {
         match self.fault {

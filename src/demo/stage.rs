@@ -41,9 +41,10 @@ impl Stage {
         for _ in 0..BACKENDS {
             backends.push(Backend::start(handler.clone()).await?);
         }
-        let mut files = Files::make()?;
+        let mut files = Files::make(plan.fleet_keys())?;
         let nodes = start(&mut files, plan, &backends).await?;
-        let guest = plan.soak.map(|_| Guest::reserve()).transpose()?;
+        let guest = plan.soak.map(|_| Guest::reserve(files.host()));
+        let guest = guest.transpose()?;
         let addresses = nodes.iter().map(|node| node.process.address());
         let relay = Relay::start(RelayConfig {
             nodes: addresses
@@ -168,12 +169,11 @@ impl Stage {
         Ok(())
     }
 
-    /// Kills a node and takes it out of the route; the answer is when it was dead.
+    /// Kills a node and takes it out of the route; the answer is when it was killed.
     pub(super) async fn kill(&mut self, node: usize) -> Result<Instant, DemoError> {
-        self.nodes[node].process.kill().await?;
-        let dead = now();
+        let killed = self.nodes[node].process.kill().await?;
         self.relay.withdraw(node).await?;
-        Ok(dead)
+        Ok(killed)
     }
 
     /// Waits until a node knows that another one is dead; the answer is when it did.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,26 +10,52 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// batch that its sender gave to the kernel as one (GSO) counts once, so a count is exact only for
 /// datagrams that were sent one by one.
 ///
+/// The kernel gives these tables out in pieces, each from the place where the one before ended, and that
+/// is a number of sockets: when others open or close in between, a socket is shown twice or not at all.
+/// So the tables are read until two readings in a row show the same sockets.
+///
 /// # Errors
-/// The tables cannot be read.
+/// The tables cannot be read, or no two readings are alike.
 pub fn kernel_drops(local: SocketAddr) -> io::Result<u64> {
-    let ipv4 = fs::read_to_string("/proc/net/udp")?;
-    // Absent where IPv6 is switched off.
-    let ipv6 = fs::read_to_string("/proc/net/udp6").unwrap_or_default();
-    Ok(sum_drops(&ipv4, local) + sum_drops(&ipv6, local))
+    settled(|| {
+        let mut drops = drops(&fs::read_to_string("/proc/net/udp")?, local);
+        // Absent where IPv6 is switched off.
+        let ipv6 = fs::read_to_string("/proc/net/udp6").unwrap_or_default();
+        drops.extend(self::drops(&ipv6, local));
+        Ok(drops)
+    })
 }
 
-fn sum_drops(table: &str, local: SocketAddr) -> u64 {
+/// The drops of each socket, by its inode.
+type Drops = BTreeMap<u64, u64>;
+
+fn settled(mut read: impl FnMut() -> io::Result<Drops>) -> io::Result<u64> {
+    let mut before = read()?;
+    for _ in 0..READINGS {
+        let after = read()?;
+        if after.keys().eq(before.keys()) {
+            return Ok(after.values().sum());
+        }
+        before = after;
+    }
+    Err(io::Error::other(
+        "no two readings of the sockets' table are alike",
+    ))
+}
+
+fn drops(table: &str, local: SocketAddr) -> Drops {
     let of_line = |line: &str| {
-        let (address, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;
+        let mut fields = line.split_whitespace();
+        let (address, port) = fields.nth(1)?.rsplit_once(':')?;
         let address = parse_address(address)?;
         let takes = address.is_unspecified() || address == local.ip().to_canonical();
         if !takes || u16::from_str_radix(port, 16) != Ok(local.port()) {
             return None;
         }
-        line.split_whitespace().next_back()?.parse::<u64>().ok()
+        let inode = fields.nth(7)?.parse().ok()?;
+        Some((inode, fields.next_back()?.parse().ok()?))
     };
-    table.lines().skip(1).filter_map(of_line).sum()
+    table.lines().skip(1).filter_map(of_line).collect()
 }
 
 /// Reads an address as the kernel prints it: 32-bit words in the machine's byte order.
@@ -47,6 +74,9 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
     }
 }
 
+/// Each is some hundred microseconds, and few readings are wrong.
+const READINGS: u32 = 100;
+
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
@@ -63,10 +93,30 @@ mod tests {
   103: 0100007F:1152 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1236 2 0000000000000000 9
 ";
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        assert_eq!(sum_drops(table, at(0x1151)), 12);
-        assert_eq!(sum_drops(table, at(0x1152)), 9);
-        assert_eq!(sum_drops(table, at(0x1153)), 0);
-        assert_eq!(sum_drops("", at(0x1151)), 0);
+        let sum = |table, port| settled(|| Ok(drops(table, at(port)))).unwrap();
+        assert_eq!(sum(table, 0x1151), 12);
+        assert_eq!(sum(table, 0x1152), 9);
+        assert_eq!(sum(table, 0x1153), 0);
+        assert_eq!(sum("", 0x1151), 0);
+    }
+
+    #[test]
+    fn a_socket_that_a_reading_shows_twice_or_not_at_all_counts_once() {
+        let twice = "\
+   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  101: 0100007F:1151 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1234 2 0000000000000000 7
+  101: 0100007F:1151 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1234 2 0000000000000000 7
+";
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0x1151));
+        let mut readings = ["", twice, "", twice, twice].into_iter();
+        let read = || Ok(drops(readings.next().expect("two are alike"), local));
+        assert_eq!(settled(read).unwrap(), 7);
+        let mut odd = false;
+        let changing = || {
+            odd = !odd;
+            Ok(drops(if odd { twice } else { "" }, local))
+        };
+        assert!(settled(changing).is_err());
     }
 
     #[test]

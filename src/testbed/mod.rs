@@ -2,7 +2,7 @@
 //!
 //! [`Relay`] plays the internet between clients and nodes on loopback, with NATs that rebind, addresses
 //! that change and a route that flips; [`Backend`] is a stateless origin. Nothing here knows what is in a
-//! datagram but whether it is a QUIC Initial. [`lab`] has the kernel do the same between namespaces.
+//! datagram but its connection IDs, if its header shows them. [`lab`] has the kernel do the same between namespaces.
 
 mod backend;
 mod drops;

@@ -97,9 +97,8 @@ impl Socket {
     }
 
     fn transmit(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.io.try_io(Interest::WRITABLE, || {
-            self.state.try_send((&self.io).into(), transmit)
-        })
+        // Not by way of the runtime, which takes a socket for full until it has heard of it.
+        self.state.try_send((&self.io).into(), transmit)
     }
 }
 
@@ -135,3 +134,19 @@ impl Batch {
 const BATCH: usize = 8;
 const MAX_GRO: usize = 64 << 10;
 const BUFFER: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_new_socket_sends_at_once() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (sender, receiver) = (Socket::bind(local).unwrap(), Socket::bind(local).unwrap());
+        sender.send(receiver.local(), b"datagram", None).unwrap();
+        let mut batch = Batch::new();
+        receiver.receive(&mut batch).await.unwrap();
+        let received: Vec<_> = batch.iter().map(|received| received.contents).collect();
+        assert_eq!(received, [b"datagram"]);
+    }
+}

@@ -5,7 +5,11 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::timeout;
 use wayhold::demo::{Minimums, Plan, run};
+
+use crate::process::{signal, wayhold};
+use crate::stage::{Directory, PATIENCE, until};
 
 /// The demo itself takes 20 s and runs in CI; this is the same thing with less of it. Among so few
 /// moves a busy machine leaves TCP without a body at several, while it connects again.
@@ -77,6 +81,24 @@ fn a_demo_whose_nodes_answer_for_each_other_fails() {
 fn a_demo_whose_relay_lies_fails_though_nothing_is_lost() {
     let report = assert_fails("relay");
     assert_eq!(report["http3"]["lost"], 0, "{report}");
+}
+
+#[tokio::test]
+async fn a_demo_that_is_told_to_end_leaves_nothing_behind() {
+    let directory = Directory::new();
+    let mut command = wayhold(&directory, &["demo"]);
+    command.env("TMPDIR", directory.as_ref());
+    let mut demo = command.spawn().unwrap();
+    let left = || {
+        let entries = directory.as_ref().read_dir().unwrap();
+        entries.map(|entry| entry.unwrap().path()).next()
+    };
+    let runs = |files: PathBuf| files.join("node-3.out").exists();
+    until(|| left().is_some_and(runs)).await;
+    signal("-TERM", demo.id().unwrap()).await;
+    let ended = timeout(PATIENCE, demo.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(1));
+    assert_eq!(left(), None);
 }
 
 /// Runs the broken demo, which must exit with 1, and returns the object on its last line.

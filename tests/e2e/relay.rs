@@ -63,6 +63,19 @@ async fn seen_by(bed: &Bed, node: usize, datagram: &[u8]) -> SocketAddr {
     from
 }
 
+/// Has this node answer with a connection ID of its own, and the client follow it.
+async fn answered_by(bed: &Bed, node: usize, source: SocketAddr) {
+    let id = u8::try_from(node).unwrap();
+    let answer = [0xc3, 0, 0, 0, 1, 0, 2, 9, id];
+    bed.nodes[node].send_to(&answer, source).await.unwrap();
+    assert_eq!(receive(&bed.client).await.0, answer);
+}
+
+/// What a client sends that follows an answer of this node.
+fn handshake_with(node: usize) -> [u8; 9] {
+    [0xe3, 0, 0, 0, 1, 2, 9, u8::try_from(node).unwrap(), 0]
+}
+
 #[tokio::test]
 async fn a_rebind_changes_the_port_and_loses_replies_to_the_old_one() {
     let bed = honest().await;
@@ -112,6 +125,8 @@ async fn an_address_change_gives_each_flow_an_address_of_its_own() {
 async fn a_flip_leads_to_the_next_node_and_is_counted_as_foreign() {
     let bed = honest().await;
     let source = seen_by(&bed, 0, INITIAL).await;
+    answered_by(&bed, 0, source).await;
+    seen_by(&bed, 0, &handshake_with(0)).await;
     bed.relay.make(Move::Flip).await.unwrap();
     assert_eq!(seen_by(&bed, 1, b"moved").await, source);
     assert_eq!(seen_by(&bed, 1, b"moved").await, source);
@@ -119,26 +134,48 @@ async fn a_flip_leads_to_the_next_node_and_is_counted_as_foreign() {
     seen_by(&bed, 0, b"back").await;
 
     let counts = bed.relay.counts().await.unwrap();
-    assert_eq!(counts.delivered, [2, 2]);
+    assert_eq!(counts.delivered, [3, 2]);
     assert_eq!(counts.foreign, [0, 2]);
     assert_eq!((counts.rebinds, counts.addresses, counts.flips), (0, 0, 2));
     assert_eq!((counts.under_way, counts.overflowed), (0, 0));
     let [flow] = counts.flows.try_into().unwrap();
     assert_eq!(flow.client, bed.client.local_addr().unwrap());
     assert_eq!(flow.owner, Some(0));
-    assert_eq!(flow.delivered, [2, 2]);
+    assert_eq!(flow.delivered, [3, 2]);
 }
 
 #[tokio::test]
-async fn the_owner_is_the_node_that_got_the_first_initial() {
+async fn the_owner_is_the_node_whose_answer_the_client_follows() {
     let bed = honest().await;
-    seen_by(&bed, 0, b"not an initial").await;
-    bed.relay.route_to(1).await.unwrap();
+    let source = seen_by(&bed, 0, INITIAL).await;
+    bed.relay.make(Move::Flip).await.unwrap();
+    // The answer to the first one was lost, so this node begins a connection as well.
     seen_by(&bed, 1, INITIAL).await;
+    answered_by(&bed, 1, source).await;
+    answered_by(&bed, 0, source).await;
+    seen_by(&bed, 1, &handshake_with(1)).await;
+    seen_by(&bed, 1, b"established").await;
     let counts = bed.relay.counts().await.unwrap();
     assert_eq!(counts.flows[0].owner, Some(1));
     assert_eq!(counts.foreign, [0, 0]);
-    assert_eq!(counts.flips, 0);
+    bed.relay.make(Move::Flip).await.unwrap();
+    seen_by(&bed, 0, b"moved").await;
+    seen_by(&bed, 0, &handshake_with(1)).await;
+    assert_eq!(bed.relay.counts().await.unwrap().foreign, [2, 0]);
+}
+
+#[tokio::test]
+async fn an_id_that_the_client_chose_is_nobodys() {
+    let bed = honest().await;
+    let source = seen_by(&bed, 0, INITIAL).await;
+    answered_by(&bed, 0, source).await;
+    seen_by(&bed, 0, &handshake_with(0)).await;
+    bed.relay.make(Move::Flip).await.unwrap();
+    seen_by(&bed, 1, INITIAL).await;
+    seen_by(&bed, 1, b"whose").await;
+    let counts = bed.relay.counts().await.unwrap();
+    assert_eq!((counts.delivered, counts.foreign), (vec![2, 2], vec![0, 0]));
+    assert_eq!(counts.unowned, [0, 1]);
 }
 
 #[tokio::test]
@@ -155,11 +192,13 @@ async fn any_node_may_answer_and_strangers_may_not() {
 #[tokio::test]
 async fn a_relay_that_lies_counts_a_flip_and_does_not_make_it() {
     let bed = bed(Duration::ZERO, Honesty::ClaimsFlips).await;
-    seen_by(&bed, 0, INITIAL).await;
+    let source = seen_by(&bed, 0, INITIAL).await;
+    answered_by(&bed, 0, source).await;
+    seen_by(&bed, 0, &handshake_with(0)).await;
     bed.relay.make(Move::Flip).await.unwrap();
     seen_by(&bed, 0, b"still here").await;
     let counts = bed.relay.counts().await.unwrap();
-    assert_eq!((counts.delivered, counts.foreign), (vec![1, 1], vec![0, 1]));
+    assert_eq!((counts.delivered, counts.foreign), (vec![2, 1], vec![0, 1]));
     assert_eq!(counts.flips, 1);
 }
 

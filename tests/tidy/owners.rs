@@ -145,10 +145,7 @@ const OWNED: &[(&[&str], &[&str])] = &[
             "demo",
         ],
     ),
-    (
-        &["h3", "h3_quinn"],
-        &["edge/http3", "client", "testbed", "bench", "demo"],
-    ),
+    (&["h3", "h3_quinn"], &["client", "testbed", "bench", "demo"]),
     // What belongs to a process and not to a library in it.
     (
         &[

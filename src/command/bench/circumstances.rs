@@ -21,7 +21,23 @@ pub(super) fn describe(args: &Args, plan: &Plan, bed: &Bed, seed: u64) -> anyhow
     }
     let setting = setting(args, &machine.network);
     let scenarios = plan.scenarios().cloned().collect();
-    Ok(begun(scenarios, seed, machine, setting))
+    let doubts = unlike(&setting).into_iter().collect();
+    Ok(Run {
+        doubts,
+        ..begun(scenarios, seed, machine, setting)
+    })
+}
+
+/// What one transport was given and the other was not.
+fn unlike(setting: &Setting) -> Option<String> {
+    let of = |side| setting.congestion.get(side).map(String::as_str);
+    let (tcp, quic) = (of("tcp-client")?, of("quic-client")?);
+    (tcp != quic).then(|| {
+        format!(
+            "TCP has the congestion controller {tcp}, QUIC {quic}; until a first response both are in slow \
+             start"
+        )
+    })
 }
 
 /// Says where something runs that needs no network; what that is, nobody says yet.

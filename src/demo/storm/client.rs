@@ -58,7 +58,14 @@ impl Crowd {
     ///
     /// It connects when all others know too: real clients have processors of their own, and what a
     /// thousand handshakes cost on this one would be counted as the time in which the rest learns.
-    pub(super) async fn live(self: Arc<Self>, client: Client, phase: Duration) -> Fate {
+    ///
+    /// Its new connection stays open, for the caller to close when all are back: closing is no part of
+    /// connecting.
+    pub(super) async fn live(
+        self: Arc<Self>,
+        client: Client,
+        phase: Duration,
+    ) -> (Fate, Option<Client>) {
         let client = Arc::new(client);
         let mut fate = Fate::default();
         let mut pending = JoinSet::new();
@@ -92,11 +99,9 @@ impl Crowd {
         pending.shutdown().await;
         // A client that never knows must not keep the others for ever.
         drop(tokio::time::timeout(KNOW_LIMIT, self.all_know.wait()).await);
-        if let Some((client, back)) = self.connect().await {
-            fate.back = Some(back);
-            client.close().await;
-        }
-        fate
+        let (client, back) = self.connect().await.unzip();
+        fate.back = back;
+        (fate, client)
     }
 }
 

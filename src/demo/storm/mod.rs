@@ -58,13 +58,15 @@ pub async fn storm(program: PathBuf, connections: usize) -> Result<StormReport, 
         living.spawn(Arc::clone(&crowd).live(client, phase));
     }
     tokio::time::sleep(LEAD).await;
-    let killed = now();
-    stage.kill(VICTIM).await?;
+    let killed = stage.kill(VICTIM).await?;
     let detected = stage.until_dead(VICTIM, HEIR).await?;
-    let mut fates = Vec::new();
-    while let Some(fate) = living.join_next().await {
-        fates.push(fate.unwrap_or_default());
+    let (mut fates, mut clients) = (Vec::new(), Vec::new());
+    while let Some(lived) = living.join_next().await {
+        let (fate, client) = lived.unwrap_or_default();
+        fates.push(fate);
+        clients.extend(client);
     }
+    close(clients).await;
     let after = fresh(&crowd, connections).await?;
     let times = Times {
         killed,
@@ -83,9 +85,13 @@ async fn fresh(crowd: &Arc<Crowd>, connections: usize) -> Result<Duration, DemoE
     let began = now();
     let clients = connect(crowd, connections, connections).await?;
     let took = now().saturating_duration_since(began);
+    close(clients).await;
+    Ok(took)
+}
+
+async fn close(clients: Vec<Client>) {
     let mut closing: JoinSet<()> = clients.into_iter().map(Client::close).collect();
     while closing.join_next().await.is_some() {}
-    Ok(took)
 }
 
 /// Connects so many clients, at most `at_once` of them at the same time.

@@ -7,6 +7,7 @@
 //! are told at once (RST), which is the best that TCP can hope for.
 
 mod delay;
+mod issuers;
 mod nat;
 mod tcp;
 mod udp;
@@ -61,9 +62,12 @@ pub enum Move {
 pub struct Counts {
     /// Datagrams handed to each node.
     pub delivered: Vec<u64>,
-    /// Of those, datagrams handed to a node other than their flow's owner, but for copies of the
-    /// Initial that the flow began with.
+    /// Of those, datagrams handed to a node other than the owner of their connection; under an ID that
+    /// the client chose there is none yet.
     pub foreign: Vec<u64>,
+    /// Datagrams handed to each node whose owner the relay does not know, because what their client
+    /// sent at the end of its handshake was lost on the way to the relay.
+    pub unowned: Vec<u64>,
     /// Every flow, in the order of appearance.
     pub flows: Vec<FlowCounts>,
     /// Datagrams from clients that are still on their way.
@@ -83,7 +87,7 @@ pub struct Counts {
 pub struct FlowCounts {
     /// The client's address.
     pub client: SocketAddr,
-    /// The node that got the flow's first Initial.
+    /// The node whose connection ID its last handshake packet named, if that did name one.
     pub owner: Option<usize>,
     /// Datagrams handed to each node.
     pub delivered: Vec<u64>,

@@ -9,6 +9,7 @@ use quinn::udp::EcnCodepoint;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::delay::{DelayLine, until};
+use super::issuers::Issuers;
 use crate::testbed::now;
 use crate::testbed::socket::{Batch, Received, Socket};
 
@@ -26,6 +27,7 @@ pub(super) struct Mapping {
 pub(super) struct Nat {
     service: Arc<Socket>,
     nodes: Arc<[SocketAddr]>,
+    issuers: Arc<Issuers>,
     delay: Duration,
     overflowed: Arc<AtomicU64>,
     addresses: u32,
@@ -33,10 +35,16 @@ pub(super) struct Nat {
 }
 
 impl Nat {
-    pub(super) fn new(service: Arc<Socket>, nodes: Arc<[SocketAddr]>, delay: Duration) -> Self {
+    pub(super) fn new(
+        service: Arc<Socket>,
+        nodes: Arc<[SocketAddr]>,
+        issuers: Arc<Issuers>,
+        delay: Duration,
+    ) -> Self {
         Self {
             service,
             nodes,
+            issuers,
             delay,
             overflowed: Arc::default(),
             addresses: 0,
@@ -60,6 +68,7 @@ impl Nat {
             socket: Arc::clone(&socket),
             service: Arc::clone(&self.service),
             nodes: Arc::clone(&self.nodes),
+            issuers: Arc::clone(&self.issuers),
             line: DelayLine::new(self.delay, MAX_HELD),
             overflowed: Arc::clone(&self.overflowed),
         };
@@ -104,6 +113,7 @@ struct Replies {
     socket: Arc<Socket>,
     service: Arc<Socket>,
     nodes: Arc<[SocketAddr]>,
+    issuers: Arc<Issuers>,
     line: DelayLine<Parcel>,
     overflowed: Arc<AtomicU64>,
 }
@@ -127,7 +137,14 @@ impl Replies {
     fn take(&mut self, batch: &Batch) {
         let now = now();
         // Any node may answer, not only the one that the route leads to; nobody else may.
-        for received in batch.iter().filter(|r| self.nodes.contains(&r.from)) {
+        for received in batch.iter() {
+            let answering = self.nodes.iter().position(|node| *node == received.from);
+            let Some(node) = answering else {
+                continue;
+            };
+            for answer in received.contents.chunks(received.stride) {
+                self.issuers.note(answer, node);
+            }
             let datagrams = received.datagrams() as u64;
             if self
                 .line

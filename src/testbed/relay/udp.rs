@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::delay::{DelayLine, until};
+use super::issuers::{Issuers, Named};
 use super::nat::{Mapping, Nat, Parcel};
 use super::{Command, Counts, FlowCounts, Honesty, Move, RelayConfig, tcp};
 use crate::testbed::now;
@@ -26,6 +26,7 @@ pub(super) struct Uplink {
     flows: Vec<Flow>,
     by_client: HashMap<SocketAddr, usize>,
     line: DelayLine<Travelling>,
+    issuers: Arc<Issuers>,
     // Where datagrams go, and where they are counted; they differ in a relay that lies.
     route: usize,
     claimed: usize,
@@ -41,11 +42,6 @@ struct Flow {
     mapping: Option<Mapping>,
     heard: Instant,
     owner: Option<usize>,
-    /// The connection ID that the client chose for its first Initial.
-    chosen: Option<Bytes>,
-    /// Whether anything but long headers has come: an Initial after that is another client's, whose
-    /// system has given it the same port.
-    established: bool,
     delivered: Vec<u64>,
 }
 
@@ -61,13 +57,20 @@ impl Uplink {
     pub(super) fn new(service: Socket, config: RelayConfig, tcp: Arc<tcp::Route>) -> Self {
         let service = Arc::new(service);
         let nodes: Arc<[SocketAddr]> = config.nodes.into();
+        let issuers = Arc::<Issuers>::default();
         let counts = Counts {
             delivered: vec![0; nodes.len()],
             foreign: vec![0; nodes.len()],
+            unowned: vec![0; nodes.len()],
             ..Counts::default()
         };
         Self {
-            nat: Nat::new(Arc::clone(&service), Arc::clone(&nodes), config.delay),
+            nat: Nat::new(
+                Arc::clone(&service),
+                Arc::clone(&nodes),
+                Arc::clone(&issuers),
+                config.delay,
+            ),
             service,
             nodes,
             honesty: config.honesty,
@@ -75,6 +78,7 @@ impl Uplink {
             flows: Vec::new(),
             by_client: HashMap::new(),
             line: DelayLine::new(config.delay, MAX_HELD),
+            issuers,
             route: 0,
             claimed: 0,
             withdrawn: vec![false; counts.delivered.len()],
@@ -222,8 +226,6 @@ impl Uplink {
                     mapping: None,
                     heard: now,
                     owner: None,
-                    chosen: None,
-                    established: false,
                     delivered: vec![0; self.nodes.len()],
                 });
                 self.by_client.insert(client, self.flows.len() - 1);
@@ -258,24 +260,20 @@ impl Uplink {
                     self.counts.overflowed += 1;
                     continue;
                 }
-                let initial = is_initial(datagram)
-                    .then(|| destination(datagram))
-                    .flatten();
-                if initial.is_some() && flow.established {
-                    flow.owner = None;
-                    flow.established = false;
+                let at = self.claimed;
+                flow.delivered[at] += 1;
+                self.counts.delivered[at] += 1;
+                match (self.issuers.named_by(datagram), flow.owner) {
+                    (Named::Node(owner), _) => flow.owner = Some(owner),
+                    (Named::Nobody, _) => {
+                        flow.owner = None;
+                        continue;
+                    }
+                    (Named::AsBefore, None) => self.counts.unowned[at] += 1,
+                    (Named::AsBefore, Some(_)) => {}
                 }
-                flow.established |= is_short(datagram);
-                if flow.owner.is_none() && initial.is_some() {
-                    flow.owner = Some(self.claimed);
-                    flow.chosen = initial.map(Bytes::copy_from_slice);
-                }
-                flow.delivered[self.claimed] += 1;
-                self.counts.delivered[self.claimed] += 1;
-                // The first Initial once more names nobody: any node begins a connection with it.
-                let names_nobody = initial.is_some() && initial == flow.chosen.as_deref();
-                let foreign = flow.owner.is_some_and(|owner| owner != self.claimed);
-                self.counts.foreign[self.claimed] += u64::from(foreign && !names_nobody);
+                let foreign = flow.owner.is_some_and(|owner| owner != at);
+                self.counts.foreign[at] += u64::from(foreign);
             }
         }
     }
@@ -298,22 +296,6 @@ impl Uplink {
 fn answer<T>(asked: oneshot::Sender<T>, answer: T) {
     // Whoever asked may have stopped listening; what was done is done.
     drop(asked.send(answer));
-}
-
-/// Whether a datagram begins with an Initial of QUIC version 1 (RFC 9000, section 17.2.2).
-fn is_initial(datagram: &[u8]) -> bool {
-    matches!(datagram, [first, 0, 0, 0, 1, ..] if first & 0xf0 == 0xc0)
-}
-
-/// Whether a datagram begins with a packet of an established connection (RFC 9000, section 17.3).
-fn is_short(datagram: &[u8]) -> bool {
-    datagram.first().is_some_and(|first| first & 0x80 == 0)
-}
-
-/// The destination connection ID of a long header (RFC 8999, section 5.1).
-fn destination(datagram: &[u8]) -> Option<&[u8]> {
-    let (len, rest) = datagram.get(5..)?.split_first()?;
-    rest.get(..usize::from(*len))
 }
 
 /// Datagrams on the way to the nodes; at 1400 bytes 22 MB, more than all windows in use.

@@ -58,7 +58,7 @@ impl Edge {
                 metrics.clone(),
             )),
             rules: Http3Rules {
-                header_bytes: limits.header_bytes,
+                limits: crate::http3::Limits::default(),
                 header_timeout: timeouts.header,
                 body_idle: timeouts.body_idle,
                 linger: Duration::from_secs(1),
