@@ -76,6 +76,7 @@ fn claims() -> Vec<Trial> {
         round_trips::a_move_takes_one_round_trip_where_tcp_takes_two_or_three,
         round_trips::a_hello_retry_request_takes_a_round_trip_more,
         round_trips::a_lost_first_flight_takes_a_round_trip_more,
+        round_trips::a_certificate_within_three_times_the_first_flight_costs_no_round_trip,
         sources::replies_through_the_ingress_pass_a_router_that_filters_sources,
         sources::replies_through_the_ingress_fit_through_a_link_of_1300,
         sources::a_router_that_asks_for_any_way_back_lets_direct_replies_pass,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use wayhold::bench::plan::{Group, Plan, Subject};
 use wayhold::bench::run::{Bed, Options, Progress, Watch, run};
 use wayhold::bench::statistics::{Measured, Taken};
-use wayhold::bench::{KeyExchange, Layer, Losses, Mode, RoundTrips, Scenario};
+use wayhold::bench::{Certificate, KeyExchange, Layer, Losses, Metric, Mode, RoundTrips, Scenario};
 use wayhold::testbed::emulator::{Network, Trace};
 
 pub(crate) fn every_handshake_takes_the_round_trips_of_theory() {
@@ -54,6 +54,20 @@ pub(crate) fn a_lost_first_flight_takes_a_round_trip_more() {
     let measured = measure(&modes, |scenario| scenario.losses = Losses::Client(1));
     takes(&measured[0], (3, 3, 4));
     takes(&measured[1], (2, 2, 3));
+}
+
+pub(crate) fn a_certificate_within_three_times_the_first_flight_costs_no_round_trip() {
+    let quic = |certificate| {
+        let vary = |scenario: &mut Scenario| scenario.certificate = certificate;
+        measure(&[Mode::QuicFull], vary).swap_remove(0)
+    };
+    takes(&quic(Certificate::Rsa2048), (1, 1, 2));
+    let beyond = quic(Certificate::LongChain);
+    takes(&beyond, (2, 2, 3));
+    for taken in beyond.taken {
+        let amplification = taken.sample.metrics[&Metric::Amplification];
+        assert!((2.5..=3.0).contains(&amplification), "{amplification}");
+    }
 }
 
 /// Takes two samples of each mode at 50 ms.

@@ -2,8 +2,12 @@
 //!
 //! quinn reads padding as one frame for each byte. Clients pad two datagrams of each handshake to 1200
 //! bytes, and each probe for a larger MTU to its size, so that it costs a node more than most of what else a
-//! handshake does. Everything else about a packet stays as it is: its length counts where lengths count, which
-//! is before it is decrypted.
+//! handshake does. Everything else about a packet stays as it is.
+//!
+//! Initial packets keep theirs. quinn measures the first one of a client when it is decrypted, and answers at most
+//! three times that much until it knows the client's address to be real (RFC 9000, section 8.1): without its padding
+//! a node could send hardly more than one datagram, and every certificate that does not fit into that would
+//! cost a round trip.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -19,7 +23,7 @@ use quinn_proto::{Side, TransportError};
 
 use crate::wire::unpadded_len;
 
-/// Accepts connections that never see padding.
+/// Accepts connections that see no padding but that of Initial packets.
 pub(super) struct Unpadding(Arc<dyn ServerConfig>);
 
 impl Unpadding {
@@ -34,7 +38,7 @@ impl ServerConfig for Unpadding {
         version: u32,
         dst_cid: &ConnectionId,
     ) -> Result<Keys, UnsupportedVersion> {
-        self.0.initial_keys(version, dst_cid).map(unpadding)
+        self.0.initial_keys(version, dst_cid)
     }
 
     fn retry_tag(&self, version: u32, orig_dst_cid: &ConnectionId, packet: &[u8]) -> [u8; 16] {
@@ -55,7 +59,7 @@ struct UnpaddingSession(Box<dyn Session>);
 
 impl Session for UnpaddingSession {
     fn initial_keys(&self, dst_cid: &ConnectionId, side: Side) -> Keys {
-        unpadding(self.0.initial_keys(dst_cid, side))
+        self.0.initial_keys(dst_cid, side)
     }
 
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
