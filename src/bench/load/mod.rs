@@ -36,7 +36,7 @@ pub struct LoadPlan {
     pub rates: Vec<u32>,
     /// How long each step takes, in whole seconds.
     pub seconds: u32,
-    /// Idle connections at which memory is read, rising; with less than two it is not read.
+    /// Idle connections over QUIC at which memory is read, rising; with less than two it is not read.
     pub connections: Vec<u32>,
 }
 
@@ -101,7 +101,9 @@ pub async fn run(
     }
     if plan.connections.len() > 1 {
         let process = node.process().ok_or(LoadError::NoProcess)?;
-        for scenario in &plan.scenarios {
+        // A client over TCP ends its connection with its request, so none of these is idle.
+        let stay = |scenario: &&Scenario| scenario.mode == Mode::QuicFull;
+        for scenario in plan.scenarios.iter().filter(stay) {
             let dialer = Arc::new(Dialer::new(scenario, &way)?);
             let mut begin = |count| watch(Step::Connections(scenario.mode, count));
             let read = memory::read(&dialer, process, &plan.connections, &mut begin).await;

@@ -58,9 +58,10 @@ pub(super) struct Args {
 
 pub(super) fn main(args: &Args) -> anyhow::Result<ExitCode> {
     let plan = args.plan()?;
-    let most = plan.connections.iter().max().copied().unwrap_or_default();
-    let files = u64::from(most) + u64::from(args.rates.iter().max().copied().unwrap_or_default());
-    raise_open_files(2 * files + SPARE_FILES).context("the system allows too few open files")?;
+    let idle = plan.connections.iter().max().copied().unwrap_or_default();
+    let step = args.rates.iter().max().copied().unwrap_or_default() * args.seconds;
+    let sockets = u64::from(idle.max(step));
+    raise_open_files(sockets + SPARE_FILES).context("the system allows too few open files")?;
     let process = match &args.target {
         Some(_) => None,
         None => Some(start(&plan)?),
