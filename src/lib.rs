@@ -3,8 +3,8 @@
 //! packets reach.
 //!
 //! The crate is the library behind the `wayhold` command. Its core modules (`cid`, `wire`, `link`,
-//! `balance`, `fleet`, `session`, `steer`) do no IO, read no clock and draw no randomness; they
-//! build with `--no-default-features`. Everything that touches a socket stands behind the
+//! `balance`, `fleet`, `session`, `steer`, `http3`) do no IO, read no clock and draw no randomness;
+//! they build with `--no-default-features`. Everything that touches a socket stands behind the
 //! `gateway` feature.
 //!
 //! A program embeds a `Gateway`. It answers requests with a `request::Handler`, or takes QUIC
@@ -13,6 +13,7 @@
 pub mod balance;
 pub mod cid;
 pub mod fleet;
+pub mod http3;
 pub mod link;
 pub mod session;
 pub mod steer;
@@ -40,12 +41,12 @@ pub mod sys;
 pub mod telemetry;
 
 #[cfg(feature = "gateway")]
-pub use edge::{Accepted, Application, Fault, SnapshotRefused};
+pub use edge::{Accepted, Application, Fault, QuicConfigs, SnapshotRefused};
 #[cfg(feature = "gateway")]
 pub use gateway::{
     Applied, DevelopmentCertificate, FleetHandle, FleetReloadError, Gateway, GatewayBuilder,
-    GatewayEnded, GatewayError, GatewayHandle, HandOver, LocateError, ReloadError, Sockets,
-    Upgraded, check,
+    GatewayEnded, GatewayError, GatewayHandle, HandOver, LocateError, Protocols, ReloadError,
+    Sockets, Upgraded, check,
 };
 #[cfg(feature = "bench")]
 pub mod bench;

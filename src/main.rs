@@ -7,6 +7,10 @@ use clap::{Parser, Subcommand};
 mod command;
 
 use command::order::Order;
+use wayhold::sys::allocation::CountingAllocator;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -23,6 +27,7 @@ fn main() -> ExitCode {
         Command::Keys(args) => command::keys::main(args),
         Command::Get(args) => command::get::main(args),
         Command::Demo(args) => command::demo::main(args),
+        Command::Bench(args) => command::bench::main(&args),
     };
     match result {
         Ok(code) => code,
@@ -66,4 +71,6 @@ enum Command {
     Get(command::get::Args),
     /// Show three nodes keep their clients while everything moves
     Demo(command::demo::Args),
+    /// Measure what handshakes and moves cost
+    Bench(command::bench::Args),
 }

@@ -48,8 +48,6 @@ named! {
         NodeCpu = "node_cpu_us",
         /// Of that, in the kernel.
         NodeKernel = "node_kernel_us",
-        /// Processor time of interrupts that belongs to neither thread.
-        InterruptCpu = "interrupt_cpu_us",
         /// Allocations of the client.
         ClientAllocations = "client_allocations",
         /// Allocations of the node.

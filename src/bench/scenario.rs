@@ -29,6 +29,9 @@ pub struct Scenario {
     pub initial_mtu: u16,
     /// The round-trip time that both sides of QUIC assume at first (RFC 9002, section 6.2.2).
     pub initial_rtt_ms: u32,
+    /// Under load, handshakes begun in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered_per_second: Option<u32>,
 }
 
 impl Scenario {
@@ -47,6 +50,7 @@ impl Scenario {
             mtu_discovery: true,
             initial_mtu: 1200,
             initial_rtt_ms: 333,
+            offered_per_second: None,
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::error::within;
 use super::response::{ResponseBody, Source, announced};
 use super::tls::with_alpn;
-use super::{ClientError, Connected, Patience, Stage, Target, now};
+use super::{ClientError, Connected, Patience, Stage, Target, now, pad_after_move};
 use crate::request::Body;
 
 /// One HTTP/3 connection with a UDP socket of its own (RFC 9114).
@@ -120,13 +120,16 @@ impl Http3Client {
         Ok(Response::from_parts(head, body))
     }
 
-    /// Moves the client to another socket, as a change of network does.
+    /// Moves the client to another socket, as a change of network does, with enough
+    /// [padding](super::pad_after_move) that the next answer does not wait for a proof of the new address.
     ///
     /// # Errors
     /// The socket cannot be used by the runtime; the old one stays in use.
     pub fn rebind(&self, socket: UdpSocket) -> io::Result<()> {
         grow_buffers(&socket);
-        self.endpoint.rebind(socket)
+        self.endpoint.rebind(socket)?;
+        pad_after_move(&self.connection);
+        Ok(())
     }
 
     /// The address of the client's socket.

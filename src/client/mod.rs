@@ -7,6 +7,7 @@ mod either;
 mod error;
 mod http2;
 mod http3;
+mod padding;
 mod response;
 mod tls;
 
@@ -17,8 +18,9 @@ pub use either::Client;
 pub use error::{ClientError, Stage};
 pub use http2::TcpClient;
 pub use http3::Http3Client;
+pub use padding::pad_after_move;
 pub use response::{Progress, ResponseBody};
-pub use tls::{Trust, tls_config};
+pub use tls::{Trust, certificates, tls_config};
 
 /// Whom a client connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]

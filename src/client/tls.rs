@@ -53,6 +53,19 @@ pub(super) fn with_alpn(config: &ClientConfig, protocol: &'static str) -> Client
     config
 }
 
+/// The certificates that lead to whom a client accepts.
+///
+/// # Errors
+/// As for [`tls_config`]; there are none for [`Trust::DangerousAnything`].
+pub fn certificates(trust: &Trust) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+    match trust {
+        Trust::System => system_roots(),
+        Trust::File(path) => read_roots(path),
+        Trust::Certificates(certificates) => Ok(certificates.clone()),
+        Trust::DangerousAnything => Ok(Vec::new()),
+    }
+}
+
 fn by_roots(
     certificates: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,

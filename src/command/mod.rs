@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use wayhold::config::{self, Setting, Sources};
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod cid;
 pub(crate) mod demo;

@@ -157,6 +157,29 @@ const TRANSPORT_KEYS: &[Key] = &[
         meaning: "The largest UDP payload in bytes that is ever sent; also bounds the MTU search.",
     },
     Key {
+        path: "quic.initial_mtu",
+        kind: Kind::Integer(1200, 65527),
+        default: "1200",
+        example: "1350",
+        meaning: "The UDP payload in bytes with which connections begin; at most `max_udp_payload`, \
+                  and safe above 1200 only where every path is known to carry it.",
+    },
+    Key {
+        path: "quic.mtu_discovery",
+        kind: Kind::Boolean,
+        default: "true",
+        example: "false",
+        meaning: "Whether connections look for a larger payload, up to `max_udp_payload`.",
+    },
+    Key {
+        path: "quic.initial_rtt",
+        kind: Kind::Duration(Duration::from_millis(1), Duration::from_secs(10)),
+        default: "333ms",
+        example: "100ms",
+        meaning: "The round-trip time that is assumed until one is measured: three times as long a \
+                  lost first flight is repeated.",
+    },
+    Key {
         path: "quic.retry",
         kind: Kind::Boolean,
         default: "false",

@@ -207,6 +207,9 @@ impl Reader<'_> {
         self.read("quic.receive_window", &mut quic.receive_window);
         self.read("quic.send_window", &mut quic.send_window);
         self.read("quic.max_udp_payload", &mut quic.max_udp_payload);
+        self.read("quic.initial_mtu", &mut quic.initial_mtu);
+        self.read("quic.mtu_discovery", &mut quic.mtu_discovery);
+        self.read("quic.initial_rtt", &mut quic.initial_rtt);
         self.read("quic.retry", &mut quic.retry);
         self.read("quic.retry_token_lifetime", &mut quic.retry_token_lifetime);
         self.read("quic.early_data", &mut quic.early_data);

@@ -92,6 +92,17 @@ fn quic(config: &Config, reader: &mut Reader<'_>) {
             either(reader, ["quic.preferred_address", "listen"], message);
         }
     }
+    if quic.initial_mtu > quic.max_udp_payload {
+        let message = format!(
+            "{} is more than quic.max_udp_payload, which is {}",
+            quic.initial_mtu, quic.max_udp_payload
+        );
+        either(
+            reader,
+            ["quic.initial_mtu", "quic.max_udp_payload"],
+            message,
+        );
+    }
     if let Keepalive::After(after) = quic.keep_alive
         && after >= quic.idle_timeout
     {
@@ -441,6 +452,19 @@ mod tests {
                 .count(),
             1
         );
+    }
+
+    #[test]
+    fn connections_begin_with_no_more_than_the_largest_payload() {
+        let settings = |initial| {
+            [
+                ("quic.max_udp_payload", "1300"),
+                ("quic.initial_mtu", initial),
+            ]
+        };
+        assert!(with(&settings("1300")).is_ok());
+        let error = error(&settings("1301"));
+        assert!(error.contains("1301 is more than quic.max_udp_payload, which is 1300"));
     }
 
     #[test]

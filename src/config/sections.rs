@@ -188,6 +188,13 @@ pub struct Quic {
     pub send_window: u32,
     /// The largest UDP payload that is ever sent; also bounds the MTU search. Default 1400.
     pub max_udp_payload: u16,
+    /// The UDP payload with which connections begin: 1200 to `max_udp_payload`. Default 1200.
+    pub initial_mtu: u16,
+    /// Whether connections look for a larger payload (RFC 8899). Default true.
+    pub mtu_discovery: bool,
+    /// The round-trip time that is assumed until one is measured (RFC 9002, section 6.2.2).
+    /// Default 333 ms.
+    pub initial_rtt: Duration,
     /// Answers every new address with a Retry (RFC 9000, section 8.1.2). Otherwise only while more
     /// than half of `limits.handshakes` are under way. Default false.
     pub retry: bool,

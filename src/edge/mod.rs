@@ -22,10 +22,10 @@ pub(crate) use course::Course;
 pub use course::Phase;
 pub(crate) use endpoints::{Endpoint, Endpoints};
 pub(crate) use http3::{Http3, Rules as Http3Rules};
-pub use quic::{Accepted, Application};
+pub use quic::{Accepted, Application, QuicConfigs};
 pub(crate) use quic::{
     AddressTokens, EndpointParts, Issuer, Make, Minters, QuicChange, QuicControl, QuicEdge,
-    QuicParts, QuicPlaces, QuicTerms, Served, SharedApplication, endpoint,
+    QuicParts, QuicPlaces, QuicTerms, Served, SharedApplication, configs, endpoint,
 };
 pub(crate) use reading::Reading;
 pub(crate) use service::{Policy, Rules, Service};

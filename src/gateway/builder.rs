@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::net::{TcpListener, UdpSocket};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
@@ -9,25 +10,24 @@ use super::conductor::Conductor;
 use super::console;
 use super::fleet::{BoundTunnel, Membership, TunnelParts, random};
 use super::fleet_handle::FleetHandle;
+use super::ground::Ground;
 use super::hand_over::Reins;
-use super::identities::{Given, Identities, Resumption};
-use super::listener::{Bound, Listener};
-use super::plan::Plan;
+use super::identities::Given;
+use super::listener::{Bound, Listener, Protocols};
 use super::reload::Reloader;
 use super::shared::{self, Shared};
 use super::supply::{self, Supply};
 use super::{Gateway, GatewayError};
 use crate::admin::Admin;
-use crate::bridge::{Bridge, Origin};
-use crate::config::{Config, EarlyData, Return, Sources};
+use crate::config::{Config, EarlyData, Sources};
 use crate::control::Source;
 use crate::edge::{
-    AddressTokens, Application, Endpoints, Fault, Identity, QuicPlaces, SharedApplication,
-    SharedSessionKeys, SiblingReceiver, Siblings, Steering, TlsConfig, TlsError, declare_reasons,
+    Application, Endpoints, Fault, Identity, SharedApplication, SharedSessionKeys, SiblingReceiver,
+    Siblings, TlsConfig, TlsError,
 };
+use crate::fleet::InstanceId;
 use crate::lifecycle::{Inherited, Lifecycle, Notifier, Program, Watched};
 use crate::request::{Handler, SharedHandler};
-use crate::steer::Tables;
 use crate::telemetry::Metrics;
 
 /// Collects what a [`Gateway`] is made of; everything has a default.
@@ -188,48 +188,36 @@ impl GatewayBuilder {
         let process = (instance, supply.workers(&config)?);
         let keyring = supply.inherited.take_keyring();
         let membership = Membership::new(&config, process, self.source, keyring)?;
-        let session_keys = SharedSessionKeys::new(&membership.keyring);
-        let keys = (&membership, &session_keys);
-        let (steering, tokens) = steering(&config, keys, &metrics, self.fault)?;
-        let handler = handler(given.handler.as_ref(), &config)?;
-        let resumption = Resumption::new(&config, session_keys.clone(), &metrics);
         let watched = Watched::new(&config);
-        let identities = Identities::load(&config, &resumption, &given)?;
-        let bound = Bound {
-            plan: Plan {
-                config: &config,
-                handler: &handler,
-                application: given.application.as_ref(),
-                identities: &identities,
-                metrics: &metrics,
-                node: membership.node,
-                max_udp_payload: membership.max_udp_payload(&config)?,
-            },
-            membership: &membership,
-            steering: &steering,
-            tokens: &tokens,
-            places: QuicPlaces::new(&config.limits),
-        };
-        let opened = open(&bound, (supply, session_keys), siblings, self.notifier)?;
+        let ground = Ground::new((&config, given), membership, &metrics, self.fault)?;
+        let bound = ground.bound(&config, &metrics)?;
+        let opened = open(
+            &bound,
+            (supply, ground.session_keys.clone()),
+            siblings,
+            self.notifier,
+        )?;
+        let max_udp_payload = bound.plan.max_udp_payload;
+        let (node, instance) = (ground.membership.node, ground.membership.instance);
         let reloader = Reloader {
-            max_udp_payload: bound.plan.max_udp_payload,
+            max_udp_payload,
             listeners: opened.listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
-            given,
-            handler: handler.into(),
-            resumption,
+            given: ground.given,
+            handler: ground.handler.into(),
+            resumption: ground.resumption,
             metrics: metrics.clone(),
-            node: membership.node,
+            node,
             fleet: opened.fleet.clone(),
         };
         let shared = Shared {
             lifecycle: opened.lifecycle,
             config: watch::Sender::new(Arc::new(config)),
-            steering,
+            steering: ground.steering,
             metrics,
             addresses: opened.listeners.iter().map(Listener::address).collect(),
-            node: membership.node,
-            instance: membership.instance,
+            node,
+            instance,
             started: shared::now(),
             reins: Arc::new(opened.reins),
             program: self.program,
@@ -242,12 +230,35 @@ impl GatewayBuilder {
             tunnel: opened.tunnel.map(Box::new),
             fleet: opened.fleet,
             admin_state: console::of(&handle, registry),
-            development: identities.into_development(),
+            development: ground.identities.into_development(),
             shared: conductor.shared(),
             conductor,
             handle,
             sibling_receiver: opened.sibling_receiver,
         })
+    }
+
+    /// Makes what the first listener would speak with, by the same code as [`GatewayBuilder::bind`], and
+    /// binds nothing. Like that it reads certificates and keys, and makes the development certificate
+    /// where none is named.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn protocols(mut self) -> Result<Protocols, GatewayError> {
+        let config = self.config.take().unwrap_or_default();
+        let given = self.given(&config)?;
+        let metrics = Metrics::register(&mut self.registry.unwrap_or_default());
+        let [drawn] = random()?;
+        let instance = InstanceId(config.node.instance.unwrap_or(drawn));
+        let workers = NonZeroU16::new(config.workers).unwrap_or(NonZeroU16::MIN);
+        let membership = Membership::new(
+            &config,
+            (instance, workers),
+            self.source,
+            self.inherited.take_keyring(),
+        )?;
+        let ground = Ground::new((&config, given), membership, &metrics, self.fault)?;
+        ground.bound(&config, &metrics)?.protocols(0)
     }
 
     /// Takes what was given, unless an application would leave something undone that is asked for.
@@ -276,44 +287,6 @@ impl GatewayBuilder {
     ) -> Result<(), GatewayError> {
         self.bind()?.serve(shutdown).await
     }
-}
-
-fn handler(given: Option<&SharedHandler>, config: &Config) -> Result<SharedHandler, GatewayError> {
-    given.map_or_else(|| default_handler(config), |given| Ok(given.clone()))
-}
-
-pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
-    if config.route.is_empty() {
-        return Ok(SharedHandler::new(Origin));
-    }
-    Bridge::new(&config.route, &config.limits, &config.timeouts)
-        .map(SharedHandler::new)
-        .map_err(|error| GatewayError::Routes(error.to_string()))
-}
-
-/// The steering rules, and the tokens that lead clients with early data back to their owner.
-fn steering(
-    config: &Config,
-    (membership, keys): (&Membership, &SharedSessionKeys),
-    metrics: &Metrics,
-    fault: Option<Fault>,
-) -> Result<(Arc<Steering>, AddressTokens), GatewayError> {
-    declare_reasons(metrics);
-    let tokens = AddressTokens::new(keys.clone(), metrics.clone());
-    let steer = membership.steer();
-    let (steer, tokens) = match config.quic.early_data {
-        EarlyData::Off => (steer, tokens),
-        EarlyData::Owner => (
-            steer.with_owners(keys.load().tokens.clone()),
-            tokens.naming(membership.identity.server_id()),
-        ),
-    };
-    let tables = Tables::new(u64::from_be_bytes(random()?));
-    let resets = membership.reset_keys();
-    let steering = Steering::new(steer, tables, resets, metrics.clone(), fault);
-    let fleet = config.fleet.as_ref();
-    let steering = steering.returning(fleet.map_or(Return::Direct, |fleet| fleet.return_by));
-    Ok((Arc::new(steering), tokens))
 }
 
 /// Everything of a gateway that has a socket or follows those that have.

@@ -1,5 +1,5 @@
 use super::GatewayError;
-use super::builder::default_handler;
+use super::ground::default_handler;
 use super::identities;
 use crate::config::Config;
 use crate::control::Snapshot;

@@ -13,9 +13,9 @@ use super::plan::Plan;
 use crate::cid::Minter;
 use crate::config::Listen;
 use crate::edge::{
-    AddressTokens, Course, Endpoint, EndpointParts, Issuer, Make, Minters, QuicControl, QuicEdge,
-    QuicParts, QuicPlaces, Reading, Service, SocketParts, SteeredSocket, Steering, TcpEdge,
-    endpoint,
+    AddressTokens, Course, Endpoint, EndpointParts, Issuer, Make, Minters, QuicConfigs,
+    QuicControl, QuicEdge, QuicParts, QuicPlaces, Reading, Service, SocketParts, SteeredSocket,
+    Steering, TcpEdge, TlsConfig, configs, endpoint,
 };
 use crate::steer::Slot;
 use crate::sys;
@@ -47,6 +47,15 @@ pub(super) struct Bound<'a> {
     pub(super) steering: &'a Arc<Steering>,
     pub(super) tokens: &'a AddressTokens,
     pub(super) places: QuicPlaces,
+}
+
+/// What a listener speaks with, made without a socket: for programs that do its handshakes without IO.
+#[derive(Debug)]
+pub struct Protocols {
+    /// QUIC.
+    pub quic: QuicConfigs,
+    /// TLS over TCP; none where an application has the connections.
+    pub tcp: Option<Arc<TlsConfig>>,
 }
 
 impl Listener {
@@ -135,11 +144,8 @@ impl Bound<'_> {
     ) -> io::Result<(QuicEdge, Endpoint)> {
         let Plan {
             config,
-            identities,
-            application,
             metrics,
             node,
-            max_udp_payload,
             ..
         } = self.plan;
         let listener = u16::try_from(index).map_err(io::Error::other)?;
@@ -155,15 +161,8 @@ impl Bound<'_> {
         let (socket, way) = SteeredSocket::new(parts, steering, metrics.clone())?;
         let socket = Arc::new(socket);
         let issuer = self.issuer(slot)?;
-        let endpoint = endpoint(EndpointParts {
-            socket: Arc::clone(&socket),
-            tls: Arc::clone(identities.quic(index)),
-            issuer: issuer.clone(),
-            application,
-            quic: &config.quic,
-            limits: &config.limits,
-            max_udp_payload,
-        })?;
+        let parts = self.endpoint_parts(index, issuer.clone());
+        let endpoint = endpoint(Arc::clone(&socket), parts)?;
         let parts = QuicParts {
             terms: self.plan.quic_terms(service),
             issuer,
@@ -172,6 +171,34 @@ impl Bound<'_> {
             places: self.places.clone(),
         };
         Ok((QuicEdge::new(endpoint, socket, parts)?, way))
+    }
+
+    /// What the first worker of the listener of this index speaks with.
+    pub(super) fn protocols(&self, index: usize) -> Result<Protocols, GatewayError> {
+        let listener = u16::try_from(index).unwrap_or(u16::MAX);
+        let made = self
+            .issuer(self.membership.slots.slot(listener, 0))
+            .and_then(|issuer| configs(self.endpoint_parts(index, issuer)));
+        let quic = made.map_err(|source| GatewayError::Bind {
+            address: self.plan.config.listen[index].addr.to_string(),
+            source,
+        })?;
+        let tcp = self.plan.identities.of(index);
+        Ok(Protocols {
+            quic,
+            tcp: tcp.map(|tls| Arc::clone(&tls.tcp)),
+        })
+    }
+
+    fn endpoint_parts(&self, index: usize, issuer: Issuer) -> EndpointParts<'_> {
+        EndpointParts {
+            tls: Arc::clone(self.plan.identities.quic(index)),
+            issuer,
+            application: self.plan.application,
+            quic: &self.plan.config.quic,
+            limits: &self.plan.config.limits,
+            max_udp_payload: self.plan.max_udp_payload,
+        }
     }
 
     /// Each worker has a lane of nonces of its own.

@@ -7,6 +7,7 @@ mod conductor;
 mod console;
 mod fleet;
 mod fleet_handle;
+mod ground;
 mod hand_over;
 mod handle;
 mod identities;
@@ -32,6 +33,7 @@ pub use fleet_handle::{FleetHandle, FleetReloadError};
 pub use hand_over::{HandOver, Upgraded};
 pub use handle::{Applied, GatewayEnded, GatewayHandle, LocateError};
 pub use identities::DevelopmentCertificate;
+pub use listener::Protocols;
 pub use reload::ReloadError;
 
 use self::conductor::Conductor;

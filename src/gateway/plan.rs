@@ -60,7 +60,11 @@ impl Plan<'_> {
         let http3 = || Http3 {
             service: Arc::clone(service),
             rules: Http3Rules {
-                header_bytes: limits.header_bytes,
+                limits: crate::http3::Limits {
+                    section_bytes: limits.header_bytes,
+                    fields: usize::try_from(limits.header_fields).unwrap_or(usize::MAX),
+                    streams: limits.streams,
+                },
                 header_timeout: timeouts.header,
                 body_idle: timeouts.body_idle,
                 linger: (shutdown.grace / 2).min(MOST_LINGER),

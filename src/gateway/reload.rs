@@ -5,7 +5,7 @@ use super::handle::{Applied, GatewayEnded};
 use super::identities::{Given, Identities, Resumption};
 use super::listener::ListenerControl;
 use super::plan::Plan;
-use super::{GatewayError, builder};
+use super::{GatewayError, ground};
 use crate::config::{self, Config, LoadErrors, Sources};
 use crate::control::Snapshot;
 use crate::edge::{Policy, QuicChange, TcpParts};
@@ -133,7 +133,7 @@ impl Reloader {
         if same || self.given.handler.is_some() {
             return Ok(self.handler.lock().expect("no holder panics").clone());
         }
-        builder::default_handler(new)
+        ground::default_handler(new)
     }
 }
 

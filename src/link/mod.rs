@@ -18,6 +18,11 @@ pub struct Profile {
     pub jitter: Duration,
     /// Packets that are lost.
     pub loss: PerMillion,
+    /// How many packets in a row a loss takes on average; up to 1, each is lost by itself.
+    ///
+    /// After Gilbert's model: the link is good or bad, it may change before each packet, and while it is
+    /// bad every packet is lost. So with bursts, no more than burst / (burst + 1) of all can be.
+    pub burst: u32,
     /// Packets that arrive twice.
     pub duplication: PerMillion,
     /// Packets that are overtaken by those after them.
@@ -38,6 +43,7 @@ pub struct Link {
     profile: Profile,
     random: Random,
     up: bool,
+    bad: bool,
     free: Option<Instant>,
     newest: Option<Instant>,
 }
@@ -67,6 +73,8 @@ pub enum Loss {
     Queue,
     /// By chance.
     Chance,
+    /// Somebody chose this packet.
+    Chosen,
 }
 
 impl Profile {
@@ -76,6 +84,7 @@ impl Profile {
             delay,
             jitter: Duration::ZERO,
             loss: PerMillion::NEVER,
+            burst: 1,
             duplication: PerMillion::NEVER,
             reordering: PerMillion::NEVER,
             lateness: Duration::ZERO,
@@ -93,6 +102,7 @@ impl Link {
             profile,
             random: Random::new(seed),
             up: true,
+            bad: false,
             free: None,
             newest: None,
         }
@@ -132,13 +142,12 @@ impl Link {
         let Profile {
             delay,
             jitter,
-            loss,
             duplication,
             reordering,
             lateness,
             ..
         } = self.profile;
-        if self.random.happens(loss) {
+        if self.loses() {
             return Fate::Lost(Loss::Chance);
         }
         let arrives = sent + delay + self.random.up_to(jitter);
@@ -151,6 +160,19 @@ impl Link {
         };
         let again = self.random.happens(duplication).then(|| at + lateness);
         Fate::Arrives { at, again }
+    }
+
+    /// Whether chance takes this packet.
+    fn loses(&mut self) -> bool {
+        let Profile { loss, burst, .. } = self.profile;
+        let within_burst = self.bad && burst > 1 && loss != PerMillion::NEVER;
+        // One draw for each packet, with and without bursts.
+        self.bad = self.random.happens(if within_burst {
+            PerMillion(PerMillion::ALWAYS.0 - PerMillion::ALWAYS.0 / burst)
+        } else {
+            loss.begins_bursts_of(burst)
+        });
+        self.bad
     }
 
     /// When the last byte has left the queue; `None` if there is no room in it.

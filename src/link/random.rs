@@ -11,10 +11,26 @@ pub struct PerMillion(pub u32);
 impl PerMillion {
     /// Not at all.
     pub const NEVER: Self = Self(0);
+    /// Every time.
+    pub const ALWAYS: Self = Self(1_000_000);
 
     /// So many times in a hundred.
     pub const fn percent(percent: u32) -> Self {
         Self(percent * 10_000)
+    }
+
+    /// How often a burst begins where there is none, if bursts of this mean length make this share of
+    /// all. What has a length of up to 1 is no burst, and begins as often as it is.
+    pub(super) fn begins_bursts_of(self, length: u32) -> Self {
+        if length <= 1 {
+            return self;
+        }
+        let outside = Self::ALWAYS.0.saturating_sub(self.0);
+        let always = u64::from(Self::ALWAYS.0);
+        let begins = (u64::from(self.0) * always)
+            .checked_div(u64::from(length) * u64::from(outside))
+            .unwrap_or(always);
+        u32::try_from(begins).map_or(Self::ALWAYS, |begins| Self(begins).min(Self::ALWAYS))
     }
 }
 

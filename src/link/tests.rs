@@ -77,6 +77,52 @@ fn loss_takes_its_share() {
 }
 
 #[test]
+fn losses_come_in_bursts_of_the_mean_length_and_as_often_as_without() {
+    for burst in [2, 4, 10] {
+        let mut link = with(|profile| {
+            profile.loss = PerMillion::percent(5);
+            profile.burst = burst;
+        });
+        let lost: Vec<_> = arrivals(&mut link, 200_000)
+            .iter()
+            .map(Option::is_none)
+            .collect();
+        let count = lost.iter().filter(|lost| **lost).count();
+        assert!((9000..11_000).contains(&count), "{count}");
+        let bursts = lost.windows(2).filter(|pair| pair[1] && !pair[0]).count();
+        let number = |count| f64::from(u32::try_from(count).unwrap());
+        let mean = number(count) / number(bursts);
+        let expected = f64::from(burst);
+        assert!((expected * 0.9..expected * 1.1).contains(&mean), "{mean}");
+    }
+}
+
+#[test]
+fn without_bursts_the_fates_of_a_seed_stay_what_they_are() {
+    let mut link = with(|profile| {
+        profile.jitter = DELAY;
+        profile.loss = PerMillion::percent(10);
+        profile.reordering = PerMillion::percent(10);
+        profile.lateness = DELAY;
+    });
+    let arrivals = arrivals(&mut link, 500);
+    let lost = arrivals.iter().filter(|at| at.is_none()).count();
+    let sum: Duration = arrivals.into_iter().flatten().sum();
+    assert_eq!((lost, sum.as_nanos()), (43, 121_371_332_126));
+}
+
+#[test]
+fn a_burst_ends_with_the_profile_that_had_it() {
+    let mut link = with(|profile| {
+        profile.loss = PerMillion::percent(50);
+        profile.burst = 1000;
+    });
+    while link.send(start(), 1200) != Fate::Lost(Loss::Chance) {}
+    link.set_profile(Profile::of(DELAY));
+    assert!(matches!(link.send(start(), 1200), Fate::Arrives { .. }));
+}
+
+#[test]
 fn overtaken_packets_are_late_and_the_others_are_not() {
     let mut link = with(|profile| {
         profile.reordering = PerMillion::percent(10);

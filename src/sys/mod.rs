@@ -1,9 +1,14 @@
 //! What is asked of the kernel beyond the standard library: socket options, limits of the process,
-//! sockets between processes, namespaces. The only module with unsafe code.
+//! sockets between processes and at interfaces, timers, namespaces, processor time, allocations. The only
+//! module with unsafe code.
 
 pub mod activation;
+pub mod allocation;
+pub mod link_socket;
 pub mod namespace;
 pub mod packets;
 pub mod process;
+pub mod processor;
 pub mod socket;
+pub mod timer;
 pub mod worker_program;

@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "setrlimit, prctl, kill, geteuid and mallopt have no safe form in the libraries used"
+    reason = "setrlimit, prctl, kill, signal, geteuid and mallopt have no safe form in the libraries used"
 )]
 
 use std::io;
@@ -20,6 +20,38 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     };
     // SAFETY: `none` lives for the whole call, which only reads it.
     let result = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Lets this process, and those that it starts, open so many files, if the hard limit allows it.
+///
+/// # Errors
+/// [`io::ErrorKind::PermissionDenied`] when the hard limit is lower, and what else the system says.
+pub fn raise_open_files(wanted: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure lives for the whole call, which only writes it.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_cur >= wanted {
+        return Ok(());
+    }
+    if limit.rlim_max < wanted {
+        let most = limit.rlim_max;
+        let reason = format!("{wanted} open files are needed, and RLIMIT_NOFILE allows {most}");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    limit.rlim_cur = wanted;
+    // SAFETY: the structure lives for the whole call, which only reads it.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     if result == 0 {
         Ok(())
     } else {
@@ -89,6 +121,27 @@ fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Has SIGINT do nothing to this process and those that it starts, or what it does by default.
+///
+/// For the start of a program; a library has no business to call it.
+pub fn set_interrupt(interrupt: Interrupt) {
+    let action = match interrupt {
+        Interrupt::Ignored => libc::SIG_IGN,
+        Interrupt::Default => libc::SIG_DFL,
+    };
+    // SAFETY: both actions are constants of the system's, and no handler of this process's.
+    unsafe { libc::signal(libc::SIGINT, action) };
+}
+
+/// What SIGINT does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// Nothing.
+    Ignored,
+    /// It ends the process.
+    Default,
 }
 
 /// The user with whose rights this process acts.

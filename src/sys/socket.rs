@@ -80,6 +80,15 @@ pub fn enable_fast_open(listener: &TcpListener, waiting: u16) -> io::Result<()> 
     )
 }
 
+/// Has a socket that is not connected yet send what is written first with its SYN, where it has a cookie
+/// of the other side (RFC 7413); else it connects and asks for one.
+///
+/// # Errors
+/// The system's.
+pub fn connect_with_data(socket: &impl AsFd) -> io::Result<()> {
+    set_option(socket, (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT), 1)
+}
+
 /// Bytes that a socket may queue in each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buffers {

@@ -1,5 +1,5 @@
 //! What stands in a datagram before anything is decrypted: the invariant QUIC header (RFC 8999) and
-//! the envelope of the tunnel between nodes.
+//! the envelope of the tunnel between nodes. And the padding of what was decrypted.
 //!
 //! Parsers borrow from the datagram, never panic, and never allocate.
 
@@ -7,6 +7,7 @@ mod datagram;
 mod envelope;
 mod heartbeat;
 mod negotiation;
+mod padding;
 mod reader;
 mod replay;
 mod reset;
@@ -19,6 +20,7 @@ pub use envelope::{
 };
 pub use heartbeat::{BootId, Challenge, Hearing, Heartbeat, Reachable, Report, SealedHeartbeat};
 pub use negotiation::{SUPPORTED_VERSIONS, version_negotiation};
+pub use padding::unpadded_len;
 pub use replay::{ReplayWindow, WINDOW};
 pub use reset::{MIN_RESET_TRIGGER, RESET_RANDOM, stateless_reset};
 pub use sibling::{MAX_SIBLING_HEADER, SiblingMessage};

@@ -5,12 +5,14 @@
 mod abuse;
 mod aioquic;
 mod application;
+mod bench_command;
 mod cancel;
 mod certificates;
 mod check_command;
 mod cid_command;
 mod client;
 mod demo;
+mod dial;
 mod drain;
 mod early_data;
 mod fleet_command;

@@ -144,10 +144,35 @@ fn parse_status(bytes: &[u8]) -> u16 {
         [0, 0, 0x5f, 0x09, 3, a, b, c, ..] => [a, b, c]
             .iter()
             .fold(0, |status, digit| status * 10 + u16::from(**digit - b'0')),
+        [0, 0, 0x5f, 0x09, 0x82, a, b, ..] => huffman_digits(&[*a, *b]),
         [0, 0, 0xff, more, ..] => indexed(63 + more),
         [0, 0, index, ..] if *index >= 0xc0 => indexed(index & 0x3f),
         other => panic!("{other:?}"),
     }
+}
+
+/// Three digits in the Huffman code, which has five bits for 0 to 2 and six for the others (RFC 7541,
+/// appendix B).
+fn huffman_digits(code: &[u8]) -> u16 {
+    let mut bits = code
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |bit| u16::from(byte >> bit & 1)));
+    let mut status = 0;
+    for _ in 0..3 {
+        let mut take = |count: usize| {
+            bits.by_ref()
+                .take(count)
+                .fold(0, |code, bit| code << 1 | bit)
+        };
+        let short = take(5);
+        let digit = if short < 3 {
+            short
+        } else {
+            (short << 1 | take(1)) - 0x19 + 3
+        };
+        status = status * 10 + digit;
+    }
+    status
 }
 
 /// Type, length and what follows of the first frame.

@@ -18,11 +18,13 @@ mod certificates;
 mod deaths;
 mod drains;
 mod ecmp;
+mod emulated;
 mod flips;
 mod links;
 mod members;
 mod network;
 mod node;
+mod round_trips;
 mod sources;
 mod stage;
 #[path = "../e2e/transfer.rs"]
@@ -34,7 +36,7 @@ use std::{env, fs, io};
 use libtest_mimic::{Arguments, Trial};
 use wayhold::sys::namespace::isolate;
 use wayhold::sys::process::die_with_parent;
-use wayhold::testbed::lab::Host;
+use wayhold::testbed::lab::{Forbidden, Host};
 
 use crate::network::Network;
 
@@ -54,6 +56,13 @@ fn claims() -> Vec<Trial> {
         drains::a_drain_withdraws_the_route_and_loses_nothing_and_undrain_announces_it,
         ecmp::ecmp_by_address_leaves_a_client_of_a_rebinding_nat_at_its_node,
         ecmp::ecmp_by_port_and_a_rebinding_nat_cost_no_client_its_connection,
+        emulated::a_smaller_mtu_holds_for_what_hosts_send,
+        emulated::an_emulated_link_delivers_everything_in_order,
+        emulated::an_emulated_link_loses_exactly_the_chosen_packets,
+        emulated::nothing_passes_an_emulated_link_early_and_lateness_is_reported,
+        emulated::tcp_crosses_an_emulated_link_whole_in_packets_of_its_mtu,
+        emulated::the_emulated_route_flips_and_every_node_reaches_the_client,
+        emulated::what_the_kernel_drops_at_a_tap_is_counted,
         flips::a_route_flip_in_the_middle_of_transfers_loses_nothing,
         flips::a_route_that_flaps_every_500_ms_loses_no_request,
         flips::a_client_of_other_make_survives_flips_and_rebindings,
@@ -63,6 +72,11 @@ fn claims() -> Vec<Trial> {
         links::a_link_of_1500_between_nodes_carries_the_largest_datagrams,
         links::a_link_smaller_than_configured_costs_large_datagrams_and_says_so,
         members::a_member_joins_and_leaves_by_reload_and_no_request_is_lost,
+        round_trips::every_handshake_takes_the_round_trips_of_theory,
+        round_trips::a_move_takes_one_round_trip_where_tcp_takes_two_or_three,
+        round_trips::a_hello_retry_request_takes_a_round_trip_more,
+        round_trips::a_lost_first_flight_takes_a_round_trip_more,
+        round_trips::a_certificate_within_three_times_the_first_flight_costs_no_round_trip,
         sources::replies_through_the_ingress_pass_a_router_that_filters_sources,
         sources::replies_through_the_ingress_fit_through_a_link_of_1300,
         sources::a_router_that_asks_for_any_way_back_lets_direct_replies_pass,
@@ -78,16 +92,13 @@ fn main() -> ExitCode {
     if env::var_os(INSIDE).is_none() {
         return match isolate() {
             Ok(()) => enclose(),
-            Err(error) => skip(&arguments, &format!("no namespaces here: {error}")),
+            Err(error) => skip(&arguments, &Forbidden::from(error).to_string()),
         };
     }
     die_with_parent().expect("the kernel knows this option since 2.1.57");
     match probe() {
         Ok(()) => libtest_mimic::run(&arguments, claims()).exit_code(),
-        Err(error) => skip(
-            &arguments,
-            &format!("no network in namespaces here: {error}"),
-        ),
+        Err(error) => skip(&arguments, &Forbidden::from(error).to_string()),
     }
 }
 

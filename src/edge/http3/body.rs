@@ -1,44 +1,83 @@
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
-use h3::error::StreamError;
-use h3::server::RequestStream;
-use http_body::{Body as _, Frame};
+use bytes::Bytes;
+use http_body::Frame;
+use tokio::sync::Notify;
 
-use super::adapter::Receiver;
+use super::incoming::{Failure, Incoming};
+use crate::http3::Part;
 use crate::request::BodyError;
 
 /// The body of a request, read from its stream only when somebody wants more.
 pub(super) struct RequestBody {
-    stream: RequestStream<Receiver, Bytes>,
-    state: State,
-    peeked: Option<Result<Frame<Bytes>, BodyError>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Data,
-    Trailers,
-    Done,
+    incoming: Incoming,
+    peeked: Option<Result<Frame<Bytes>, Failure>>,
+    ended: bool,
+    /// Notified once when somebody wants the body and none of it is there.
+    wanted: Option<Arc<Notify>>,
 }
 
 impl RequestBody {
-    pub(super) fn new(stream: RequestStream<Receiver, Bytes>) -> Self {
+    pub(super) fn new(incoming: Incoming) -> Self {
         Self {
-            stream,
-            state: State::Data,
+            incoming,
             peeked: None,
+            ended: false,
+            wanted: None,
+        }
+    }
+
+    /// Takes what is there already, without waiting.
+    ///
+    /// # Errors
+    /// When the request has broken a rule.
+    pub(super) async fn peek(&mut self) -> Result<(), Failure> {
+        let peeked = poll_fn(|cx| Poll::Ready(self.poll_peek(cx))).await;
+        match peeked {
+            Poll::Ready(Err(failure)) => Err(failure),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         }
     }
 
     /// Waits until it is certain whether there is any content; cancel safe.
     pub(super) async fn is_empty(&mut self) -> bool {
-        if self.peeked.is_none() {
-            self.peeked = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await;
+        // A failure is told to whoever reads the body.
+        poll_fn(|cx| self.poll_peek(cx)).await.is_ok() && self.peeked.is_none()
+    }
+
+    /// Notifies when the body is first wanted while none of it is there (RFC 9110, section 10.1.1).
+    pub(super) fn notify_when_wanted(&mut self, wanted: Arc<Notify>) {
+        self.wanted = Some(wanted);
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.peeked.is_none() && !self.ended {
+            self.peeked = ready!(self.poll_read(cx));
         }
-        self.peeked.is_none()
+        Poll::Ready(match self.peeked {
+            Some(Err(failure)) => Err(failure),
+            Some(Ok(_)) | None => Ok(()),
+        })
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let part = ready!(self.incoming.poll_part(cx));
+        Poll::Ready(match part {
+            Ok(Some(Part::Data(data))) => Some(Ok(Frame::data(data))),
+            Ok(Some(Part::Trailers(trailers))) => Some(Ok(Frame::trailers(trailers))),
+            // Only the first part is a head.
+            Ok(Some(Part::Head(_)) | None) => {
+                self.ended = true;
+                None
+            }
+            Err(failure) => {
+                self.ended = true;
+                Some(Err(failure))
+            }
+        })
     }
 }
 
@@ -50,44 +89,24 @@ impl http_body::Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(peeked) = self.peeked.take() {
-            return Poll::Ready(Some(peeked));
-        }
-        if self.state == State::Data {
-            match ready!(self.stream.poll_recv_data(cx)) {
-                Ok(Some(mut data)) => {
-                    let data = data.copy_to_bytes(data.remaining());
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
+        let read = match self.peeked.take() {
+            Some(peeked) => Some(peeked),
+            None if self.ended => None,
+            None => match self.poll_read(cx) {
+                Poll::Ready(read) => read,
+                Poll::Pending => {
+                    if let Some(wanted) = self.wanted.take() {
+                        wanted.notify_one();
+                    }
+                    return Poll::Pending;
                 }
-                Ok(None) => self.state = State::Trailers,
-                Err(error) => return Poll::Ready(Some(Err(self.fail(&error)))),
-            }
-        }
-        if self.state == State::Trailers {
-            let trailers = ready!(self.stream.poll_recv_trailers(cx));
-            self.state = State::Done;
-            match trailers {
-                Ok(Some(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-                Ok(None) => {}
-                Err(error) => return Poll::Ready(Some(Err(self.fail(&error)))),
-            }
-        }
-        Poll::Ready(None)
+            },
+        };
+        self.wanted = None;
+        Poll::Ready(read.map(|read| read.map_err(BodyError::from)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.state == State::Done && self.peeked.is_none()
-    }
-}
-
-impl RequestBody {
-    fn fail(&mut self, error: &StreamError) -> BodyError {
-        self.state = State::Done;
-        match error {
-            StreamError::RemoteTerminate { .. }
-            | StreamError::ConnectionError { .. }
-            | StreamError::RemoteClosing { .. } => BodyError::ClientGone,
-            _ => BodyError::Malformed,
-        }
+        self.ended && self.peeked.is_none()
     }
 }

@@ -1,27 +1,28 @@
-//! HTTP/3 (RFC 9114) on an accepted connection. This module is the only one that knows the h3
-//! crate; what the crate does not bound or gets wrong is held off by the [`gate`] and the
-//! [`adapter`].
+//! HTTP/3 (RFC 9114) on an accepted connection: the engine in [`crate::http3`] between quinn's streams
+//! and the service.
 
-mod adapter;
 mod body;
-mod gate;
+mod incoming;
+mod one_way;
 mod request;
+mod shared;
+mod writer;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h3::quic::StreamId;
-use h3::server::{Connection, RequestResolver};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use self::adapter::{Adapter, Shared};
+use self::one_way::Tended;
 use self::request::Exchange;
+use self::shared::{Opened, Shared};
 use super::course::{Course, Phase};
-use super::quic::transport;
+use super::quic::transport::{self, RecvStream, SendStream};
 use super::service::Service;
+use crate::http3::{Code, Limits, Terms};
 use crate::request::ClientFacts;
 use crate::telemetry::Metrics;
 
@@ -39,8 +40,8 @@ pub(crate) struct Http3 {
 /// The bounds of one connection's HTTP/3 layer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// Bytes of a header section (RFC 9114, section 4.2.2).
-    pub(crate) header_bytes: u32,
+    /// Sizes.
+    pub(crate) limits: Limits,
     /// From the start of a request stream to its complete header section.
     pub(crate) header_timeout: Duration,
     /// Between two pieces of a body that the client takes.
@@ -59,19 +60,37 @@ impl Http3 {
     where
         F: Fn() -> ClientFacts,
     {
-        let (adapter, shared) = Adapter::new(connection, self.max_headers());
-        let mut builder = h3::server::builder();
-        builder
-            .max_field_section_size(u64::from(self.rules.header_bytes))
-            .send_grease(false);
-        let opened = tokio::time::timeout(self.rules.header_timeout, builder.build(adapter)).await;
-        let Ok(Ok(connection)) = opened else {
+        let shared = Arc::new(Shared::new(connection, Terms::new(self.rules.limits)));
+        let opening = tokio::time::timeout(self.rules.header_timeout, shared.open_control()).await;
+        let Ok(Ok(control)) = opening else {
             return;
         };
+        let tending = one_way::tend(&shared, control.stopped());
+        let serving = self.serve_requests(Arc::clone(&shared), control, facts, course);
+        tokio::select! {
+            () = serving => {}
+            tended = tending => match tended {
+                Tended::Broken(violation) => shared.close(violation),
+                Tended::Lost => {}
+            },
+        }
+        // Does nothing where it is closed already.
+        shared.connection().close(var_int(Code::NoError), NO_REASON);
+    }
+
+    async fn serve_requests<F>(
+        &self,
+        shared: Arc<Shared>,
+        control: SendStream,
+        facts: F,
+        course: Course,
+    ) where
+        F: Fn() -> ClientFacts,
+    {
         let used = Arc::new(Notify::new());
         let mut open = Open {
-            connection,
             shared,
+            control,
             facts,
             requests: JoinSet::new(),
             used: Arc::clone(&used),
@@ -90,7 +109,7 @@ impl Http3 {
         if halt == Halt::Due {
             halt = self.announce_end(&mut open).await;
         }
-        if halt != Halt::Ended {
+        if halt == Halt::Due {
             self.finish(open, course).await;
         }
     }
@@ -102,12 +121,8 @@ impl Http3 {
         let mut due = pin!(due);
         loop {
             tokio::select! {
-                accepted = open.connection.accept() => match accepted {
-                    Ok(Some(resolver)) => {
-                        open.used.notify_one();
-                        self.start(open, resolver);
-                    }
-                    Ok(None) => return Halt::Finished,
+                accepted = open.shared.connection().accept_bi() => match accepted {
+                    Ok((send, receive)) => self.start(open, send, receive),
                     Err(error) => {
                         tracing::debug!(%error, "the HTTP/3 connection ended");
                         return Halt::Ended;
@@ -119,39 +134,48 @@ impl Http3 {
         }
     }
 
-    fn start<F>(&self, open: &mut Open<F>, resolver: RequestResolver<Adapter, Bytes>)
+    fn start<F>(&self, open: &mut Open<F>, send: SendStream, receive: RecvStream)
     where
         F: Fn() -> ClientFacts,
     {
-        let Some(stopped) = open.shared.take_accepted() else {
-            return;
-        };
-        let client = (open.facts)();
-        let exchange = Exchange::new(Arc::clone(&self.service), self.rules, client, stopped);
-        open.requests.spawn(exchange.run(resolver));
+        match open.shared.admit(send, receive) {
+            Opened::Request(streams) => {
+                open.used.notify_one();
+                let client = (open.facts)();
+                let exchange = Exchange::new(Arc::clone(&self.service), self.rules, client);
+                open.requests.spawn(exchange.run(streams));
+            }
+            Opened::Rejected => {}
+        }
     }
 
     /// Tells the client to go, takes what it sends before it can know, and then tells it which
     /// requests that were (RFC 9114, section 5.2).
-    ///
-    /// The library's GOAWAY names the first stream that is not processed when it is asked to allow one
-    /// more, but would still accept that one, and on accepting again it sends another GOAWAY that gives
-    /// up requests which have been answered. So it must not accept again after that.
     async fn announce_end<F>(&self, open: &mut Open<F>) -> Halt
     where
         F: Fn() -> ClientFacts,
     {
-        let everything = StreamId::try_from(LAST_REQUEST).expect("the largest of all stream IDs");
-        let warned = open.connection.inner.shutdown(&mut None, everything).await;
-        if warned.is_err() {
+        let warning = crate::http3::Connection::announce_end();
+        if self.say(open, warning).await == Halt::Ended {
             return Halt::Ended;
         }
         let arriving = tokio::time::sleep(open.shared.round_trips(ARRIVAL));
         let halt = self.accept_until(arriving, open).await;
-        if halt == Halt::Due && open.connection.shutdown(1).await.is_err() {
-            return Halt::Ended;
+        if halt == Halt::Ended {
+            return halt;
         }
-        halt
+        let last = open.shared.end();
+        self.say(open, last).await
+    }
+
+    /// Writes a frame to the control stream. A client that leaves no room for ten bytes in all the time
+    /// that it may take for a request has gone.
+    async fn say<F>(&self, open: &mut Open<F>, frame: Bytes) -> Halt {
+        let written = open.control.write_chunk(frame);
+        match tokio::time::timeout(self.rules.header_timeout, written).await {
+            Ok(Ok(())) => Halt::Due,
+            Ok(Err(_)) | Err(_) => Halt::Ended,
+        }
     }
 
     /// Answers the requests that were accepted, and rejects all others, until the client has learned
@@ -160,11 +184,17 @@ impl Http3 {
     /// A client that was not scheduled, or whose network is away, learns it late; a connection that is
     /// closed before leaves it with requests of which it does not know what became. So a node that
     /// drains, which loses nothing by it, waits long, and a process that ends less so.
-    async fn finish<F>(&self, mut open: Open<F>, course: Course) {
-        let mut rejecting = pin!(open.shared.reject_new());
+    async fn finish<F>(&self, open: Open<F>, course: Course) {
+        let Open {
+            shared,
+            control: _said,
+            mut requests,
+            ..
+        } = open;
+        let mut rejecting = pin!(shared.reject_new());
         loop {
             tokio::select! {
-                ended = open.requests.join_next() => match ended {
+                ended = requests.join_next() => match ended {
                     Some(ended) => self.count(ended),
                     None => break,
                 },
@@ -188,19 +218,13 @@ impl Http3 {
             tracing::error!("a request task panicked");
         }
     }
-
-    /// A field of one byte on the wire counts 32 and more against the limit, so the encoded section
-    /// of an acceptable request is never longer than the limit. The cap keeps the number of fields
-    /// below what the header map can hold.
-    fn max_headers(&self) -> u64 {
-        u64::from(self.rules.header_bytes).min(MAX_ENCODED_SECTION)
-    }
 }
 
 /// A connection whose requests are accepted.
 struct Open<F> {
-    connection: Connection<Adapter, Bytes>,
     shared: Arc<Shared>,
+    /// The gateway's own, which must stay open (RFC 9114, section 6.2.1).
+    control: SendStream,
     facts: F,
     requests: JoinSet<()>,
     /// Notified when a request was accepted.
@@ -212,18 +236,18 @@ struct Open<F> {
 enum Halt {
     /// It was to be so.
     Due,
-    /// The client sends no more, and has an answer to all.
-    Finished,
     /// The connection has ended.
     Ended,
 }
 
-/// The largest ID that a request's stream can have, 2^62 - 4.
-const LAST_REQUEST: u64 = (1 << 62) - 4;
 /// Round trips between the first GOAWAY and the last: one for the GOAWAY and what the client sent
 /// before it came, and two for a loss.
 const ARRIVAL: u32 = 3;
 /// From the last answer to the end of a connection while the node drains.
 const DRAIN_LINGER: Duration = Duration::from_secs(10);
-/// One byte can be a whole field, and `http::HeaderMap` holds 24,576.
-const MAX_ENCODED_SECTION: u64 = 24_000;
+
+const NO_REASON: &[u8] = b"";
+
+fn var_int(code: Code) -> transport::VarInt {
+    transport::VarInt::from_u32(code.value())
+}

@@ -1,15 +1,17 @@
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
-use h3::error::{Code, StreamError};
-use h3::server::{RequestResolver, RequestStream};
-use http::{HeaderMap, Method, Response};
-use http_body_util::BodyExt;
+use http::{HeaderMap, Method, Request, header};
+use tokio::sync::Notify;
 
 use super::Rules;
-use super::adapter::{Adapter, Sender, Stopped};
 use super::body::RequestBody;
+use super::incoming::{Failure, Incoming};
+use super::shared::{RequestPlace, Streams};
+use super::writer::{CutShort, Writer};
 use crate::edge::service::{Reply, Service};
+use crate::http3::{Code, Consequence, Head, Part};
 use crate::request::{Body, BodyError, ClientFacts, HandshakeFailed, RequestError};
 use crate::telemetry::Early;
 
@@ -18,93 +20,167 @@ pub(super) struct Exchange {
     service: Arc<Service>,
     rules: Rules,
     client: ClientFacts,
-    stopped: Stopped,
 }
 
-/// A response that must not be ended cleanly.
-struct CutShort(RequestError);
-
-type Writer = RequestStream<Sender<Bytes>, Bytes>;
+/// What an exchange came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The response was written to its end.
+    Answered,
+    /// The client broke a rule, was too slow, or has gone.
+    Wasted,
+    /// It failed for another reason.
+    Failed,
+}
 
 impl Exchange {
-    pub(super) fn new(
-        service: Arc<Service>,
-        rules: Rules,
-        client: ClientFacts,
-        stopped: Stopped,
-    ) -> Self {
+    pub(super) fn new(service: Arc<Service>, rules: Rules, client: ClientFacts) -> Self {
         Self {
             service,
             rules,
             client,
-            stopped,
         }
     }
 
     /// Reads the request, has it answered, and writes the response. Everything is dropped, and the
     /// upstream with it, as soon as the client no longer wants the response.
-    pub(super) async fn run(self, resolver: RequestResolver<Adapter, Bytes>) {
-        let Self {
-            service,
-            rules,
-            client,
-            mut stopped,
-        } = self;
-        let exchange = Self::answer(service, rules, client, resolver);
-        tokio::select! {
+    pub(super) async fn run(self, streams: Box<Streams>) {
+        let Streams {
+            incoming,
+            mut writer,
+            place,
+        } = *streams;
+        let mut stopped = pin!(writer.stopped());
+        let body_idle = self.rules.body_idle;
+        let outcome = tokio::select! {
             biased;
-            finished = exchange => if finished {
+            outcome = self.answer(incoming, &mut writer, &place) => outcome,
+            () = &mut stopped => Outcome::Wasted,
+        };
+        match outcome {
+            Outcome::Answered => {
+                place.shared.count_answered();
                 // The client has the end of the response when its last byte is acknowledged.
-                drop(tokio::time::timeout(rules.body_idle, stopped).await);
-            },
-            () = &mut stopped => {}
+                drop(tokio::time::timeout(body_idle, stopped).await);
+            }
+            Outcome::Wasted => place.shared.count_cancelled(),
+            Outcome::Failed => {}
         }
     }
 
     async fn answer(
-        service: Arc<Service>,
-        rules: Rules,
-        mut client: ClientFacts,
-        resolver: RequestResolver<Adapter, Bytes>,
-    ) -> bool {
-        let resolved = tokio::time::timeout(rules.header_timeout, resolver.resolve_request()).await;
-        let (head, stream) = match resolved {
-            Ok(Ok(resolved)) => resolved,
-            // The library or the adapter answered it or reset it.
-            Ok(Err(error)) => {
-                service.never_began(cause(&error));
-                return false;
-            }
+        self,
+        mut incoming: Incoming,
+        writer: &mut Writer,
+        place: &RequestPlace,
+    ) -> Outcome {
+        let head = tokio::time::timeout(self.rules.header_timeout, head(&mut incoming)).await;
+        let head = match head {
+            Ok(Ok(head)) => head,
+            Ok(Err(failure)) => return self.refuse(failure, writer).await,
             Err(_) => {
-                service.never_began(RequestError::RequestTimeout);
-                return false;
+                self.service.never_began(RequestError::RequestTimeout);
+                writer.reset(RequestError::RequestTimeout.reset().http3());
+                return Outcome::Wasted;
             }
         };
-        let (mut writer, reader) = stream.split();
-        let mut body = RequestBody::new(reader);
+        place.prioritise(head.priority);
+        let broken = incoming.broken();
+        let mut body = RequestBody::new(incoming);
+        if let Err(failure) = body.peek().await {
+            return self.refuse(failure, writer).await;
+        }
+        let Self {
+            service,
+            rules,
+            mut client,
+        } = self;
         if !client.handshake.is_complete() {
-            let Ok(answered) = early(&client, head.method(), &mut body).await else {
+            let Ok(answered) = early(&client, &head.method, &mut body).await else {
                 service.never_began(RequestError::Body(BodyError::ClientGone));
-                return false;
+                return Outcome::Wasted;
             };
             service.count_early(answered);
             client.early_data = answered == Early::AT_ONCE;
         }
-        let request = head.map(|()| Body::new(body));
-        match service.respond(request, client).await {
-            Reply::Response(response) => match write(&mut writer, response, rules).await {
-                Ok(()) => true,
-                Err(CutShort(error)) => {
-                    writer.stop_stream(code(error.reset()));
-                    false
+        let wanted = Arc::new(Notify::new());
+        if expects_continue(&head.fields) {
+            body.notify_when_wanted(Arc::clone(&wanted));
+        }
+        let request: Request<Body> = head.into_request().map(|()| Body::new(body));
+        let written = async {
+            let mut replying = pin!(service.respond(request, client));
+            let reply = tokio::select! {
+                biased;
+                reply = &mut replying => reply,
+                () = wanted.notified() => {
+                    writer.proceed(rules.body_idle).await?;
+                    replying.await
+                }
+            };
+            match reply {
+                Reply::Response(response) => {
+                    writer.respond(response, &broken, rules.body_idle).await
+                }
+                Reply::Reset(reset) => {
+                    let code = broken.code().map(Code::value);
+                    writer.reset(code.unwrap_or_else(|| reset.http3()));
+                    Err(CutShort::Failed(BodyError::ClientGone.into()))
+                }
+            }
+        };
+        let written = written.await;
+        conclude(written, writer)
+    }
+
+    /// Ends a request that no handler has seen.
+    async fn refuse(&self, failure: Failure, writer: &mut Writer) -> Outcome {
+        let error = RequestError::from(failure);
+        self.service.never_began(error);
+        match failure {
+            Failure::Gone => writer.reset(error.reset().http3()),
+            Failure::Broken(violation) => match violation.consequence() {
+                Consequence::Reset(code) | Consequence::Close(code) => writer.reset(code.value()),
+                Consequence::TooLarge => {
+                    let written = writer.too_large(self.rules.body_idle).await;
+                    conclude(written, writer);
                 }
             },
-            Reply::Reset(reset) => {
-                writer.stop_stream(code(reset));
-                false
+        }
+        Outcome::Wasted
+    }
+}
+
+fn conclude(written: Result<(), CutShort>, writer: &mut Writer) -> Outcome {
+    match written {
+        Ok(()) => Outcome::Answered,
+        Err(CutShort::Broken(code)) => {
+            writer.reset(code.value());
+            Outcome::Wasted
+        }
+        Err(CutShort::Failed(error)) => {
+            writer.reset(error.reset().http3());
+            if error == RequestError::Body(BodyError::ClientGone) {
+                Outcome::Wasted
+            } else {
+                Outcome::Failed
             }
         }
     }
+}
+
+async fn head(incoming: &mut Incoming) -> Result<Head, Failure> {
+    match poll_fn(|cx| incoming.poll_part(cx)).await? {
+        Some(Part::Head(head)) => Ok(*head),
+        // The first part is a head, and there is one unless the stream failed.
+        Some(Part::Data(_) | Part::Trailers(_)) | None => Err(Failure::Gone),
+    }
+}
+
+/// Whether the client waits for a word before it sends the content (RFC 9110, section 10.1.1). What else
+/// it may expect, the service refuses.
+fn expects_continue(fields: &HeaderMap) -> bool {
+    fields.contains_key(header::EXPECT)
 }
 
 /// Decides when a request is answered that came before the end of the handshake, and waits until then.
@@ -126,68 +202,4 @@ async fn early(
         }
     }
     client.handshake.completed().await.map(|()| Early::WAITED)
-}
-
-async fn write(
-    writer: &mut Writer,
-    response: Response<Body>,
-    rules: Rules,
-) -> Result<(), CutShort> {
-    let (head, mut body) = response.into_parts();
-    within(rules, writer.send_response(Response::from_parts(head, ()))).await?;
-    while let Some(frame) = body.frame().await {
-        match frame.map_err(|error| CutShort(error.into()))?.into_data() {
-            Ok(data) if data.has_remaining() => within(rules, writer.send_data(data)).await?,
-            Ok(_) => {}
-            Err(frame) => {
-                if let Ok(trailers) = frame.into_trailers() {
-                    send_trailers(writer, trailers, rules).await?;
-                    break;
-                }
-            }
-        }
-    }
-    within(rules, writer.finish()).await
-}
-
-async fn send_trailers(
-    writer: &mut Writer,
-    trailers: HeaderMap,
-    rules: Rules,
-) -> Result<(), CutShort> {
-    if trailers.is_empty() {
-        Ok(())
-    } else {
-        within(rules, writer.send_trailers(trailers)).await
-    }
-}
-
-/// Bounds the time that a client may take to make room for the next piece.
-async fn within<F>(rules: Rules, step: F) -> Result<(), CutShort>
-where
-    F: Future<Output = Result<(), StreamError>>,
-{
-    match tokio::time::timeout(rules.body_idle, step).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(CutShort(RequestError::Body(BodyError::ClientGone))),
-        Err(_) => Err(CutShort(RequestError::Body(BodyError::TimedOut))),
-    }
-}
-
-/// Why there is no request.
-fn cause(error: &StreamError) -> RequestError {
-    match error {
-        // The library has its own limit, and only the adapter's makes an undefined error.
-        StreamError::HeaderTooBig { .. } | StreamError::Undefined { .. } => {
-            RequestError::HeadersTooLarge
-        }
-        StreamError::RemoteTerminate { .. } | StreamError::ConnectionError { .. } => {
-            RequestError::Body(BodyError::ClientGone)
-        }
-        _ => RequestError::Malformed("HTTP/3 message"),
-    }
-}
-
-fn code(reset: crate::request::ResetCode) -> Code {
-    Code::from(u64::from(reset.http3()))
 }

@@ -7,14 +7,12 @@ use super::identity::Issuer;
 use super::settings::{self, EndpointParts};
 use super::{Context, QuicTerms};
 use crate::config::{Limits, Quic};
-use crate::edge::socket::SteeredSocket;
 use crate::edge::tls::TlsConfig;
 
 /// Changes what an endpoint gives to connections that it accepts from then on.
 #[derive(Clone, Debug)]
 pub(crate) struct QuicControl {
     pub(super) endpoint: Endpoint,
-    pub(super) socket: Arc<SteeredSocket>,
     pub(super) issuer: Issuer,
     pub(super) context: Arc<Context>,
 }
@@ -33,7 +31,7 @@ impl QuicControl {
     /// Makes a change ready.
     ///
     /// # Errors
-    /// As for [`settings::endpoint`].
+    /// As for [`settings::configs`].
     pub(crate) fn prepare(
         &self,
         tls: Arc<TlsConfig>,
@@ -42,7 +40,6 @@ impl QuicControl {
         max_udp_payload: u16,
     ) -> io::Result<QuicChange> {
         let server = settings::server(&EndpointParts {
-            socket: Arc::clone(&self.socket),
             tls,
             issuer: self.issuer.clone(),
             application: terms.served.application(),

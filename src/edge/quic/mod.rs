@@ -6,6 +6,7 @@ mod application;
 mod control;
 mod identity;
 mod minters;
+mod padding;
 mod paths;
 mod settings;
 pub(super) mod transport;
@@ -26,7 +27,8 @@ pub(crate) use application::{Served, SharedApplication};
 pub(crate) use control::{QuicChange, QuicControl};
 pub(crate) use identity::Issuer;
 pub(crate) use minters::{Make, Minters};
-pub(crate) use settings::{EndpointParts, endpoint};
+pub use settings::QuicConfigs;
+pub(crate) use settings::{EndpointParts, configs, endpoint};
 
 use self::paths::{Paths, SWEEP_INTERVAL, Watched};
 use super::course::{Course, Phase};
@@ -124,7 +126,6 @@ impl QuicEdge {
     pub(crate) fn control(&self) -> QuicControl {
         QuicControl {
             endpoint: self.endpoint.clone(),
-            socket: Arc::clone(&self.socket),
             issuer: self.issuer.clone(),
             context: Arc::clone(&self.context),
         }

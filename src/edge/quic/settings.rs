@@ -11,6 +11,7 @@ use quinn::{
 
 use super::application::SharedApplication;
 use super::identity::Issuer;
+use super::padding::Unpadding;
 use crate::config::{Keepalive, Limits, Quic};
 use crate::edge::socket::SteeredSocket;
 use crate::edge::tls::TlsConfig;
@@ -20,7 +21,6 @@ use crate::wire::SUPPORTED_VERSIONS;
 /// What an endpoint is made of.
 #[derive(Debug)]
 pub(crate) struct EndpointParts<'a> {
-    pub(crate) socket: Arc<SteeredSocket>,
     pub(crate) tls: Arc<TlsConfig>,
     pub(crate) issuer: Issuer,
     /// What may change how connections are carried.
@@ -31,31 +31,52 @@ pub(crate) struct EndpointParts<'a> {
     pub(crate) max_udp_payload: u16,
 }
 
+/// What quinn is given for one endpoint of the gateway.
+#[derive(Debug)]
+pub struct QuicConfigs {
+    /// Connection IDs, reset tokens, versions, and the largest datagram.
+    pub endpoint: EndpointConfig,
+    /// What connections are accepted with.
+    pub server: ServerConfig,
+}
+
 /// Starts an endpoint. Needs a tokio runtime.
 ///
 /// # Errors
+/// As for [`configs`], and those of the socket.
+pub(crate) fn endpoint(
+    socket: Arc<SteeredSocket>,
+    parts: EndpointParts<'_>,
+) -> io::Result<Endpoint> {
+    let QuicConfigs { endpoint, server } = configs(parts)?;
+    let runtime = Arc::new(quinn::TokioRuntime);
+    Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime)
+}
+
+/// Makes everything of an endpoint but its socket.
+///
+/// # Errors
 /// When the TLS configuration has no cipher suite for QUIC, or a value is out of quinn's range.
-pub(crate) fn endpoint(parts: EndpointParts<'_>) -> io::Result<Endpoint> {
+pub(crate) fn configs(parts: EndpointParts<'_>) -> io::Result<QuicConfigs> {
     let server = server(&parts)?;
-    let mut config = EndpointConfig::new(parts.issuer.reset_key());
-    config
+    let mut endpoint = EndpointConfig::new(parts.issuer.reset_key());
+    endpoint
         .max_udp_payload_size(parts.max_udp_payload)
         .map_err(io::Error::other)?;
-    config.supported_versions(SUPPORTED_VERSIONS.to_vec());
+    endpoint.supported_versions(SUPPORTED_VERSIONS.to_vec());
     let issuer = parts.issuer;
-    config.cid_generator(move || issuer.generator());
-
-    let runtime = Arc::new(quinn::TokioRuntime);
-    Endpoint::new_with_abstract_socket(config, Some(server), parts.socket, runtime)
+    endpoint.cid_generator(move || issuer.generator());
+    Ok(QuicConfigs { endpoint, server })
 }
 
 /// What connections are accepted with from here on.
 ///
 /// # Errors
-/// As for [`endpoint`].
+/// As for [`configs`].
 pub(super) fn server(parts: &EndpointParts<'_>) -> io::Result<ServerConfig> {
     let crypto = QuicServerConfig::try_from(Arc::clone(&parts.tls)).map_err(io::Error::other)?;
-    let mut server = ServerConfig::new(Arc::new(crypto), parts.issuer.token_key());
+    let crypto = Arc::new(Unpadding::new(crypto));
+    let mut server = ServerConfig::new(crypto, parts.issuer.token_key());
     server.transport_config(Arc::new(transport(parts)?));
     server.migration(true);
     for preferred in &parts.quic.preferred_address {
@@ -95,18 +116,26 @@ pub(super) fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig
     if let Some(application) = parts.application {
         application.transport(&mut transport);
     }
-    let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(parts.max_udp_payload);
-    // A probe costs about 40 us, most of it for padding: one or two of them find a bound that is
-    // near enough.
-    mtu.minimum_change(MTU_STEP);
+    let (initial, largest) = (
+        quic.initial_mtu.min(parts.max_udp_payload),
+        parts.max_udp_payload,
+    );
+    let discovery = quic.mtu_discovery.then(|| {
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(largest);
+        // A step of more than half the range makes the first probe one of the bound itself, which most
+        // paths carry; only where they do not, there is one more in the middle.
+        discovery.minimum_change((largest - initial) / 2 + 1);
+        discovery
+    });
     transport
         .max_idle_timeout(Some(
             quic.idle_timeout.try_into().map_err(io::Error::other)?,
         ))
-        .initial_mtu(INITIAL_MTU)
-        .min_mtu(INITIAL_MTU)
-        .mtu_discovery_config(Some(mtu));
+        .initial_mtu(initial)
+        .min_mtu(SMALLEST_MTU)
+        .mtu_discovery_config(discovery)
+        .initial_rtt(quic.initial_rtt);
     Ok(transport)
 }
 
@@ -118,5 +147,4 @@ const INCOMING_BUFFER: u64 = 16 << 10;
 /// By how much the clocks of two nodes may differ.
 const CLOCK_SKEW: Duration = Duration::from_mins(1);
 /// What every path of QUIC carries (RFC 9000, section 14).
-const INITIAL_MTU: u16 = 1200;
-const MTU_STEP: u16 = 64;
+const SMALLEST_MTU: u16 = 1200;

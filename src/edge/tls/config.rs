@@ -3,11 +3,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, StoresServerSessions};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
+use rustls::{CipherSuite, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -173,15 +173,24 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
+/// The provider with one cipher suite before the others.
+fn preferring(suite: CipherSuite) -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    let suites = &mut provider.cipher_suites;
+    suites.sort_by_key(|other| other.suite() != suite);
+    provider
+}
+
 fn config(
     identity: &Identity,
     tickets: &Tickets,
     protocols: &[Protocol],
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let mut config = ServerConfig::builder_with_provider(Arc::new(preferring(PREFERRED)))
         .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())));
+    config.ignore_client_order = true;
     config.alpn_protocols = protocols
         .iter()
         .map(|protocol| protocol.name().into())
@@ -197,5 +206,8 @@ pub(crate) fn resuming(mut config: ServerConfig, tickets: &Tickets) -> ServerCon
     config
 }
 
+/// The one that every client has (RFC 8446, section 9.1), and the cheapest: its key schedule is by SHA-256, for
+/// which processors have instructions that they lack for the SHA-384 of `TLS_AES_256_GCM_SHA384`.
+const PREFERRED: CipherSuite = CipherSuite::TLS13_AES_128_GCM_SHA256;
 /// Bytes of early data on one connection, which are held until somebody reads them.
 const TCP_EARLY_DATA: u32 = 16 << 10;

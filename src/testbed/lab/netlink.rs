@@ -18,6 +18,8 @@ pub(super) struct Interface {
     /// Of the interface at the other end of a veth pair, in its own namespace.
     pub(super) peer: u32,
     pub(super) hardware_address: Vec<u8>,
+    /// Whether it carries packets: both ends of the pair are up, and the kernel has taken note.
+    pub(super) carries: bool,
 }
 
 impl Netlink {
@@ -49,6 +51,7 @@ impl Netlink {
             index: header.ifi_index.cast_unsigned(),
             peer: attributes.get_link().unwrap_or_default(),
             hardware_address: attributes.get_address().unwrap_or_default().to_vec(),
+            carries: attributes.get_operstate() == Ok(OPERATIONAL),
         })
     }
 
@@ -211,6 +214,8 @@ fn c_string(text: &str) -> io::Result<CString> {
 pub(super) const IPV4: u8 = libc::AF_INET as u8;
 #[expect(clippy::as_conversions, reason = "1 fits")]
 const UP: u32 = libc::IFF_UP as u32;
+/// `IF_OPER_UP` (`linux/if.h`, RFC 2863).
+const OPERATIONAL: u8 = 6;
 /// `ETHTOOL_MSG_FEATURES_SET` (`linux/ethtool_netlink.h`).
 const FEATURES_SET: u8 = 12;
 const OFFLOADS: [&CStr; 7] = [

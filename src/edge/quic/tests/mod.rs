@@ -46,7 +46,7 @@ impl Edge {
     fn of(node: &Node, client: ClientConfig, limits: &Limits, quic: &Quic) -> Self {
         let metrics = node.metrics.clone();
         let socket = Arc::clone(&node.socket);
-        let endpoint = endpoint(node.parts(limits, quic)).unwrap();
+        let endpoint = endpoint(Arc::clone(&socket), node.parts(limits, quic)).unwrap();
         let timeouts = Timeouts::default();
         let http3 = Http3 {
             service: Arc::new(Service::new(
@@ -58,7 +58,7 @@ impl Edge {
                 metrics.clone(),
             )),
             rules: Http3Rules {
-                header_bytes: limits.header_bytes,
+                limits: crate::http3::Limits::default(),
                 header_timeout: timeouts.header,
                 body_idle: timeouts.body_idle,
                 linger: Duration::from_secs(1),
@@ -146,7 +146,6 @@ impl Node {
 
     fn parts<'a>(&self, limits: &'a Limits, quic: &'a Quic) -> EndpointParts<'a> {
         EndpointParts {
-            socket: Arc::clone(&self.socket),
             tls: Arc::clone(&self.tls.quic),
             issuer: self.issuer.clone(),
             application: None,

@@ -1,0 +1,6 @@
+mod draw;
+
+mod bootstrap;
+mod doubts;
+mod paired;
+mod record;

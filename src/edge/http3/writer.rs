@@ -1,0 +1,224 @@
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use http_body::{Body as _, Frame};
+use http_body_util::BodyExt;
+
+use super::incoming::Broken;
+use super::shared::RequestPlace;
+use super::var_int;
+use crate::edge::quic::transport::{SendStream, VarInt, WriteError};
+use crate::http3::{Code, ResponseStream};
+use crate::request::{Body, BodyError, RequestError, fields};
+
+/// The gateway's side of a request stream.
+pub(super) struct Writer {
+    send: SendStream,
+    stream: ResponseStream,
+    place: Arc<RequestPlace>,
+    priority: i32,
+    ended: bool,
+}
+
+/// A response that must not be ended cleanly.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum CutShort {
+    /// The gateway or the handler failed.
+    Failed(RequestError),
+    /// The client broke a rule meanwhile.
+    Broken(Code),
+}
+
+impl From<RequestError> for CutShort {
+    fn from(error: RequestError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Writer {
+    pub(super) fn new(send: SendStream, place: Arc<RequestPlace>) -> Self {
+        Self {
+            send,
+            stream: ResponseStream::default(),
+            place,
+            priority: 0,
+            ended: false,
+        }
+    }
+
+    /// Resolves when the client no longer wants the response or has all of it.
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + use<> {
+        let stopped = self.send.stopped();
+        async move { drop(stopped.await) }
+    }
+
+    /// Writes a response to its end. Each piece may take the client `idle` to make room for.
+    pub(super) async fn respond(
+        &mut self,
+        response: Response<Body>,
+        broken: &Broken,
+        idle: Duration,
+    ) -> Result<(), CutShort> {
+        let (head, mut body) = response.into_parts();
+        self.check_section(&head.headers)?;
+        let length = body.size_hint().exact();
+        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
+        let mut next = match first {
+            Poll::Ready(frame) => Some(frame),
+            Poll::Pending => None,
+        };
+        check(broken)?;
+        let mut before = self.stream.head(head.status, &head.headers, length);
+        loop {
+            let frame = if let Some(frame) = next.take() {
+                frame
+            } else {
+                self.write([std::mem::take(&mut before)], idle).await?;
+                body.frame().await
+            };
+            check(broken)?;
+            let Some(frame) = frame.transpose().map_err(RequestError::from)? else {
+                break;
+            };
+            if self.frame(frame, std::mem::take(&mut before), idle).await? == Last::Yes {
+                break;
+            }
+        }
+        self.write([before], idle).await?;
+        check(broken)?;
+        self.finish()
+    }
+
+    /// Writes a head that promises another one (RFC 9110, section 15.2.1).
+    pub(super) async fn proceed(&mut self, idle: Duration) -> Result<(), CutShort> {
+        let interim = ResponseStream::interim(StatusCode::CONTINUE, &HeaderMap::new());
+        self.write([interim], idle).await
+    }
+
+    /// Answers a request whose header section is over the limit. Ten bytes fit into any new stream's
+    /// window, so nothing waits here.
+    pub(super) async fn too_large(&mut self, idle: Duration) -> Result<(), CutShort> {
+        self.write([ResponseStream::too_large()], idle).await?;
+        self.finish()
+    }
+
+    pub(super) fn reset(&mut self, code: u32) {
+        // Fails only when the stream has ended already.
+        drop(self.send.reset(VarInt::from_u32(code)));
+        self.ended = true;
+    }
+
+    async fn frame(
+        &mut self,
+        frame: Frame<Bytes>,
+        before: Bytes,
+        idle: Duration,
+    ) -> Result<Last, CutShort> {
+        match frame.into_data() {
+            Ok(data) if data.is_empty() => {
+                self.write([before], idle).await?;
+                Ok(Last::No)
+            }
+            Ok(data) => {
+                let header = self.stream.data(data.len());
+                let header = header.map_err(|_overrun| RequestError::Internal)?;
+                self.write([before, header, data], idle).await?;
+                Ok(Last::No)
+            }
+            Err(frame) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                let trailers = if trailers.is_empty() {
+                    Bytes::new()
+                } else {
+                    ResponseStream::trailers(&trailers)
+                };
+                self.write([before, trailers], idle).await?;
+                Ok(Last::Yes)
+            }
+        }
+    }
+
+    /// Writes pieces without a copy, of which any may be empty.
+    async fn write<const N: usize>(
+        &mut self,
+        mut pieces: [Bytes; N],
+        idle: Duration,
+    ) -> Result<(), CutShort> {
+        let mut count = 0;
+        for index in 0..N {
+            if !pieces[index].is_empty() {
+                pieces.swap(count, index);
+                count += 1;
+            }
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        let urgency = self.place.urgency.get();
+        if urgency != self.priority {
+            self.priority = urgency;
+            // Fails only when the stream has ended, which writing tells as well.
+            drop(self.send.set_priority(urgency));
+        }
+        match tokio::time::timeout(idle, self.send.write_all_chunks(&mut pieces[..count])).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(lost(&error)),
+            Err(_) => Err(CutShort::Failed(BodyError::TimedOut.into())),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), CutShort> {
+        if !self.stream.is_whole() {
+            return Err(CutShort::Failed(BodyError::LengthMismatch.into()));
+        }
+        self.ended = true;
+        self.send
+            .finish()
+            .map_err(|_ended| CutShort::Failed(BodyError::ClientGone.into()))
+    }
+
+    /// A client that says what it takes is sent no more (RFC 9114, section 4.2.2).
+    fn check_section(&self, head: &HeaderMap) -> Result<(), CutShort> {
+        let bytes = fields::section_bytes(head) + STATUS_BYTES;
+        match self.place.shared.max_response_section() {
+            Some(most) if bytes > most => Err(CutShort::Failed(RequestError::UpstreamMalformed)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// quinn ends a dropped stream cleanly, which would make a truncated response look whole.
+    fn drop(&mut self) {
+        if !self.ended {
+            drop(self.send.reset(var_int(Code::RequestCancelled)));
+        }
+    }
+}
+
+/// Whether a frame ends the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    Yes,
+    No,
+}
+
+/// A malformed request is a stream error, whatever the handler makes of it (RFC 9114, section 4.1.2).
+fn check(broken: &Broken) -> Result<(), CutShort> {
+    broken
+        .code()
+        .map_or(Ok(()), |code| Err(CutShort::Broken(code)))
+}
+
+fn lost(error: &WriteError) -> CutShort {
+    tracing::trace!(%error, "the response was broken off");
+    CutShort::Failed(BodyError::ClientGone.into())
+}
+
+/// `:status` and three digits, as RFC 9114, section 4.2.2 counts them.
+const STATUS_BYTES: u64 = 42;

@@ -1,0 +1,114 @@
+use std::sync::Arc;
+
+use super::GatewayError;
+use super::fleet::{Membership, random};
+use super::identities::{Given, Identities, Resumption};
+use super::listener::Bound;
+use super::plan::Plan;
+use crate::bridge::{Bridge, Origin};
+use crate::config::{Config, EarlyData, Return};
+use crate::edge::{AddressTokens, Fault, QuicPlaces, SharedSessionKeys, Steering, declare_reasons};
+use crate::request::SharedHandler;
+use crate::steer::Tables;
+use crate::telemetry::Metrics;
+
+/// Everything of a gateway that needs no socket.
+#[derive(Debug)]
+pub(super) struct Ground {
+    pub(super) given: Given,
+    pub(super) membership: Membership,
+    pub(super) session_keys: SharedSessionKeys,
+    pub(super) steering: Arc<Steering>,
+    pub(super) handler: SharedHandler,
+    pub(super) resumption: Resumption,
+    pub(super) identities: Identities,
+    tokens: AddressTokens,
+}
+
+impl Ground {
+    /// Reads certificates and keys.
+    pub(super) fn new(
+        (config, given): (&Config, Given),
+        membership: Membership,
+        metrics: &Metrics,
+        fault: Option<Fault>,
+    ) -> Result<Self, GatewayError> {
+        let session_keys = SharedSessionKeys::new(&membership.keyring);
+        let keys = (&membership, &session_keys);
+        let (steering, tokens) = steering(config, keys, metrics, fault)?;
+        let handler = handler(given.handler.as_ref(), config)?;
+        let resumption = Resumption::new(config, session_keys.clone(), metrics);
+        let identities = Identities::load(config, &resumption, &given)?;
+        Ok(Self {
+            given,
+            membership,
+            session_keys,
+            steering,
+            handler,
+            resumption,
+            identities,
+            tokens,
+        })
+    }
+
+    /// What listeners are made from.
+    pub(super) fn bound<'a>(
+        &'a self,
+        config: &'a Config,
+        metrics: &'a Metrics,
+    ) -> Result<Bound<'a>, GatewayError> {
+        Ok(Bound {
+            plan: Plan {
+                config,
+                handler: &self.handler,
+                application: self.given.application.as_ref(),
+                identities: &self.identities,
+                metrics,
+                node: self.membership.node,
+                max_udp_payload: self.membership.max_udp_payload(config)?,
+            },
+            membership: &self.membership,
+            steering: &self.steering,
+            tokens: &self.tokens,
+            places: QuicPlaces::new(&config.limits),
+        })
+    }
+}
+
+fn handler(given: Option<&SharedHandler>, config: &Config) -> Result<SharedHandler, GatewayError> {
+    given.map_or_else(|| default_handler(config), |given| Ok(given.clone()))
+}
+
+pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
+    if config.route.is_empty() {
+        return Ok(SharedHandler::new(Origin));
+    }
+    Bridge::new(&config.route, &config.limits, &config.timeouts)
+        .map(SharedHandler::new)
+        .map_err(|error| GatewayError::Routes(error.to_string()))
+}
+
+/// The steering rules, and the tokens that lead clients with early data back to their owner.
+fn steering(
+    config: &Config,
+    (membership, keys): (&Membership, &SharedSessionKeys),
+    metrics: &Metrics,
+    fault: Option<Fault>,
+) -> Result<(Arc<Steering>, AddressTokens), GatewayError> {
+    declare_reasons(metrics);
+    let tokens = AddressTokens::new(keys.clone(), metrics.clone());
+    let steer = membership.steer();
+    let (steer, tokens) = match config.quic.early_data {
+        EarlyData::Off => (steer, tokens),
+        EarlyData::Owner => (
+            steer.with_owners(keys.load().tokens.clone()),
+            tokens.naming(membership.identity.server_id()),
+        ),
+    };
+    let tables = Tables::new(u64::from_be_bytes(random()?));
+    let resets = membership.reset_keys();
+    let steering = Steering::new(steer, tables, resets, metrics.clone(), fault);
+    let fleet = config.fleet.as_ref();
+    let steering = steering.returning(fleet.map_or(Return::Direct, |fleet| fleet.return_by));
+    Ok((Arc::new(steering), tokens))
+}

@@ -1,0 +1,249 @@
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use super::allowance::{Allowance, Spent};
+use super::control::{ControlStream, PriorityUpdate};
+use super::one_way::{Kind, OneWay};
+use super::{Code, Priority, RequestStream, StreamId, Terms, Violation};
+use super::{frame, settings, varint};
+
+/// What the streams of one connection have in common: its control and QPACK streams, which requests are
+/// accepted, and how much that comes to nothing the client may ask for.
+///
+/// It holds at most one control frame of 4096 bytes and 64 priorities, about 8 KiB in all.
+#[derive(Debug)]
+pub struct Connection {
+    terms: Terms,
+    control: ControlStream,
+    critical: Critical,
+    /// The first request stream that has not been accepted.
+    next_request: StreamId,
+    /// The first request stream that never will be, once GOAWAY said so.
+    end: Option<StreamId>,
+    /// Priorities that came before their streams.
+    early: BTreeMap<StreamId, Priority>,
+    glitches: Allowance,
+    cancellations: Allowance,
+}
+
+/// Which critical streams the client has opened.
+#[derive(Debug, Default)]
+struct Critical {
+    control: bool,
+    encoder: bool,
+    decoder: bool,
+}
+
+/// Whether a request stream is served.
+#[derive(Debug)]
+pub enum Admission {
+    /// It is read with this; the priority is what a `PRIORITY_UPDATE` said already.
+    Accepted(Box<RequestStream>, Option<Priority>),
+    /// It is reset with this code, and the client may repeat the request elsewhere (RFC 9114, section
+    /// 4.1.1).
+    Rejected(Code),
+}
+
+/// What to do with a stream of one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Read more.
+    More,
+    /// Stop the stream with this code; nothing on it means anything here.
+    Stop(Code),
+    /// The client wants another priority for a request whose stream is open. There may be more to be had
+    /// of the same bytes.
+    Reprioritise(StreamId, Priority),
+}
+
+impl Connection {
+    /// A connection on which nothing has come.
+    pub fn new(terms: Terms, now: Instant) -> Self {
+        Self {
+            terms,
+            control: ControlStream::default(),
+            critical: Critical::default(),
+            next_request: StreamId::new(0),
+            end: None,
+            early: BTreeMap::new(),
+            glitches: Allowance::full(GLITCHES, GLITCHES_PER_SECOND, now),
+            cancellations: Allowance::full(CANCELLATIONS, CANCELLATIONS_PER_SECOND, now),
+        }
+    }
+
+    /// The first bytes of the gateway's control stream: its type and SETTINGS.
+    pub fn opening(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        varint::put(&mut out, Kind::CONTROL);
+        settings::put(&mut out, &self.terms);
+        out.freeze()
+    }
+
+    /// Decides on a request stream that the client has opened. Streams come in the order of their IDs.
+    pub fn admit(&mut self, id: StreamId) -> Admission {
+        let priority = self.early.remove(&id);
+        if self.end.is_some_and(|end| id >= end) {
+            return Admission::Rejected(Code::RequestRejected);
+        }
+        self.next_request = self.next_request.max(id.next());
+        let stream = RequestStream::new(self.terms);
+        Admission::Accepted(Box::new(stream), priority)
+    }
+
+    /// Takes bytes that came on a stream of one direction, off the front of `input`, until it is used up
+    /// or something follows from them.
+    ///
+    /// # Errors
+    /// Every violation closes the connection.
+    pub fn receive(
+        &mut self,
+        stream: &mut OneWay,
+        input: &mut Bytes,
+        now: Instant,
+    ) -> Result<Step, Violation> {
+        let kind = if let Some(kind) = stream.kind() {
+            kind
+        } else {
+            let Some(kind) = stream.take_kind(input) else {
+                return Ok(Step::More);
+            };
+            self.open(kind, now)?;
+            kind
+        };
+        let rules = self.terms.rules;
+        match kind {
+            Kind::Control => loop {
+                let update = self.control.next(input, rules)?;
+                let glitches = self.control.take_glitches();
+                self.count_glitches(glitches, now)?;
+                let Some(update) = update else {
+                    return Ok(Step::More);
+                };
+                self.count_glitches(1, now)?;
+                if let Some(step) = self.reprioritise(update)? {
+                    return Ok(step);
+                }
+            },
+            Kind::Encoder | Kind::Decoder => {
+                let count = stream.receive(input, rules)?;
+                input.clear();
+                self.count_glitches(count, now)?;
+                Ok(Step::More)
+            }
+            Kind::Push | Kind::Unknown => Ok(Step::Stop(Code::StreamCreationError)),
+        }
+    }
+
+    /// Takes the end of a stream of one direction, clean or not. One without a type may end (RFC 9114,
+    /// section 6.2).
+    ///
+    /// # Errors
+    /// When the stream was critical.
+    pub fn one_way_ended(&self, stream: &OneWay) -> Result<(), Violation> {
+        match stream.kind() {
+            Some(Kind::Control | Kind::Encoder | Kind::Decoder) => {
+                self.terms.rules.refuse(Violation::ClosedCriticalStream)
+            }
+            Some(Kind::Push | Kind::Unknown) | None => Ok(()),
+        }
+    }
+
+    /// Counts what is legal and means little: an allowance of 1000, of which 100 come back each second
+    /// and one with each answered request.
+    ///
+    /// # Errors
+    /// When the allowance is spent.
+    pub fn count_glitches(&mut self, count: u32, now: Instant) -> Result<(), Violation> {
+        if count > 0 && self.glitches.spend(count, now) == Spent::Over {
+            self.terms.rules.refuse(Violation::Glitches)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a request that the client gave up or that broke a rule, so that nothing came of the work
+    /// for it: an allowance of 200, of which 50 come back each second and one with each answered request.
+    ///
+    /// # Errors
+    /// When the allowance is spent.
+    pub fn count_cancelled(&mut self, now: Instant) -> Result<(), Violation> {
+        if self.cancellations.spend(1, now) == Spent::Over {
+            self.terms.rules.refuse(Violation::Cancellations)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a request whose response the client has.
+    pub fn count_answered(&mut self) {
+        self.glitches.earn();
+        self.cancellations.earn();
+    }
+
+    /// GOAWAY that tells the client to go and gives nothing up: what it sent before this came to it is
+    /// served. [`Connection::end`] follows, about a round trip later (RFC 9114, section 5.2).
+    pub fn announce_end() -> Bytes {
+        goaway(StreamId::LAST_REQUEST)
+    }
+
+    /// GOAWAY that names the first request stream which is not served. All that were accepted are below
+    /// it, and from here on no other is.
+    pub fn end(&mut self) -> Bytes {
+        let end = *self.end.get_or_insert(self.next_request);
+        goaway(end)
+    }
+
+    /// The largest field section that the client takes (RFC 9114, section 4.2.2); none if it did not say.
+    pub fn max_response_section(&self) -> Option<u64> {
+        let most = self.control.settings()?.max_section;
+        (most < varint::MAX).then_some(most)
+    }
+
+    fn open(&mut self, kind: Kind, now: Instant) -> Result<(), Violation> {
+        let rules = self.terms.rules;
+        let (opened, second) = match kind {
+            Kind::Control => (&mut self.critical.control, Violation::SecondControlStream),
+            Kind::Encoder => (&mut self.critical.encoder, Violation::SecondEncoderStream),
+            Kind::Decoder => (&mut self.critical.decoder, Violation::SecondDecoderStream),
+            Kind::Push => return rules.refuse(Violation::PushStream),
+            Kind::Unknown => return self.count_glitches(1, now),
+        };
+        if std::mem::replace(opened, true) {
+            rules.refuse(second)?;
+        }
+        Ok(())
+    }
+
+    fn reprioritise(&mut self, update: PriorityUpdate) -> Result<Option<Step>, Violation> {
+        let PriorityUpdate { stream, priority } = update;
+        if stream < self.next_request {
+            return Ok(Some(Step::Reprioritise(stream, priority)));
+        }
+        let opened = self.next_request.index();
+        if stream.index() >= opened + u64::from(self.terms.limits.streams) {
+            self.terms.rules.refuse(Violation::PriorityBeyondLimit)?;
+        }
+        if self.early.len() < EARLY_PRIORITIES || self.early.contains_key(&stream) {
+            self.early.insert(stream, priority);
+        }
+        Ok(None)
+    }
+}
+
+fn goaway(id: StreamId) -> Bytes {
+    let mut out = BytesMut::new();
+    varint::put(&mut out, frame::GOAWAY);
+    varint::put(&mut out, frame::count(varint::len(id.value())));
+    varint::put(&mut out, id.value());
+    out.freeze()
+}
+
+/// Clients of the extension point send a few of them; a thousand at once are no accident.
+const GLITCHES: u32 = 1000;
+const GLITCHES_PER_SECOND: u32 = 100;
+/// A page that is left takes with it what a browser had asked for, which is as much as there may be
+/// streams.
+const CANCELLATIONS: u32 = 200;
+const CANCELLATIONS_PER_SECOND: u32 = 50;
+/// Browsers send them for a page's next few requests; one that is lost costs a default.
+const EARLY_PRIORITIES: usize = 64;
