@@ -4,8 +4,8 @@
 //!
 //! Run it with `cargo bench --bench forward`. Bursts go from one socket to another: directly, through
 //! the bare forwarder, and through a gateway in whose fleet the other socket plays the owner; once as
-//! single datagrams and once as one batch. The three ways take turns, so that they meet the same
-//! machine, and the figures of each round stay in a file. docs/bench.md says how to read them.
+//! single datagrams and once as one batch. The three ways take turns on one processor, so that they meet
+//! the same machine, and the figures of each round stay in a file. docs/bench.md says how to read them.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use quinn::udp::{Transmit, UdpSocketState};
 use wayhold::cid::{CidConfig, ConfigId, FirstOctet, Nonce};
 use wayhold::fleet::{Epoch, FleetKey, InstanceId, NodeId, server_id};
+use wayhold::sys::processor::stay_here;
 
 mod forwarder;
 mod owner;
@@ -24,6 +25,9 @@ use owner::Owner;
 use report::{Round, Sample};
 
 fn main() -> std::io::Result<()> {
+    // On several processors the kernel may place the gateway and the bare forwarder differently. A
+    // thread that is woken from another one runs twice as long for a batch as one that takes turns.
+    stay_here()?;
     let key = FleetKey::new(Epoch(1), [7; FleetKey::LEN]);
     let datagram = datagram(&key);
     let (client, mut owner) = (Client::new(), Owner::new(&key));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use wayhold::demo::{Break, DemoError, Plan, Soak, Status, run, storm};
+use wayhold::sys::process::map_large_blocks;
 
 use super::signals::Signals;
 
@@ -68,6 +69,11 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         Fault::Relay => Break::Relay,
     });
     let program = std::env::current_exe()?;
+    if args.storm.is_some() {
+        // Each of a thousand clients has 3 MB to receive into. Clearing that where others have left it
+        // would take longer than the handshakes, and be counted for those who connect again.
+        map_large_blocks();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "setrlimit, prctl, kill, signal and geteuid have no safe form in the libraries used"
+    reason = "setrlimit, prctl, kill, signal, geteuid and mallopt have no safe form in the libraries used"
 )]
 
 use std::io;
@@ -78,6 +78,20 @@ pub fn bind_to_parent(command: &mut Command) {
     // SAFETY: between fork and exec the closure makes one system call and neither allocates nor
     // locks.
     unsafe { command.pre_exec(die_with_parent) };
+}
+
+/// Has every allocation of 128 KiB or more come fresh from the kernel, and go back to it when it is
+/// freed. By default glibc stops doing so for sizes that have been freed once, and clears by hand what it
+/// uses again. Does nothing with another C library.
+///
+/// For the start of a program; a library has no business to call it.
+pub fn map_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes numbers and no pointer, and glibc locks what it changes.
+    let set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10) };
+    #[cfg(target_env = "gnu")]
+    // It fails only for thresholds above 32 MiB.
+    debug_assert_eq!(set, 1);
 }
 
 /// Kills the process with this ID, which need not be a child of this one.

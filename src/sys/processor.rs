@@ -1,4 +1,4 @@
-//! Processor time of threads and processes.
+//! Processor time of threads and processes, and where a thread runs.
 //!
 //! The clocks count nanoseconds, as the scheduler does. How a time splits between user and kernel the
 //! kernel only samples, once in a tick, unless it was built with `CONFIG_VIRT_CPU_ACCOUNTING_GEN`: a
@@ -7,7 +7,8 @@
 
 #![expect(
     unsafe_code,
-    reason = "clock_gettime, gettid, getrusage and sysconf have no safe form in the libraries used"
+    reason = "clock_gettime, gettid, getrusage, sysconf and sched_setaffinity have no safe form in the \
+              libraries used"
 )]
 
 use std::fs;
@@ -71,6 +72,27 @@ pub fn thread_id() -> u32 {
     // SAFETY: the call takes nothing, and cannot fail.
     let id = unsafe { libc::gettid() };
     id.unsigned_abs()
+}
+
+/// Keeps the thread that calls, and those that it starts from here on, on the processor where it runs
+/// now.
+///
+/// # Errors
+/// The system's.
+pub fn stay_here() -> io::Result<()> {
+    // SAFETY: the call takes nothing.
+    let here = unsafe { libc::sched_getcpu() };
+    let here = usize::try_from(here).map_err(|_negative| io::Error::last_os_error())?;
+    let mut set = [0_u64; MAX_PROCESSORS / 64];
+    let word = set.get_mut(here / 64).ok_or(io::ErrorKind::Unsupported)?;
+    *word = 1 << (here % 64);
+    // SAFETY: `set` lives for the whole call, which only reads as many bytes as it is told.
+    let result = unsafe { libc::sched_setaffinity(0, size_of_val(&set), set.as_ptr().cast()) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Processor time by where it was spent.
@@ -171,6 +193,8 @@ const PER_THREAD: libc::clockid_t = 4;
 const MAX_ID: libc::clockid_t = 1 << 22;
 /// From the state, the first field after the name, to the one before `utime`.
 const FIELDS_BEFORE_TIMES: usize = 11;
+/// As many as the C library's own sets hold; the kernel takes sets of any size.
+const MAX_PROCESSORS: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -179,6 +203,24 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn a_thread_that_stays_has_one_processor_and_those_it_starts_too() {
+        let allowed = || {
+            let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+            line.unwrap().trim().to_owned()
+        };
+        let staying = thread::spawn(move || {
+            stay_here().unwrap();
+            (allowed(), thread::spawn(allowed).join().unwrap())
+        });
+        let (own, inherited) = staying.join().unwrap();
+        assert!(own.parse::<usize>().is_ok(), "{own}");
+        assert_eq!(own, inherited);
+    }
 
     /// Works until the calling thread's clock has moved so far.
     fn work(time: Duration) {
