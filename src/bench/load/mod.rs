@@ -101,7 +101,7 @@ pub async fn run(
     }
     if plan.connections.len() > 1 {
         let process = node.process().ok_or(LoadError::NoProcess)?;
-        // A client over TCP ends its connection with its request, so none of these is idle.
+        // Of one mode alone: a process keeps what connections gave back, and others would take it unseen.
         let stay = |scenario: &&Scenario| scenario.mode == Mode::QuicFull;
         for scenario in plan.scenarios.iter().filter(stay) {
             let dialer = Arc::new(Dialer::new(scenario, &way)?);
