@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{Version, request, response};
+use http::{StatusCode, Version, request, response};
 
 use crate::config::UpstreamProtocol;
 use crate::request::fields;
-use crate::request::{ClientFacts, RequestError};
+use crate::request::{ClientFacts, Informational, RequestError};
 
 /// Turns a client's request into the gateway's own to an upstream.
 ///
@@ -93,6 +93,19 @@ pub(super) fn from_upstream(
         .headers
         .append(header::VIA, HeaderValue::from_static(via));
     Ok(())
+}
+
+/// Passes on an informational response (RFC 9110, section 15.2), but 100: the gateway itself answers its
+/// client's expectation, and has none of its own.
+pub(super) fn inform(informational: &Informational, status: StatusCode, fields: &HeaderMap) {
+    if status == StatusCode::CONTINUE {
+        return;
+    }
+    let mut fields = fields.clone();
+    fields.remove(header::ALT_SVC);
+    if let Err(error) = informational.send(status, fields) {
+        tracing::trace!(%status, %error, "an informational response is not passed on");
+    }
 }
 
 fn cleartext(authority: Authority, path: Option<PathAndQuery>) -> Result<Uri, RequestError> {
