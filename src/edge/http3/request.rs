@@ -112,14 +112,8 @@ impl Exchange {
         }
         let request: Request<Body> = head.into_request().map(|()| Body::new(body));
         let written = async {
-            match reply(
-                &service,
-                request,
-                client,
-                (&interim, writer, rules.body_idle),
-            )
-            .await?
-            {
+            let replying = service.respond(request, client);
+            match reply(&service, replying, &interim, writer, rules.body_idle).await? {
                 Reply::Response(response) => {
                     writer.respond(response, &broken, rules.body_idle).await
                 }
@@ -181,11 +175,13 @@ async fn head(incoming: &mut Incoming) -> Result<Head, Failure> {
 /// Waits for the reply to a request, and sends on what is to be said ahead of it.
 async fn reply(
     service: &Service,
-    request: Request<Body>,
-    client: ClientFacts,
-    (interim, writer, idle): (&Interim, &mut Writer, Duration),
+    replying: impl Future<Output = Reply>,
+    interim: &Interim,
+    writer: &mut Writer,
+    idle: Duration,
 ) -> Result<Reply, CutShort> {
-    let mut replying = pin!(service.respond(request, client));
+    let _closing = Closing(interim);
+    let mut replying = pin!(replying);
     let reply = loop {
         let section = tokio::select! {
             biased;
@@ -201,6 +197,15 @@ async fn reply(
         }
     }
     Ok(reply)
+}
+
+/// Lets nothing be said ahead of a response that has begun or is no longer wanted.
+struct Closing<'a>(&'a Interim);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 async fn inform(
