@@ -25,7 +25,7 @@ pub(super) fn to_upstream(
         .authority()
         .cloned()
         .ok_or(RequestError::Malformed("no authority"))?;
-    let trailers = wants_trailers(&parts.headers);
+    let trailers = fields::wants_trailers(&parts.headers);
     fields::remove_hop_by_hop(&mut parts.headers);
     remove_claims(&mut parts.headers);
     // The gateway itself answers an expectation, by reading the body or not.
@@ -167,15 +167,6 @@ fn join_cookies(fields: &mut HeaderMap) -> Result<(), RequestError> {
         fields.insert(header::COOKIE, joined);
     }
     Ok(())
-}
-
-fn wants_trailers(fields: &HeaderMap) -> bool {
-    fields
-        .get_all(header::TE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|coding| coding.split(|&byte| byte == b';').next())
-        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 fn value(text: &str) -> Result<HeaderValue, RequestError> {

@@ -134,7 +134,7 @@ async fn over_tcp_a_handler_learns_that_it_cannot_say_anything_ahead() {
     let trust = Trust::File(solo.directory.file("tls.pem"));
     let tls = tls_config(&trust).unwrap();
     let target = crate::stage::target(solo.node.address);
-    let mut http2 = TcpClient::connect(&target, &tls, Patience::default())
+    let http2 = TcpClient::connect(&target, &tls, Patience::default())
         .await
         .unwrap();
     let response = http2.send(get("/hint")).await.unwrap();

@@ -107,6 +107,32 @@ async fn send_with_trailers(raw: &Raw) -> Reading {
     Reading::new(raw.send(&request.concat()).await)
 }
 
+#[tokio::test]
+async fn trailers_of_a_response_go_to_clients_that_want_them_and_end_it_for_all() {
+    let backend = Scripted::bind().await;
+    let solo = Solo::routing(&backend.route()).await;
+    let raw = raw(&solo).await;
+    let mut line = None;
+    for (wants, trailers) in [
+        (&[][..], vec![]),
+        (&[("te", "trailers")], vec![last("down")]),
+    ] {
+        let mut reading = Reading::new(raw.send(&head("GET", "/", wants)).await);
+        let line = match &mut line {
+            Some(line) => line,
+            none => none.insert(backend.accept().await),
+        };
+        line.hear("\r\n\r\n").await;
+        line.say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n6\r\nanswer\r\n")
+            .await;
+        assert_eq!(reading.head().await.0, 200);
+        line.say("0\r\nx-last: down\r\n\r\n").await;
+        let content = b"answer".to_vec();
+        assert_eq!(reading.rest().await, Rest { content, trailers });
+    }
+    assert_eq!(solo.node.failed("client_gone"), 0);
+}
+
 /// What the client gets from either backend.
 async fn expect_trailers(mut reading: Reading) {
     assert_eq!(reading.head().await.0, 200);
