@@ -19,6 +19,7 @@ mod fleet_command;
 mod garbage;
 mod get;
 mod hand_over;
+mod independent;
 mod initial;
 mod interim;
 mod issued;

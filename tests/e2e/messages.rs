@@ -97,10 +97,15 @@ async fn raw(solo: &Solo) -> Raw {
     raw
 }
 
-/// Sends a request with trailers, of which `content-type` means nothing there.
+/// Sends a request with trailers, of which `content-type` means nothing there. To HTTP/1.1, hyper writes those
+/// that a field announced.
 async fn send_with_trailers(raw: &Raw) -> Reading {
     let request = [
-        head("POST", "/trailers", &[("te", "trailers")]),
+        head(
+            "POST",
+            "/trailers",
+            &[("te", "trailers"), ("trailer", "x-last")],
+        ),
         frame(DATA, b"content"),
         trailers(&[("x-last", "up"), ("content-type", "text/plain")]),
     ];
