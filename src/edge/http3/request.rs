@@ -191,10 +191,7 @@ async fn reply(
         inform(service, section, writer, idle).await?;
     };
     for section in interim.close() {
-        // Nobody waits for a word to go on when the reply is there.
-        if section.0 != StatusCode::CONTINUE {
-            inform(service, section, writer, idle).await?;
-        }
+        inform(service, section, writer, idle).await?;
     }
     Ok(reply)
 }
