@@ -140,9 +140,8 @@ impl Client {
         let ended = loop {
             match chunks.next(usize::MAX) {
                 Ok(Some(_)) => {}
-                Ok(None) => break true,
+                Ok(None) | Err(ReadError::Reset(_)) => break true,
                 Err(ReadError::Blocked) => break false,
-                Err(ReadError::Reset(_)) => break true,
             }
         };
         // What is to be sent now goes out with the next packet in any case.

@@ -95,7 +95,7 @@ fn each(node: &Node, count: u64, act: impl Fn(&mut Client) -> Result<()>) -> Res
     act(&mut client)?;
     // Behind everything else.
     client.requests(1)?;
-    let micros = (spent() - before).as_secs_f64() * 1e6;
+    let micros = spent().saturating_sub(before).as_secs_f64() * 1e6;
     #[expect(clippy::cast_precision_loss, reason = "a count of thousands")]
     Ok(micros / count as f64)
 }
@@ -131,7 +131,10 @@ fn main() -> Result<()> {
     let mut client = Client::connect(node.address)?;
     let (before, begun) = (spent(), now());
     let left = client.resets(FLOOD)?;
-    let (took, micros) = (begun.elapsed(), (spent() - before).as_secs_f64() * 1e6);
+    let (took, micros) = (
+        begun.elapsed(),
+        spent().saturating_sub(before).as_secs_f64() * 1e6,
+    );
     match left {
         Left::Closed { code, after } => println!(
             "a flood was closed with {code:#x} after {after} resets and {took:.0?}; \
