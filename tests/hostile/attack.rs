@@ -324,7 +324,7 @@ async fn drip(mut stream: SendStream, bytes: Vec<u8>) {
             return;
         }
     }
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }
 
 fn is_control(bytes: &[u8]) -> bool {
