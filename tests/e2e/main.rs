@@ -19,6 +19,7 @@ mod fleet_command;
 mod garbage;
 mod get;
 mod hand_over;
+#[cfg(feature = "large-clients")]
 mod independent;
 mod initial;
 mod interim;

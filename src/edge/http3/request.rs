@@ -1,7 +1,6 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, StatusCode, header};
 
@@ -113,25 +112,9 @@ impl Exchange {
         }
         let request: Request<Body> = head.into_request().map(|()| Body::new(body));
         let written = async {
-<<<<<<< HEAD
             let replying = service.respond(request, client);
-            match reply(&service, replying, &interim, writer, rules.body_idle).await? {
-                Reply::Response(response) => {
-                    writer.respond(response, &broken, rules.body_idle).await
-                }
-=======
-            let mut replying = pin!(service.respond(request, client));
-            let reply = tokio::select! {
-                biased;
-                reply = &mut replying => reply,
-                () = wanted.notified() => {
-                    writer.proceed().await?;
-                    replying.await
-                }
-            };
-            match reply {
+            match reply(&service, replying, &interim, writer).await? {
                 Reply::Response(response, blame) => writer.respond(response, &broken, &blame).await,
->>>>>>> w-hostile
                 Reply::Reset(reset) => {
                     let code = broken.code().map(Code::value);
                     writer.reset(code.unwrap_or_else(|| reset.http3()));
@@ -193,7 +176,6 @@ async fn reply(
     replying: impl Future<Output = Reply>,
     interim: &Interim,
     writer: &mut Writer,
-    idle: Duration,
 ) -> Result<Reply, CutShort> {
     let _closing = Closing(interim);
     let mut replying = pin!(replying);
@@ -203,10 +185,10 @@ async fn reply(
             reply = &mut replying => break reply,
             section = interim.next() => section,
         };
-        inform(service, section, writer, idle).await?;
+        inform(service, section, writer).await?;
     };
     for section in interim.close() {
-        inform(service, section, writer, idle).await?;
+        inform(service, section, writer).await?;
     }
     Ok(reply)
 }
@@ -220,14 +202,9 @@ impl Drop for Closing<'_> {
     }
 }
 
-async fn inform(
-    service: &Service,
-    section: Section,
-    writer: &mut Writer,
-    idle: Duration,
-) -> Result<(), CutShort> {
+async fn inform(service: &Service, section: Section, writer: &mut Writer) -> Result<(), CutShort> {
     let status = section.0;
-    let outcome = writer.inform(section, idle).await?;
+    let outcome = writer.inform(section).await?;
     // What the gateway itself says is no response of a handler's.
     if status != StatusCode::CONTINUE {
         service.count_informed(outcome);

@@ -5,12 +5,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-<<<<<<< HEAD
-use http::{HeaderMap, Response};
-=======
 use http::response::Parts;
-use http::{HeaderMap, Response, StatusCode};
->>>>>>> w-hostile
+use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 
@@ -21,12 +17,8 @@ use crate::edge::pace::Pace;
 use crate::edge::quic::transport::{SendStream, VarInt, WriteError};
 use crate::edge::service::Blame;
 use crate::http3::{Code, ResponseStream};
-<<<<<<< HEAD
-use crate::request::{Body, BodyError, RequestError, Section, fields};
+use crate::request::{Body, BodyError, RequestError, Section, clock, fields};
 use crate::telemetry::Informed;
-=======
-use crate::request::{Body, BodyError, RequestError, clock, fields};
->>>>>>> w-hostile
 
 /// The gateway's side of a request stream.
 pub(super) struct Writer {
@@ -125,26 +117,15 @@ impl Writer {
         self.finish()
     }
 
-<<<<<<< HEAD
     /// Writes a head that promises another one (RFC 9110, section 15.2), unless it is larger than the
     /// client takes.
-    pub(super) async fn inform(
-        &mut self,
-        (status, fields): Section,
-        idle: Duration,
-    ) -> Result<Informed, CutShort> {
+    pub(super) async fn inform(&mut self, (status, fields): Section) -> Result<Informed, CutShort> {
         if self.check_section(&fields).is_err() {
             return Ok(Informed::EXCESS);
         }
         let interim = ResponseStream::interim(status, &fields);
-        self.write([interim], idle).await?;
+        self.write([interim]).await?;
         Ok(Informed::SENT)
-=======
-    /// Writes a head that promises another one (RFC 9110, section 15.2.1).
-    pub(super) async fn proceed(&mut self) -> Result<(), CutShort> {
-        let interim = ResponseStream::interim(StatusCode::CONTINUE, &HeaderMap::new());
-        self.write([interim]).await
->>>>>>> w-hostile
     }
 
     /// Answers a request whose header section is over the limit. Ten bytes fit into any new stream's
