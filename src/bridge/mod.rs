@@ -103,6 +103,9 @@ impl Handler for Bridge {
         request: Request<Body>,
         client: ClientFacts,
     ) -> Result<Response<Body>, RequestError> {
+        if *request.method() == Method::CONNECT {
+            return Err(RequestError::NotImplemented);
+        }
         let uri = request.uri();
         let host = uri.host().unwrap_or_default();
         let group = self

@@ -24,7 +24,7 @@ pub enum RequestError {
     /// No route matches the request's host and path.
     #[error("no route matches")]
     NoRoute,
-    /// The method is one this gateway does not carry (CONNECT and upgrades).
+    /// The method, or the protocol of a tunnel, is one that nobody here serves.
     #[error("the method is not implemented")]
     NotImplemented,
     /// `Expect` names something other than `100-continue` (RFC 9110, section 10.1.1).

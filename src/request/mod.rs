@@ -6,6 +6,7 @@
 mod body;
 mod client;
 pub(crate) mod clock;
+mod connect;
 mod error;
 pub(crate) mod fields;
 mod handler;
@@ -14,6 +15,7 @@ mod upstream;
 
 pub use body::{Body, BodyError};
 pub use client::{ClientFacts, PathFacts, Protocol};
+pub use connect::ConnectProtocol;
 pub use error::{Origin, RequestError, ResetCode, Stage};
 pub use handler::{Handler, HandlerFuture, SharedHandler};
 pub use handshake::{Handshake, HandshakeFailed};

@@ -1,6 +1,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
 
-use super::{Rules, target};
+use super::{Rules, target, tunnel};
 use crate::request::fields;
 use crate::request::{Body, BodyError, Protocol, RequestError};
 
@@ -15,7 +15,10 @@ pub(super) fn check(
     rules: &Rules,
 ) -> Result<Option<u64>, RequestError> {
     check_size(request, rules)?;
-    check_method(request.method())?;
+    let tunnel = tunnel::is_asked_for(request);
+    if !tunnel {
+        check_method(request.method())?;
+    }
     for (name, value) in request.headers() {
         check_field(name, value).map_err(RequestError::Malformed)?;
     }
@@ -27,7 +30,11 @@ pub(super) fn check(
     }
     target::normalise(request)?;
     check_expect(request.headers())?;
-    check_length(request, rules)
+    let declared = check_length(request, rules)?;
+    if tunnel && declared.is_some() {
+        return Err(RequestError::Malformed("content-length on CONNECT"));
+    }
+    Ok(declared)
 }
 
 fn check_size(request: &Request<Body>, rules: &Rules) -> Result<(), RequestError> {
