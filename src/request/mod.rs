@@ -12,6 +12,7 @@ pub(crate) mod fields;
 mod handler;
 mod handshake;
 mod upstream;
+pub(crate) mod websocket;
 
 pub use body::{Body, BodyError};
 pub use client::{ClientFacts, PathFacts, Protocol};

@@ -2,7 +2,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header}
 
 use super::{Rules, target, tunnel};
 use crate::request::fields;
-use crate::request::{Body, BodyError, Protocol, RequestError};
+use crate::request::{Body, BodyError, ConnectProtocol, Protocol, RequestError};
 
 /// Refuses what two recipients could read in two ways, before the handler sees any of it, and gives
 /// the request its whole URI. Returns the content-length.
@@ -110,8 +110,14 @@ fn check_no_connection_fields(fields: &HeaderMap) -> Result<(), &'static str> {
 
 fn check_connection_fields(request: &Request<Body>) -> Result<(), RequestError> {
     let fields = request.headers();
-    if fields.contains_key(header::UPGRADE) {
-        return Err(RequestError::NotImplemented);
+    // What asks for a tunnel as it should is CONNECT by now.
+    if let Some(protocol) = fields.get(header::UPGRADE) {
+        let websocket = ConnectProtocol::WEBSOCKET.as_bytes();
+        return Err(if protocol.as_bytes().eq_ignore_ascii_case(websocket) {
+            RequestError::Malformed("the handshake of a WebSocket")
+        } else {
+            RequestError::NotImplemented
+        });
     }
     let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
