@@ -41,5 +41,6 @@ mod tap;
 mod transfer;
 mod tunnels;
 mod upgrade;
+mod websocket;
 mod wild;
 mod workers;
