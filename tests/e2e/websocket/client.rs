@@ -66,16 +66,8 @@ impl Tunnel {
     }
 
     async fn open_http1(directory: &Directory, address: SocketAddr) -> Result<Self, u16> {
-        let mut stream = tls(directory, address, b"http/1.1").await;
-        let request = b"GET /chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
-            Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        stream.write_all(request).await.unwrap();
-        let mut read = Vec::new();
-        while !read.ends_with(b"\r\n\r\n") {
-            read.push(stream.read_u8().await.unwrap());
-        }
-        let read = String::from_utf8(read).unwrap().to_lowercase();
+        let request = format!("GET /chat HTTP/1.1\r\n{HANDSHAKE}\r\n");
+        let (read, stream) = ask_http1(directory, address, &request).await;
         if !read.starts_with("http/1.1 101 ") {
             return Err(read[9..12].parse().unwrap());
         }
@@ -209,7 +201,6 @@ impl Tunnel {
             }
             Self::Http2(mut send, mut receive, connection) => {
                 tasks.spawn(async move {
-                    let _connection = connection;
                     let down = async {
                         while let Ok(Some(piece)) = piece_http2(&mut receive).await {
                             to_near.write_all(&piece).await.unwrap();
@@ -224,6 +215,8 @@ impl Tunnel {
                         drop(send.send_data(Bytes::new(), true));
                     };
                     tokio::join!(down, up);
+                    drop((send, receive));
+                    connection.join_all().await;
                 });
             }
             Self::Http3(mut send, mut frames, raw) => {
@@ -240,7 +233,8 @@ impl Tunnel {
                         while let Ok(read @ 1..) = from_near.read(&mut piece).await {
                             send.write_all(&frame(DATA, &piece[..read])).await.unwrap();
                         }
-                        drop(send.finish());
+                        send.finish().unwrap();
+                        drop(send.stopped().await);
                     };
                     tokio::join!(down, up);
                 });
@@ -255,6 +249,26 @@ impl Tunnel {
         WebSocketStream::from_raw_socket(stream, Role::Client, None).await
     }
 }
+
+/// Sends a request and gives the head of the response, in lower case.
+pub(crate) async fn ask_http1(
+    directory: &Directory,
+    address: SocketAddr,
+    request: &str,
+) -> (String, TlsStream<TcpStream>) {
+    let mut stream = tls(directory, address, b"http/1.1").await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        read.push(stream.read_u8().await.unwrap());
+    }
+    (String::from_utf8(read).unwrap().to_lowercase(), stream)
+}
+
+/// The fields of a handshake.
+pub(crate) const HANDSHAKE: &str = "Host: localhost\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// Has a library of its own do the handshake of HTTP/1.1.
 pub(crate) async fn handshake(
@@ -284,12 +298,14 @@ pub(crate) async fn send_http2(
 }
 
 pub(crate) async fn piece_http2(receive: &mut h2::RecvStream) -> Result<Option<Vec<u8>>, ()> {
-    let Some(piece) = receive.data().await else {
-        return Ok(None);
-    };
-    let piece = piece.map_err(drop)?;
-    drop(receive.flow_control().release_capacity(piece.len()));
-    Ok(Some(piece.to_vec()))
+    while let Some(piece) = receive.data().await {
+        let piece = piece.map_err(drop)?;
+        drop(receive.flow_control().release_capacity(piece.len()));
+        if !piece.is_empty() {
+            return Ok(Some(piece.to_vec()));
+        }
+    }
+    Ok(None)
 }
 
 async fn tls(directory: &Directory, address: SocketAddr, protocol: &[u8]) -> TlsStream<TcpStream> {
