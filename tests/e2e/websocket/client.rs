@@ -69,7 +69,7 @@ impl Tunnel {
         let request = format!("GET /chat HTTP/1.1\r\n{HANDSHAKE}\r\n");
         let (read, stream) = ask_http1(directory, address, &request).await;
         if !read.starts_with("http/1.1 101 ") {
-            return Err(read[9..12].parse().unwrap());
+            return Err(status(&read).parse().unwrap());
         }
         let accept = "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n";
         for line in [accept, "connection: upgrade\r\n", "upgrade: websocket\r\n"] {
@@ -269,6 +269,11 @@ pub(crate) async fn ask_http1(
 pub(crate) const HANDSHAKE: &str = "Host: localhost\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// The status in the head of a response.
+pub(crate) fn status(head: &str) -> &str {
+    head.split(' ').nth(1).unwrap()
+}
 
 /// Has a library of its own do the handshake of HTTP/1.1.
 pub(crate) async fn handshake(
