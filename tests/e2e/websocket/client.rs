@@ -215,8 +215,9 @@ impl Tunnel {
                         drop(send.send_data(Bytes::new(), true));
                     };
                     tokio::join!(down, up);
-                    drop((send, receive));
-                    connection.join_all().await;
+                    // The end of the connection would overtake that of the tunnel.
+                    std::future::pending::<()>().await;
+                    drop((send, receive, connection));
                 });
             }
             Self::Http3(mut send, mut frames, raw) => {
@@ -234,9 +235,10 @@ impl Tunnel {
                             send.write_all(&frame(DATA, &piece[..read])).await.unwrap();
                         }
                         send.finish().unwrap();
-                        drop(send.stopped().await);
                     };
                     tokio::join!(down, up);
+                    // The end of the connection would overtake that of the tunnel.
+                    std::future::pending::<()>().await;
                 });
             }
         }
