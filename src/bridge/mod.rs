@@ -11,6 +11,7 @@ mod origin;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod upload;
 mod upstream;
 
@@ -103,6 +104,9 @@ impl Handler for Bridge {
         request: Request<Body>,
         client: ClientFacts,
     ) -> Result<Response<Body>, RequestError> {
+        if *request.method() == Method::CONNECT && !tunnel::is_passed_on(&request) {
+            return Err(RequestError::NotImplemented);
+        }
         let uri = request.uri();
         let host = uri.host().unwrap_or_default();
         let group = self
@@ -111,6 +115,9 @@ impl Handler for Bridge {
             .ok_or(RequestError::NoRoute)?;
         let (upstream, permit) = group.admit().ok_or(RequestError::Overloaded)?;
 
+        if *request.method() == Method::CONNECT {
+            return Box::pin(tunnel::handle(upstream, permit, request, client)).await;
+        }
         let (mut parts, body) = request.into_parts();
         headers::to_upstream(&mut parts, &client, upstream.protocol, &upstream.authority)?;
         let (mut upload, lease, pace) = Upload::new(body);

@@ -112,6 +112,8 @@ pub struct Metrics {
     pub requests_failed: Family<Reason, Counter>,
     /// Informational responses of handlers and backends, by what became of them.
     pub informational: Family<Informed, Counter>,
+    /// Tunnels of requests that are open, in one direction or both.
+    pub connect_tunnels: Gauge,
     /// Connection tasks that panicked.
     pub panics: Counter,
     /// Reloads, by what came of them.
@@ -351,6 +353,11 @@ impl Metrics {
             "informational",
             "Informational responses, by outcome",
             self.informational.clone(),
+        );
+        registry.register(
+            "connect_tunnels",
+            "Open tunnels of requests",
+            self.connect_tunnels.clone(),
         );
         registry.register("reloads", "Reloads, by outcome", self.reloads.clone());
         registry.register(

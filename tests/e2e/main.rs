@@ -45,6 +45,8 @@ mod sessions;
 mod stage;
 mod tap;
 mod transfer;
+mod tunnels;
 mod upgrade;
+mod websocket;
 mod wild;
 mod workers;

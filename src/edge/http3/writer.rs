@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use super::incoming::Broken;
 use super::shared::RequestPlace;
 use super::var_int;
-use crate::edge::pace::Pace;
+use crate::edge::pace::{Pace, PaceTerms};
 use crate::edge::quic::transport::{SendStream, VarInt, WriteError};
 use crate::edge::service::Blame;
 use crate::http3::{Code, ResponseStream};
@@ -55,6 +55,14 @@ impl Writer {
             priority: 0,
             ended: false,
         }
+    }
+
+    /// The response is one direction of a tunnel, of which the client may take little for long.
+    pub(super) fn unpaced(&mut self) {
+        self.pace = Pace::new(PaceTerms {
+            rate: 0,
+            ..self.place.shared.rules().body_rate
+        });
     }
 
     /// Resolves when the client no longer wants the response or has all of it.
