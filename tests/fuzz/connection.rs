@@ -98,7 +98,7 @@ impl Play {
             }
             12 => return self.count_glitches(input.byte()),
             _ => {
-                for _ in 0..input.below(24) {
+                for _ in 0..input.pick(&[1, 8, 60, 190]) {
                     self.count_cancelled()?;
                 }
             }

@@ -41,6 +41,6 @@ targets! {
     qpack_decode: qpack::decode, 5000;
     qpack_encode: qpack::encode, 5000;
     session: session::target, 3000;
-    tunnel: tunnel::target, 1000;
+    tunnel: tunnel::target, 2000;
     wire: wire::target, 10000;
 }

@@ -21,8 +21,8 @@ pub(crate) fn target(input: &[u8]) {
         match input.below(8) {
             0..3 => {
                 let mut bytes = Vec::new();
-                let payload = input.bytes(80);
-                let way = outgoing.lane(input.byte().into());
+                let payload = input.bytes(40);
+                let way = outgoing.lane(input.pick(&[0, 0, 1, 300]));
                 way.seal(path(&mut input), Ecn::from_bits(input.byte()), payload, &mut bytes)
                     .expect("there are counters left");
                 sealed.insert(bytes.clone(), false);
@@ -36,7 +36,7 @@ pub(crate) fn target(input: &[u8]) {
             4 => hear(&mut peer, input.bytes(120)),
             5 | 6 if !sent.is_empty() => {
                 let mut bytes = sent[input.below(sent.len().min(256))].clone();
-                for _ in 0..input.below(3) {
+                for _ in 0..input.below(4) / 2 {
                     let at = usize::from(input.u16()) % bytes.len();
                     bytes[at] ^= input.byte();
                 }
@@ -107,7 +107,7 @@ fn confirm(own: &mut Association, peer: &mut Association) -> Arc<Outgoing> {
 
 fn path(input: &mut Input<'_>) -> Path {
     Path {
-        source: (input.array::<4>(), input.u16()).into(),
+        source: ([192, 0, 2, input.byte()], 4000).into(),
         destination: (input.array::<16>(), 443).into(),
     }
 }
