@@ -29,6 +29,7 @@ mod moves;
 mod operate;
 mod operator;
 mod plain;
+mod priority;
 mod process;
 mod proxy;
 mod raw;

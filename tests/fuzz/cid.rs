@@ -1,8 +1,13 @@
 //! Connection IDs (draft-ietf-quic-load-balancers-21): every legal configuration and any bytes, and where
 //! packets with them go.
 
-use wayhold::cid::{Cid, CidConfig, ConfigId, ConfigSet, DecodeError, FirstOctet, Key, Lane, Minter, Nonce, ServerId};
-use wayhold::fleet::{Identity, InstanceId, NodeId, Owner, PeerView, View, server_id, split_server_id};
+use wayhold::cid::{
+    Cid, CidConfig, ConfigId, ConfigSet, DecodeError, FirstOctet, Key, Lane, Minter, Nonce,
+    ServerId,
+};
+use wayhold::fleet::{
+    Identity, InstanceId, NodeId, Owner, PeerView, View, server_id, split_server_id,
+};
 use wayhold::steer::{Slots, Steer};
 
 use super::input::Input;
@@ -25,7 +30,9 @@ fn round_trip(input: &mut Input<'_>) {
     let nonce: [u8; Nonce::MAX_LEN] = input.array();
     let nonce = Nonce::new(&nonce[..config.nonce_len()]).expect("a legal length");
     let bits = input.byte();
-    let cid = config.encode(&server_id, &nonce, bits).expect("the lengths fit");
+    let cid = config
+        .encode(&server_id, &nonce, bits)
+        .expect("the lengths fit");
     assert_eq!(cid.len(), config.cid_len());
     let low = match config.first_octet() {
         FirstOctet::Random => bits & 0x1f,
@@ -33,7 +40,10 @@ fn round_trip(input: &mut Input<'_>) {
     };
     assert_eq!(cid[0], config.id().get() << 5 | low);
     let decoded = config.decode(&cid).expect("it was just made");
-    assert_eq!((decoded.config_id, decoded.server_id, decoded.nonce), (config.id(), server_id, nonce));
+    assert_eq!(
+        (decoded.config_id, decoded.server_id, decoded.nonce),
+        (config.id(), server_id, nonce)
+    );
     assert_eq!(cid.to_string().parse(), Ok(cid));
     if !config.is_encrypted() {
         assert_eq!(cid[1..], [&server_id[..], &nonce[..]].concat());
@@ -45,10 +55,14 @@ fn round_trip(input: &mut Input<'_>) {
     let mut other = cid.to_vec();
     let at = 1 + input.below(other.len() - 1);
     other[at] ^= input.byte().max(1);
-    let other = config.decode(&other).expect("any bytes of its length are one");
+    let other = config
+        .decode(&other)
+        .expect("any bytes of its length are one");
     assert_ne!((other.server_id, other.nonce), (server_id, nonce));
     // What decodes encodes to the same bytes.
-    let again = config.encode(&other.server_id, &other.nonce, cid[0]).expect("the lengths fit");
+    let again = config
+        .encode(&other.server_id, &other.nonce, cid[0])
+        .expect("the lengths fit");
     assert_eq!(config.decode(&again), Ok(other));
 }
 
@@ -95,7 +109,9 @@ fn fleet(input: &mut Input<'_>) {
     let instance = InstanceId(input.byte());
     let issued = server_id(node(issuer), instance);
     let mut minter = Minter::new(config, issued, Lane::ONLY, input.u64().into()).expect("it fits");
-    let cid = minter.mint(|out| out.fill(input.byte())).expect("there are nonces");
+    let cid = minter
+        .mint(|out| out.fill(input.byte()))
+        .expect("there are nonces");
     assert!(minter.owns(&cid));
     let location = steer.locate(&cid).expect("it is of the fleet");
     assert_eq!(location.server_id, issued);
@@ -117,7 +133,10 @@ fn fleet(input: &mut Input<'_>) {
             Owner::Peer(peer) => Some(peer),
             _ => None,
         };
-        assert!(led.is_none() || led == named, "nobody gets what does not name it");
+        assert!(
+            led.is_none() || led == named,
+            "nobody gets what does not name it"
+        );
         assert_eq!(minter.owns(&foreign), location.server_id == issued);
     }
 }
@@ -129,6 +148,9 @@ fn config(input: &mut Input<'_>) -> Option<CidConfig> {
     let first_octet = input.pick(&[FirstOctet::Random, FirstOctet::Length]);
     let key = input.one_in(2).then(|| Key::from_bytes(input.array()));
     let made = CidConfig::new(id, server_id_len, nonce_len, first_octet, key.as_ref());
-    assert_eq!(made.is_ok(), server_id_len + nonce_len <= CidConfig::MAX_LEN);
+    assert_eq!(
+        made.is_ok(),
+        server_id_len + nonce_len <= CidConfig::MAX_LEN
+    );
     made.ok()
 }

@@ -23,7 +23,10 @@ pub(crate) fn target(input: &[u8]) {
 /// A file is loaded or refused, each error with its place, and the same each time.
 fn file(text: &str) {
     let path = write(text);
-    let sources = Sources { file: Some(path.clone()), ..Sources::default() };
+    let sources = Sources {
+        file: Some(path.clone()),
+        ..Sources::default()
+    };
     let loaded = load(&sources);
     assert_eq!(loaded, load(&sources));
     let lines = text.split('\n').count();
@@ -49,17 +52,29 @@ fn layers(input: &mut Input<'_>) {
     let value = value(key.example, input);
     let quoted = format!("{path} = {value:?}");
     let set = Setting::flag("--set", &path, value.clone());
-    let by_setting = load(&Sources { settings: vec![set], ..Sources::default() });
+    let by_setting = load(&Sources {
+        settings: vec![set],
+        ..Sources::default()
+    });
     let name = format!("WAYHOLD_{}", path.replace('.', "__").to_ascii_uppercase());
-    let by_environment = load(&Sources { environment: vec![(name, value)], ..Sources::default() });
+    let by_environment = load(&Sources {
+        environment: vec![(name, value)],
+        ..Sources::default()
+    });
     assert_eq!(by_setting.as_ref().ok(), by_environment.as_ref().ok());
-    for errors in [&by_setting, &by_environment].into_iter().filter_map(|loaded| loaded.as_ref().err()) {
+    for errors in [&by_setting, &by_environment]
+        .into_iter()
+        .filter_map(|loaded| loaded.as_ref().err())
+    {
         have_places(errors);
     }
     // Relative paths begin elsewhere in a file, and lists of tables have another form there.
     let relative = matches!(key.kind, Kind::Directory | Kind::File | Kind::AdminAddress);
     if !relative && !path.contains('0') {
-        let by_file: Result<Config, _> = load(&Sources { file: Some(write(&quoted)), ..Sources::default() });
+        let by_file: Result<Config, _> = load(&Sources {
+            file: Some(write(&quoted)),
+            ..Sources::default()
+        });
         if let (Ok(by_file), Ok(by_setting)) = (&by_file, &by_setting) {
             assert_eq!(by_file, by_setting, "{quoted}");
         }
@@ -69,7 +84,12 @@ fn layers(input: &mut Input<'_>) {
 fn have_places(errors: &LoadErrors) {
     assert!(errors.iter().count() > 0, "a refusal says why");
     for error in errors.iter() {
-        assert!(error.origin.is_some() || !error.key.is_empty() || error.message.contains("cannot read"), "{error}");
+        assert!(
+            error.origin.is_some()
+                || !error.key.is_empty()
+                || error.message.contains("cannot read"),
+            "{error}"
+        );
         assert!(!error.message.is_empty());
     }
 }
@@ -104,7 +124,9 @@ fn text(input: &mut Input<'_>) -> String {
         let key = KEYS[input.below(KEYS.len().min(256))];
         let value = value(key.example, input);
         let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
-        let table = table.strip_suffix(".N").map_or(format!("[{table}]"), |list| format!("[[{list}]]"));
+        let table = table
+            .strip_suffix(".N")
+            .map_or(format!("[{table}]"), |list| format!("[[{list}]]"));
         if table != "[]" {
             text.push_str(&table);
             text.push('\n');
@@ -120,7 +142,11 @@ fn text(input: &mut Input<'_>) -> String {
 
 fn value(example: &str, input: &mut Input<'_>) -> String {
     match input.below(8) {
-        0 => input.pick(&["0", "-1", "1e3", "true", "off", "1s", "5ms", "64KiB", "\u{e9}", ""]).to_owned(),
+        0 => input
+            .pick(&[
+                "0", "-1", "1e3", "true", "off", "1s", "5ms", "64KiB", "\u{e9}", "",
+            ])
+            .to_owned(),
         1 => input.u64().to_string(),
         2 => String::from_utf8_lossy(input.bytes(10)).into_owned(),
         3 => {
@@ -139,7 +165,8 @@ fn write(text: &str) -> PathBuf {
         static DIRECTORY: RefCell<Option<TempDir>> = const { RefCell::new(None) };
     }
     DIRECTORY.with_borrow_mut(|directory| {
-        let directory = directory.get_or_insert_with(|| tempfile::tempdir().expect("there is room"));
+        let directory =
+            directory.get_or_insert_with(|| tempfile::tempdir().expect("there is room"));
         let path = directory.path().join("wayhold.toml");
         fs::write(&path, text).expect("it can be written");
         path

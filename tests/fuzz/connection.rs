@@ -66,7 +66,10 @@ impl Play {
             whole: side(),
             single: side(),
             now,
-            model: Model { store: 200, ..Model::default() },
+            model: Model {
+                store: 200,
+                ..Model::default()
+            },
         }
     }
 
@@ -109,14 +112,18 @@ impl Play {
     /// Opens request streams in the order of their IDs, of which some may never be heard of.
     fn admit(&mut self, input: &mut Input<'_>) {
         let id = self.model.next + 4 * input.pick(&[0, 0, 0, 0, 1, 5]);
-        let both = [&mut self.whole, &mut self.single].map(|side| side.connection.admit(StreamId::new(id)));
+        let both = [&mut self.whole, &mut self.single]
+            .map(|side| side.connection.admit(StreamId::new(id)));
         let served = self.model.end.is_none_or(|end| id < end);
         let early = self.model.early.remove(&id);
         for admission in both {
             match admission {
                 Admission::Accepted(_, priority) => {
                     assert!(served, "nothing at or above the last GOAWAY");
-                    assert_eq!(priority.map(|priority| (priority.urgency(), priority.is_incremental())), early);
+                    assert_eq!(
+                        priority.map(|priority| (priority.urgency(), priority.is_incremental())),
+                        early
+                    );
                 }
                 Admission::Rejected(code) => {
                     assert!(!served && code.value() == 0x10b, "H3_REQUEST_REJECTED");
@@ -141,7 +148,10 @@ impl Play {
     fn warn(&self) {
         let most = (1_u64 << 62) - 4;
         assert_eq!(Connection::announce_end(), frame_with(7, most));
-        assert!(self.model.end.is_none_or(|end| end <= most), "GOAWAY never grows");
+        assert!(
+            self.model.end.is_none_or(|end| end <= most),
+            "GOAWAY never grows"
+        );
     }
 
     fn control(&mut self, input: &mut Input<'_>) -> Result<(), Violation> {
@@ -150,7 +160,11 @@ impl Play {
             self.begin(0, 0, &mut bytes);
             let mut payload = Vec::new();
             for _ in 0..input.below(4) {
-                put_varint(&mut payload, input.pick(&[6, 8, 0x33, 1, 7, 0x21, 0x40, 2]), input.below(3));
+                put_varint(
+                    &mut payload,
+                    input.pick(&[6, 8, 0x33, 1, 7, 0x21, 0x40, 2]),
+                    input.below(3),
+                );
                 put_varint(&mut payload, input.u64(), input.below(3));
             }
             put_frame(&mut bytes, 4, &payload);
@@ -177,7 +191,9 @@ impl Play {
         let (urgency, incremental) = (input.byte() & 7, input.one_in(2));
         let mut payload = Vec::new();
         put_varint(&mut payload, id, 0);
-        payload.extend_from_slice(format!("u={urgency}{}", if incremental { ", i" } else { "" }).as_bytes());
+        payload.extend_from_slice(
+            format!("u={urgency}{}", if incremental { ", i" } else { "" }).as_bytes(),
+        );
         put_frame(&mut bytes, 0xf_0700, &payload);
         let steps = self.send(0, &bytes);
         let opened = id < self.model.next;
@@ -186,7 +202,10 @@ impl Play {
                 let [Step::Reprioritise(stream, priority)] = steps[..] else {
                     panic!("an open stream gets its priority: {steps:?}");
                 };
-                assert_eq!((stream.value(), values(priority)), (id, (urgency, incremental)));
+                assert_eq!(
+                    (stream.value(), values(priority)),
+                    (id, (urgency, incremental))
+                );
             }
             Ok(steps) => {
                 assert!(steps.is_empty() && id / 4 < self.model.next / 4 + 128);
@@ -215,12 +234,19 @@ impl Play {
         self.begin(id, kind, &mut bytes);
         let wrong = input.one_in(8);
         for _ in 0..input.below(8) {
-            bytes.push(if wrong { input.byte() } else { input.pick(legal) });
+            bytes.push(if wrong {
+                input.byte()
+            } else {
+                input.pick(legal)
+            });
         }
         self.model.wrong |= wrong;
         let steps = self.send(id, &bytes);
         if let (Err(violation), false) = (&steps, self.model.wrong) {
-            assert!(!INSTRUCTIONS.contains(violation), "{violation:?} for what is legal");
+            assert!(
+                !INSTRUCTIONS.contains(violation),
+                "{violation:?} for what is legal"
+            );
         }
         steps.map(drop)
     }
@@ -276,7 +302,10 @@ impl Play {
         if both[0].is_ok() {
             self.model.glitches += u64::from(count);
             let most = 1000 + 100 * self.model.seconds + self.model.answered;
-            assert!(self.model.glitches <= most, "the allowance bounds what means nothing");
+            assert!(
+                self.model.glitches <= most,
+                "the allowance bounds what means nothing"
+            );
         }
         both[0]
     }
@@ -320,7 +349,10 @@ impl Model {
             self.cancelled += 1;
             self.store = self.store.saturating_sub(1);
             let most = 200 + 50 * self.seconds + self.answered;
-            assert!(self.cancelled <= most, "the allowance bounds what comes to nothing");
+            assert!(
+                self.cancelled <= most,
+                "the allowance bounds what comes to nothing"
+            );
         } else {
             assert_eq!(self.store, 0, "what is granted can be spent");
         }
@@ -338,7 +370,10 @@ fn values(priority: Priority) -> (u8, bool) {
     (priority.urgency(), priority.is_incremental())
 }
 
-#[expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "virtual time has to begin somewhere"
+)]
 fn start() -> Instant {
     Instant::now()
 }

@@ -95,7 +95,9 @@ pub(crate) fn put_frame(out: &mut Vec<u8>, kind: u64, payload: &[u8]) {
 /// Encodes a section with another implementation of QPACK.
 pub(crate) fn section(fields: &Fields) -> Vec<u8> {
     let mut out = Vec::new();
-    let fields = fields.iter().map(|(name, value)| ::qpack::HeaderField::new(name.clone(), value.clone()));
+    let fields = fields
+        .iter()
+        .map(|(name, value)| ::qpack::HeaderField::new(name.clone(), value.clone()));
     ::qpack::encode_stateless(&mut out, fields).expect("it encodes anything");
     out
 }
@@ -134,7 +136,11 @@ pub(crate) fn pseudo_fields(input: &mut Input<'_>, out: &mut Fields) {
     let parts: [(&[u8], &[u8], bool); 4] = [
         (b":method", method, odd & 0xe0 != 0xe0),
         (b":scheme", b"https", !connect && odd & 0x70 != 0x70),
-        (b":authority", if connect { b"a:1" } else { b"a" }, odd & 0x38 != 0x38),
+        (
+            b":authority",
+            if connect { b"a:1" } else { b"a" },
+            odd & 0x38 != 0x38,
+        ),
         (b":path", input.pick(PATHS), !connect && odd & 0x1c != 0x1c),
     ];
     for (name, value, there) in parts {
@@ -145,7 +151,17 @@ pub(crate) fn pseudo_fields(input: &mut Input<'_>, out: &mut Fields) {
 }
 
 const METHODS: &[&[u8]] = &[b"GET", b"POST", b"OPTIONS", b"CONNECT", b"get", b"M-SEARCH"];
-const PATHS: &[&[u8]] = &[b"/", b"/a?b", b"*", b"", b"/a//../b", b"/%00", b"/a b", b"/#", b"http://a/"];
+const PATHS: &[&[u8]] = &[
+    b"/",
+    b"/a?b",
+    b"*",
+    b"",
+    b"/a//../b",
+    b"/%00",
+    b"/a b",
+    b"/#",
+    b"http://a/",
+];
 const NAMES: &[&[u8]] = &[
     b"host",
     b"te",
@@ -169,6 +185,22 @@ const NAMES: &[&[u8]] = &[
     b"range",
 ];
 const VALUES: &[&[u8]] = &[
-    b"", b"a", b"a:1", b"trailers", b"0", b"3", b"GET", b"/", b" a", b"a\t", b"\x80\xff", b"a\0",
-    b"a\r\nb: c", b"u=1, i", b"18446744073709551616", b"+3", b"3, 3", b"gzip, deflate, br",
+    b"",
+    b"a",
+    b"a:1",
+    b"trailers",
+    b"0",
+    b"3",
+    b"GET",
+    b"/",
+    b" a",
+    b"a\t",
+    b"\x80\xff",
+    b"a\0",
+    b"a\r\nb: c",
+    b"u=1, i",
+    b"18446744073709551616",
+    b"+3",
+    b"3, 3",
+    b"gzip, deflate, br",
 ];

@@ -33,7 +33,11 @@ fn stream(input: &mut Input<'_>) -> Vec<u8> {
                 put_frame(&mut out, HEADERS, &fields::section(&fields));
             }
             6 => put_frame(&mut out, HEADERS, input.bytes(20)),
-            7 => put_frame(&mut out, 0x21 + 0x1f * (input.u64() % (1 << 40)), input.bytes(8)),
+            7 => put_frame(
+                &mut out,
+                0x21 + 0x1f * (input.u64() % (1 << 40)),
+                input.bytes(8),
+            ),
             8 => {
                 let kind = input.pick(&[2, 3, 4, 5, 6, 7, 8, 9, 0xd, 0xf_0700, 0xf_0701]);
                 put_frame(&mut out, kind, input.bytes(4));
@@ -85,7 +89,13 @@ fn comparable(seen: &Seen) -> (String, String, &[u8], u32, Option<Violation>) {
         Some(_) => &[],
         None => &seen.content[..],
     };
-    (format!("{:?}", seen.head), format!("{:?}", seen.trailers), content, seen.glitches, seen.violation)
+    (
+        format!("{:?}", seen.head),
+        format!("{:?}", seen.trailers),
+        content,
+        seen.glitches,
+        seen.violation,
+    )
 }
 
 /// Reads the frames once more, slowly and all at once, and wants the same.
@@ -95,13 +105,25 @@ fn against_reference(bytes: &[u8], seen: &Seen) {
     let has = |kind: &dyn Fn(u64) -> bool| kinds.iter().any(|found| kind(*found));
     let sections = kinds.iter().filter(|kind| **kind == HEADERS).count();
     let Some(violation) = seen.violation else {
-        assert!(!cut && !has(&is_forbidden), "all frames are whole and allowed");
-        let message: Vec<_> = kinds.into_iter().filter(|kind| matches!(*kind, DATA | HEADERS)).collect();
+        assert!(
+            !cut && !has(&is_forbidden),
+            "all frames are whole and allowed"
+        );
+        let message: Vec<_> = kinds
+            .into_iter()
+            .filter(|kind| matches!(*kind, DATA | HEADERS))
+            .collect();
         assert!(message.first() == Some(&HEADERS) && (1..=2).contains(&sections));
-        assert!(sections == 1 || message.last() == Some(&HEADERS), "nothing after trailers");
+        assert!(
+            sections == 1 || message.last() == Some(&HEADERS),
+            "nothing after trailers"
+        );
         assert_eq!(seen.trailers.is_some(), sections == 2);
         let data = frames.iter().filter(|(kind, _)| *kind == DATA);
-        let content = data.clone().flat_map(|(_, payload)| payload.to_vec()).collect::<Vec<_>>();
+        let content = data
+            .clone()
+            .flat_map(|(_, payload)| payload.to_vec())
+            .collect::<Vec<_>>();
         assert_eq!(seen.content, content, "DATA and nothing else is content");
         let head = seen.head.as_ref().expect("there is a head");
         let length = head.content_length.filter(|_| head.method != "CONNECT");
@@ -121,12 +143,15 @@ fn against_reference(bytes: &[u8], seen: &Seen) {
         Violation::PriorityUpdateOnRequest => has(&|kind| kind >> 1 == 0xf_0700 >> 1),
         Violation::PushPromise => has(&|kind| kind == 5),
         Violation::DataBeforeHead => kinds.iter().find(|kind| **kind <= 1) == Some(&DATA),
-        Violation::DataAfterTrailers | Violation::HeadersInTunnel => sections >= 1 && kinds.len() > 1,
+        Violation::DataAfterTrailers | Violation::HeadersInTunnel => {
+            sections >= 1 && kinds.len() > 1
+        }
         Violation::HeadersAfterTrailers => sections > 2,
         Violation::IncompleteRequest => sections == 0,
-        Violation::LongBody | Violation::ShortBody => {
-            seen.head.as_ref().is_some_and(|head| head.content_length.is_some())
-        }
+        Violation::LongBody | Violation::ShortBody => seen
+            .head
+            .as_ref()
+            .is_some_and(|head| head.content_length.is_some()),
         // What is wrong with a section is for the other targets.
         _ => has(&|kind| kind == HEADERS),
     };

@@ -35,7 +35,10 @@ pub(crate) fn decode(input: &[u8]) {
                 | Violation::RequiredInsertCount => true,
                 _ => is_about_messages(violation) && others.iter().any(|line| !is_trailer(line)),
             };
-            let large = others.iter().map(|(name, value)| 32 + name.len() + value.len()).sum::<usize>();
+            let large = others
+                .iter()
+                .map(|(name, value)| 32 + name.len() + value.len())
+                .sum::<usize>();
             let limits = LIMITS;
             let large = large > limits.section_bytes as usize || others.len() > limits.fields;
             assert!(reason || large, "{violation:?} has a reason: {others:?}");
@@ -50,12 +53,17 @@ pub(crate) fn encode(input: &[u8]) {
     let mut expected = Fields::new();
     while !input.is_empty() {
         let (name, value) = if input.one_in(3) {
-            (input.bytes(12).to_ascii_lowercase(), input.bytes(60).to_vec())
+            (
+                input.bytes(12).to_ascii_lowercase(),
+                input.bytes(60).to_vec(),
+            )
         } else {
             fields::line(&mut input)
         };
-        let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(&name), HeaderValue::from_bytes(&value))
-        else {
+        let (Ok(name), Ok(mut value)) = (
+            HeaderName::from_bytes(&name),
+            HeaderValue::from_bytes(&value),
+        ) else {
             continue;
         };
         value.set_sensitive(input.one_in(4));
@@ -64,7 +72,10 @@ pub(crate) fn encode(input: &[u8]) {
     }
     let frame = ResponseStream::trailers(&map);
     let section = payload(&frame);
-    let plain: usize = expected.iter().map(|(name, value)| name.len() + value.len() + 6).sum();
+    let plain: usize = expected
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 6)
+        .sum();
     assert!(section.len() <= 2 + plain, "no field is longer than itself");
     let others = decode_section(section).expect("the other implementation reads it");
     assert_eq!(sorted(others), sorted(expected));
@@ -72,7 +83,11 @@ pub(crate) fn encode(input: &[u8]) {
     if seen.violation.is_none() {
         let read = seen.trailers.unwrap_or_default();
         assert_eq!(read, map);
-        let sensitive = |map: &HeaderMap| map.values().map(HeaderValue::is_sensitive).collect::<Vec<_>>();
+        let sensitive = |map: &HeaderMap| {
+            map.values()
+                .map(HeaderValue::is_sensitive)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(sensitive(&read), sensitive(&map));
     }
 }
@@ -85,9 +100,15 @@ fn again(trailers: &HeaderMap) {
 }
 
 fn trailers(section: &[u8]) -> Seen {
-    let head: [(&[u8], &[u8]); 4] =
-        [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/")];
-    let head = head.map(|(name, value)| (name.to_vec(), value.to_vec())).to_vec();
+    let head: [(&[u8], &[u8]); 4] = [
+        (b":method", b"POST"),
+        (b":scheme", b"https"),
+        (b":authority", b"a"),
+        (b":path", b"/"),
+    ];
+    let head = head
+        .map(|(name, value)| (name.to_vec(), value.to_vec()))
+        .to_vec();
     let mut bytes = Vec::new();
     put_frame(&mut bytes, 1, &fields::section(&head));
     put_frame(&mut bytes, 1, section);
@@ -96,7 +117,11 @@ fn trailers(section: &[u8]) -> Seen {
 
 /// Lines of every form, right or nearly so.
 fn section(input: &mut Input<'_>) -> Vec<u8> {
-    let mut out = if input.one_in(8) { input.bytes(4).to_vec() } else { vec![0, 0] };
+    let mut out = if input.one_in(8) {
+        input.bytes(4).to_vec()
+    } else {
+        vec![0, 0]
+    };
     while !input.is_empty() {
         match input.below(10) {
             0 => put_integer(&mut out, 0xc0, 6, input.u64(), input),
@@ -159,7 +184,11 @@ fn put_string(out: &mut Vec<u8>, flags: u8, prefix: u32, input: &mut Input<'_>) 
 }
 
 fn listed(map: &HeaderMap) -> Fields {
-    sorted(map.iter().map(|(name, value)| (name.as_str().into(), value.as_bytes().into())).collect())
+    sorted(
+        map.iter()
+            .map(|(name, value)| (name.as_str().into(), value.as_bytes().into()))
+            .collect(),
+    )
 }
 
 /// By names; lines of one name stay in their order.
@@ -174,7 +203,11 @@ fn payload(frame: &Bytes) -> &[u8] {
     let header = 1 + (1 << (frame[1] >> 6));
     let mut again = BytesMut::new();
     put(&mut again, &frame[header..]);
-    assert_eq!(again[..], frame[..], "the length is that of the section, in its shortest form");
+    assert_eq!(
+        again[..],
+        frame[..],
+        "the length is that of the section, in its shortest form"
+    );
     &frame[header..]
 }
 
@@ -187,12 +220,22 @@ fn put(out: &mut BytesMut, section: &[u8]) {
 /// Whether a line may be in trailers, in other words than the engine's.
 fn is_trailer((name, value): &(Vec<u8>, Vec<u8>)) -> bool {
     const NOT: [&str; 8] = [
-        "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "content-length",
-        "host", "te",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+        "host",
+        "te",
     ];
-    let legal = HeaderName::from_bytes(name).is_ok_and(|legal| legal.as_str().as_bytes() == &name[..]);
+    let legal =
+        HeaderName::from_bytes(name).is_ok_and(|legal| legal.as_str().as_bytes() == &name[..]);
     let trimmed = value.trim_ascii_start().trim_ascii_end().len() == value.len();
-    legal && trimmed && HeaderValue::from_bytes(value).is_ok() && !NOT.iter().any(|not| not.as_bytes() == &name[..])
+    legal
+        && trimmed
+        && HeaderValue::from_bytes(value).is_ok()
+        && !NOT.iter().any(|not| not.as_bytes() == &name[..])
 }
 
 fn is_about_qpack(violation: Violation) -> bool {

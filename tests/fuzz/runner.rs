@@ -25,16 +25,24 @@ pub(crate) fn run(name: &str, target: fn(&[u8]), inputs: u64) {
     let mut bytes = Vec::new();
     for index in 0..executions.unwrap_or(inputs) {
         Random(start.wrapping_add(index.wrapping_mul(STRIDE))).input(&corpus, &mut bytes);
-        hold(target, &bytes, &format_args!("input {index} of seed {seed}"));
+        hold(
+            target,
+            &bytes,
+            &format_args!("input {index} of seed {seed}"),
+        );
     }
     if let Some(executions) = executions {
-        say(&format!("{name}: {executions} executions of seed {seed}, all clean"));
+        say(&format!(
+            "{name}: {executions} executions of seed {seed}, all clean"
+        ));
     }
 }
 
 /// What was found before and what reaches far, in the directory where bolero keeps it.
 fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/__fuzz__").join(name);
+    let place = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fuzz/__fuzz__")
+        .join(name);
     let mut files = Vec::new();
     for part in ["corpus", "crashes"] {
         for entry in fs::read_dir(place.join(part)).into_iter().flatten() {
@@ -74,17 +82,24 @@ fn hold(target: fn(&[u8]), bytes: &[u8], origin: &dyn std::fmt::Display) {
     for byte in &smallest {
         write!(hex, "\\x{byte:02x}").expect("a string takes it");
     }
-    panic!("{origin} fails: {}\nA short one like it: printf '{hex}'", text(&*panic));
+    panic!(
+        "{origin} fails: {}\nA short one like it: printf '{hex}'",
+        text(&*panic)
+    );
 }
 
 fn text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic")
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic")
 }
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is a number")),
+    )
 }
 
 #[expect(clippy::print_stdout, reason = "a long run says what it did")]
@@ -125,7 +140,11 @@ impl Random {
             let from = &corpus[self.below(corpus.len())];
             let start = self.below(from.len() + 1);
             let end = start + self.below(from.len() - start + 1);
-            let part = if self.below(2) == 0 { &from[..] } else { &from[start..end] };
+            let part = if self.below(2) == 0 {
+                &from[..]
+            } else {
+                &from[start..end]
+            };
             out.extend_from_slice(part);
         }
         out.truncate(MAX_LEN);

@@ -10,11 +10,18 @@ pub(crate) fn target(input: &[u8]) {
     match input.below(4) {
         0 => ticket(&mut input),
         1 => token(&mut input),
-        2 => assert!(tickets(5).open_at(input.rest(), NOW).is_err(), "nobody guesses a ticket"),
+        2 => assert!(
+            tickets(5).open_at(input.rest(), NOW).is_err(),
+            "nobody guesses a ticket"
+        ),
         _ => {
             let bytes = input.rest();
             assert_eq!(tokens(5).owner_of(bytes), None, "nobody guesses a token");
-            assert!(tokens(5).open(&mut bytes.to_vec(), &[0; TokenKeys::RANDOM_LEN]).is_err());
+            assert!(
+                tokens(5)
+                    .open(&mut bytes.to_vec(), &[0; TokenKeys::RANDOM_LEN])
+                    .is_err()
+            );
         }
     }
 }
@@ -24,7 +31,9 @@ fn ticket(input: &mut Input<'_>) {
     let nonce = input.array();
     let (age, other) = (u64::from(input.u16()), 3 + input.below(5) as u64);
     let session = input.bytes(200);
-    let mut ticket = tickets(5).seal_at(session, NOW, nonce).expect("it is short");
+    let mut ticket = tickets(5)
+        .seal_at(session, NOW, nonce)
+        .expect("it is short");
     let opened = tickets(other).open_at(&ticket, NOW + age);
     let good = (4..=6).contains(&other) && age <= TicketKeys::LIFETIME.as_secs();
     assert_eq!(opened.is_ok(), good);

@@ -23,8 +23,13 @@ pub(crate) fn target(input: &[u8]) {
                 let mut bytes = Vec::new();
                 let payload = input.bytes(40);
                 let way = outgoing.lane(input.pick(&[0, 0, 1, 300]));
-                way.seal(path(&mut input), Ecn::from_bits(input.byte()), payload, &mut bytes)
-                    .expect("there are counters left");
+                way.seal(
+                    path(&mut input),
+                    Ecn::from_bits(input.byte()),
+                    payload,
+                    &mut bytes,
+                )
+                .expect("there are counters left");
                 sealed.insert(bytes.clone(), false);
                 sent.push(bytes);
             }
@@ -58,7 +63,8 @@ fn open(peer: &mut Association, bytes: &[u8], sealed: &mut BTreeMap<Vec<u8>, boo
         return;
     };
     let opened = peer.open(&envelope).is_ok();
-    let covered = bytes.len() - envelope.payload.len() + envelope.payload.len().min(AUTHENTICATED_PAYLOAD);
+    let covered =
+        bytes.len() - envelope.payload.len() + envelope.payload.len().min(AUTHENTICATED_PAYLOAD);
     let known = sealed
         .iter_mut()
         .find(|(known, _)| known.len() == bytes.len() && known[..covered] == bytes[..covered]);
@@ -94,11 +100,14 @@ fn confirm(own: &mut Association, peer: &mut Association) -> Arc<Outgoing> {
         own.tick(Challenge([turn; 16]));
         let mut bytes = Vec::new();
         own.heartbeat(None, &mut bytes);
-        peer.on_heartbeat(&Heartbeat::parse(&bytes).expect("written")).expect("sealed");
+        peer.on_heartbeat(&Heartbeat::parse(&bytes).expect("written"))
+            .expect("sealed");
         peer.tick(Challenge([100 + turn; 16]));
         bytes.clear();
         peer.heartbeat(None, &mut bytes);
-        let heard = own.on_heartbeat(&Heartbeat::parse(&bytes).expect("written")).expect("sealed");
+        let heard = own
+            .on_heartbeat(&Heartbeat::parse(&bytes).expect("written"))
+            .expect("sealed");
         way = heard.confirmed.or(way);
     }
     assert!(peer.confirmed().is_some());

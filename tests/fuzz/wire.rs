@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use wayhold::wire::{
-    BootId, Cargo, Challenge, Datagram, Ecn, Envelope, Heartbeat, Kind, LongHeader, LongKind, MAX_CID_LEN,
-    MAX_OVERHEAD, MAX_SIBLING_HEADER, MIN_RESET_TRIGGER, Path, RESET_RANDOM, Reachable, ReplayWindow, Report,
-    Sender, SiblingMessage, TAG_LEN, WINDOW, stateless_reset, unpadded_len, version_negotiation,
+    BootId, Cargo, Challenge, Datagram, Ecn, Envelope, Heartbeat, Kind, LongHeader, LongKind,
+    MAX_CID_LEN, MAX_OVERHEAD, MAX_SIBLING_HEADER, MIN_RESET_TRIGGER, Path, RESET_RANDOM,
+    Reachable, ReplayWindow, Report, Sender, SiblingMessage, TAG_LEN, WINDOW, stateless_reset,
+    unpadded_len, version_negotiation,
 };
 
 use super::input::Input;
@@ -42,13 +43,21 @@ fn datagram(bytes: &[u8]) {
     match (parsed, reference(bytes)) {
         (Ok(Datagram::Long(header)), Some((version, destination, source, token))) => {
             assert_eq!(
-                (header.version, header.destination, header.source, header.token),
+                (
+                    header.version,
+                    header.destination,
+                    header.source,
+                    header.token
+                ),
                 (version, destination, source, token)
             );
             let random = [first, 1, 2, 3, 4];
             negotiated(&header, random);
         }
-        (parsed, expected) => assert!(parsed.is_err() && expected.is_none(), "{parsed:?} {expected:?}"),
+        (parsed, expected) => assert!(
+            parsed.is_err() && expected.is_none(),
+            "{parsed:?} {expected:?}"
+        ),
     }
 }
 
@@ -69,7 +78,9 @@ fn reference(bytes: &[u8]) -> Option<Reference<'_>> {
     }
     let size = 1 << (*bytes.get(source_end)? >> 6);
     let digits = bytes.get(source_end..source_end + size)?;
-    let length = digits.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    let length = digits
+        .iter()
+        .fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
     let length = usize::try_from(length & (u64::MAX >> (66 - 8 * size))).ok()?;
     let token = bytes.get(source_end + size..)?.get(..length)?;
     Some((version, destination, source, token))
@@ -94,11 +105,17 @@ fn long_header(input: &mut Input<'_>) {
         panic!("a long header: {bytes:x?}");
     };
     let token = if initial { token } else { &[] };
-    assert_eq!((header.destination, header.source, header.token), (destination, source, token));
+    assert_eq!(
+        (header.destination, header.source, header.token),
+        (destination, source, token)
+    );
     assert_eq!(header.kind == LongKind::Initial, initial);
     datagram(&bytes);
     for length in 0..bytes.len() {
-        assert!(Datagram::parse(&bytes[..length]).is_err(), "a header that is cut is none");
+        assert!(
+            Datagram::parse(&bytes[..length]).is_err(),
+            "a header that is cut is none"
+        );
     }
 }
 
@@ -108,7 +125,10 @@ fn negotiated(header: &LongHeader<'_>, random: [u8; 5]) {
         panic!("a long header");
     };
     assert_eq!(read.kind, LongKind::VersionNegotiation);
-    assert_eq!((read.destination, read.source), (header.source, header.destination));
+    assert_eq!(
+        (read.destination, read.source),
+        (header.source, header.destination)
+    );
     assert!(packet.len() <= 527);
 }
 
@@ -123,9 +143,15 @@ fn envelope(bytes: &[u8]) {
     let length = u16::try_from(sealed.payload.len()).expect("its field has 16 bits");
     sealed.envelope.write_header(length, &mut again);
     again.extend_from_slice(&bytes[sealed.header.len()..]);
-    assert_eq!(Envelope::parse(&again).map(|read| read.envelope), Ok(sealed.envelope));
+    assert_eq!(
+        Envelope::parse(&again).map(|read| read.envelope),
+        Ok(sealed.envelope)
+    );
     assert_eq!(again.len(), bytes.len());
-    assert!(Envelope::parse(&bytes[..bytes.len() - 1]).is_err(), "the length is exact");
+    assert!(
+        Envelope::parse(&bytes[..bytes.len() - 1]).is_err(),
+        "the length is exact"
+    );
     assert!(Heartbeat::parse(bytes).is_err());
 }
 
@@ -135,10 +161,15 @@ fn heartbeat(bytes: &[u8]) {
     };
     assert_eq!([sealed.header, &sealed.tag].concat(), bytes);
     let mut again = Vec::new();
-    sealed.heartbeat.write_header(sealed.report.as_ref(), &mut again);
+    sealed
+        .heartbeat
+        .write_header(sealed.report.as_ref(), &mut again);
     again.extend_from_slice(&sealed.tag);
     let read = Heartbeat::parse(&again).expect("it was just written");
-    assert_eq!((read.heartbeat, read.report), (sealed.heartbeat, sealed.report));
+    assert_eq!(
+        (read.heartbeat, read.report),
+        (sealed.heartbeat, sealed.report)
+    );
     assert_eq!(again.len(), bytes.len());
     if let Some(report) = sealed.report {
         assert!(report.reachable.iter().count() <= 255);
@@ -157,19 +188,50 @@ fn sibling(bytes: &[u8]) {
     let read = SiblingMessage::parse(&again).expect("it was just written");
     match (message, read) {
         (
-            SiblingMessage::Datagrams { path, ecn, ingress, size, bytes },
-            SiblingMessage::Datagrams { path: p, ecn: e, ingress: i, size: s, bytes: b },
-        ) => assert_eq!((path, ecn, ingress, size.min(bytes.len()), bytes), (p, e, i, s, b)),
+            SiblingMessage::Datagrams {
+                path,
+                ecn,
+                ingress,
+                size,
+                bytes,
+            },
+            SiblingMessage::Datagrams {
+                path: p,
+                ecn: e,
+                ingress: i,
+                size: s,
+                bytes: b,
+            },
+        ) => assert_eq!(
+            (path, ecn, ingress, size.min(bytes.len()), bytes),
+            (p, e, i, s, b)
+        ),
         (one, other) => assert_eq!(one, other),
     }
 }
 
 /// Writes what nodes write, and wants it back.
 fn made(input: &mut Input<'_>) {
-    let sender = Sender { node: input.array(), instance: input.byte(), epoch: input.byte() };
-    let path = Path { source: address(input), destination: address(input) };
-    let (ecn, cargo) = (Ecn::from_bits(input.byte()), input.pick(&[Cargo::Datagram, Cargo::Reply]));
-    let written = Envelope { sender, counter: input.u64(), cargo, path, ecn };
+    let sender = Sender {
+        node: input.array(),
+        instance: input.byte(),
+        epoch: input.byte(),
+    };
+    let path = Path {
+        source: address(input),
+        destination: address(input),
+    };
+    let (ecn, cargo) = (
+        Ecn::from_bits(input.byte()),
+        input.pick(&[Cargo::Datagram, Cargo::Reply]),
+    );
+    let written = Envelope {
+        sender,
+        counter: input.u64(),
+        cargo,
+        path,
+        ecn,
+    };
     let payload = input.bytes(64);
     let mut bytes = Vec::new();
     written.write_header(u16::try_from(payload.len()).expect("below 64"), &mut bytes);
@@ -241,7 +303,9 @@ fn replay(input: &mut Input<'_>) {
             4 => at.wrapping_sub(input.u16().into()),
             _ => at.wrapping_add(1),
         };
-        let recent = seen.last().is_none_or(|highest| at > *highest || highest - at < WINDOW);
+        let recent = seen
+            .last()
+            .is_none_or(|highest| at > *highest || highest - at < WINDOW);
         let fresh = recent && !seen.contains(&at);
         assert_eq!(window.is_fresh(at), fresh);
         assert_eq!(window.accept(at), fresh);
