@@ -33,8 +33,13 @@ async fn first_when_second_is_whole(fields: [&[(&str, &str)]; 2], control: &[u8]
         receive(second, &AtomicUsize::new(0)).await;
         received.load(Ordering::Relaxed)
     };
-    let (of_first, ()) = timeout(PATIENCE, async { tokio::join!(second, first) }).await.unwrap();
-    assert!(received.load(Ordering::Relaxed) > LENGTH, "the first one came as well");
+    let (of_first, ()) = timeout(PATIENCE, async { tokio::join!(second, first) })
+        .await
+        .unwrap();
+    assert!(
+        received.load(Ordering::Relaxed) > LENGTH,
+        "the first one came as well"
+    );
     raw.close().await;
     of_first
 }
@@ -49,7 +54,10 @@ async fn receive(mut stream: RecvStream, received: &AtomicUsize) {
 async fn an_urgent_response_overtakes_one_that_was_asked_for_before() {
     let fields = [&[("priority", "u=7")][..], &[("priority", "u=0")]];
     let of_first = first_when_second_is_whole(fields, &[]).await;
-    assert!(of_first < LENGTH / 2, "{of_first} bytes of the less urgent one came before");
+    assert!(
+        of_first < LENGTH / 2,
+        "{of_first} bytes of the less urgent one came before"
+    );
 }
 
 #[tokio::test]
@@ -58,13 +66,19 @@ async fn a_priority_update_counts_for_more_than_the_field() {
     // The second request stream is stream 4 (RFC 9000, section 2.1).
     let update = [frame(0xf_0700, b"\x00u=7"), frame(0xf_0700, b"\x04u=0")].concat();
     let of_first = first_when_second_is_whole(fields, &update).await;
-    assert!(of_first < LENGTH / 2, "{of_first} bytes of the less urgent one came before");
+    assert!(
+        of_first < LENGTH / 2,
+        "{of_first} bytes of the less urgent one came before"
+    );
 }
 
 #[tokio::test]
 async fn responses_without_a_priority_come_by_turns() {
     let of_first = first_when_second_is_whole([&[], &[]], &[]).await;
-    assert!(of_first > LENGTH / 2, "only {of_first} bytes of the first one came meanwhile");
+    assert!(
+        of_first > LENGTH / 2,
+        "only {of_first} bytes of the first one came meanwhile"
+    );
 }
 
 /// Many times what a connection may send at first.

@@ -1,7 +1,7 @@
 //! What makes a field section a request (RFC 9114, sections 4.1 to 4.4), beside the same rules in other
 //! words and a parser of HTTP/1.1.
 
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderName, HeaderValue, Method};
 use wayhold::http3::{Head, Limits, Terms};
 
@@ -114,7 +114,10 @@ fn is_target(
     let graphic = path
         .iter()
         .all(|byte| (0x21..0x7f).contains(byte) && *byte != b'#');
-    scheme == b"https" && graphic && (asterisk || path.starts_with(b"/"))
+    scheme == b"https"
+        && graphic
+        && PathAndQuery::try_from(&path[..]).is_ok()
+        && (asterisk || path.starts_with(b"/"))
 }
 
 fn is_field((name, value): &(Vec<u8>, Vec<u8>)) -> bool {
