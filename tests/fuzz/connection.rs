@@ -220,11 +220,13 @@ impl Play {
         steps.map(drop)
     }
 
-    /// Sends anything on any stream.
+    /// Sends anything on any stream but the control stream, of which the model knows what is on it.
     fn noise(&mut self, input: &mut Input<'_>) -> Result<(), Violation> {
         let id = 1 + u8::try_from(input.below(5)).expect("below 5");
-        let bytes = input.bytes(24);
-        self.send(id, bytes).map(drop)
+        let mut bytes = Vec::new();
+        self.begin(id, input.pick(&[0x21, 0x40, 2, 3, 1]), &mut bytes);
+        bytes.extend_from_slice(input.bytes(24));
+        self.send(id, &bytes).map(drop)
     }
 
     /// Sends instructions on a QPACK stream, of which all are read that a peer without a table may send.
@@ -264,6 +266,7 @@ impl Play {
             side.streams.remove(&id);
             ended
         });
+        self.model.kinds.remove(&id);
         assert_eq!(both[0], both[1]);
         if id == 0 && self.model.settings {
             assert_eq!(both[0], Err(Violation::ClosedCriticalStream));
@@ -294,7 +297,11 @@ impl Play {
             // A stream that means nothing is stopped at each of its bytes.
             steps.dedup_by(|one, other| matches!((one, other), (Step::Stop(_), Step::Stop(_))));
         }
-        assert_eq!(whole, single, "cuts do not matter");
+        // Which of two violations in the same bytes of a QPACK stream comes first may depend on them.
+        let spent = [&whole, &single].contains(&&Err(Violation::Glitches));
+        if !(id > 0 && spent && whole.is_err() && single.is_err()) {
+            assert_eq!(whole, single, "cuts do not matter");
+        }
         whole
     }
 
