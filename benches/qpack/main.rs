@@ -57,7 +57,7 @@ fn main() {
             .iter()
             .map(|fields| encoder.send(fields).known)
             .collect();
-        let come = set
+        let come: Vec<_> = set
             .messages
             .iter()
             .map(|fields| frame(fields.iter().cloned()))
@@ -75,8 +75,8 @@ fn main() {
         println!(
             "| {} | {} | {} |",
             set.name,
-            decode(come),
-            decode(looked_up.collect())
+            decode(&come),
+            decode(&looked_up.collect::<Vec<_>>())
         );
     }
 }
@@ -133,17 +133,17 @@ fn frame(fields: impl Iterator<Item = (String, String)>) -> Bytes {
 }
 
 /// The processor time of one section, in nanoseconds.
-fn decode(frames: Vec<Bytes>) -> u128 {
+fn decode(frames: &[Bytes]) -> u128 {
     let mut rounds: Vec<_> = (0..ROUNDS)
         .map(|_| {
             let before = processor_time();
             for _ in 0..REPEATS {
-                for frame in &frames {
+                for frame in frames {
                     let mut stream = RequestStream::new(Terms::default());
                     black_box(stream.next(&mut frame.clone())).expect("it is a request");
                 }
             }
-            (processor_time() - before).as_nanos()
+            processor_time().saturating_sub(before).as_nanos()
         })
         .collect();
     rounds.sort_unstable();
