@@ -123,7 +123,7 @@ fn fleet(input: &mut Input<'_>) {
     }
     assert_eq!(location.owner == Owner::Unknown, issuer > 4);
 
-    let Ok(foreign) = Cid::new(&input.rest()[..]) else {
+    let Ok(foreign) = Cid::new(input.rest()) else {
         return;
     };
     if let Ok(location) = steer.locate(&foreign) {

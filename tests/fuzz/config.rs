@@ -1,6 +1,7 @@
 //! The configuration: any text as a file, as the environment and on the command line.
 
 use std::cell::RefCell;
+use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 
@@ -99,11 +100,11 @@ fn keyring(input: &mut Input<'_>) {
     let mut text = String::from("wayhold-fleet-key v1\n");
     while !input.is_empty() {
         match input.below(6) {
-            0 => text.push_str(&format!("epoch = {}\n", input.u64())),
+            0 => writeln!(text, "epoch = {}", input.u64()).expect("a string takes it"),
             1 | 2 => {
                 let name = input.pick(&["secret", "previous", "next"]);
                 let digits = "5a".repeat(32 - input.below(2) * input.below(33).min(32));
-                text.push_str(&format!("{name} = {digits}\n"));
+                writeln!(text, "{name} = {digits}").expect("a string takes it");
             }
             3 => text.push_str("# \n"),
             _ => text.push_str(&String::from_utf8_lossy(input.bytes(12))),
@@ -126,15 +127,15 @@ fn text(input: &mut Input<'_>) -> String {
         let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
         let table = table
             .strip_suffix(".N")
-            .map_or(format!("[{table}]"), |list| format!("[[{list}]]"));
+            .map_or_else(|| format!("[{table}]"), |list| format!("[[{list}]]"));
         if table != "[]" {
             text.push_str(&table);
             text.push('\n');
         }
         match input.below(4) {
-            0 => text.push_str(&format!("{name} = {value}\n")),
-            1 => text.push_str(&format!("{name} = [{value:?}]\n")),
-            _ => text.push_str(&format!("{name} = {value:?}\n")),
+            0 => writeln!(text, "{name} = {value}").expect("a string takes it"),
+            1 => writeln!(text, "{name} = [{value:?}]").expect("a string takes it"),
+            _ => writeln!(text, "{name} = {value:?}").expect("a string takes it"),
         }
     }
     text

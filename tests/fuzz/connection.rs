@@ -1,6 +1,11 @@
 //! What the streams of a connection have in common: control and QPACK streams, which requests are served,
 //! priorities and allowances, in any order of events.
 
+#![expect(
+    clippy::panic_in_result_fn,
+    reason = "a violation ends an input, and a wrong one fails it"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -179,7 +184,7 @@ impl Play {
         self.send(0, &bytes).map(drop)
     }
 
-    /// Sends one PRIORITY_UPDATE and wants to see what follows from it.
+    /// Sends one `PRIORITY_UPDATE` and wants to see what follows from it.
     fn prioritise(&mut self, input: &mut Input<'_>) -> Result<(), Violation> {
         let mut bytes = Vec::new();
         if !self.model.settings {

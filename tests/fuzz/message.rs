@@ -136,9 +136,8 @@ fn is_field((name, value): &(Vec<u8>, Vec<u8>)) -> bool {
 }
 
 fn is_value(value: &[u8]) -> bool {
-    let padded = value.first().or(value.last()).is_some_and(|_| {
-        matches!(value.first(), Some(b' ' | b'\t')) || matches!(value.last(), Some(b' ' | b'\t'))
-    });
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = blank(value.first()) || blank(value.last());
     !padded && HeaderValue::from_bytes(value).is_ok()
 }
 

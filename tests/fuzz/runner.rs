@@ -107,7 +107,7 @@ fn say(text: &str) {
     println!("{text}");
 }
 
-/// SplitMix64.
+/// The generator `SplitMix64`.
 struct Random(u64);
 
 impl Random {

@@ -196,7 +196,7 @@ fn sibling(bytes: &[u8]) {
                 bytes,
             },
             SiblingMessage::Datagrams {
-                path: p,
+                path: other_path,
                 ecn: e,
                 ingress: i,
                 size: s,
@@ -204,7 +204,7 @@ fn sibling(bytes: &[u8]) {
             },
         ) => assert_eq!(
             (path, ecn, ingress, size.min(bytes.len()), bytes),
-            (p, e, i, s, b)
+            (other_path, e, i, s, b)
         ),
         (one, other) => assert_eq!(one, other),
     }
