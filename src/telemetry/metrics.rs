@@ -4,6 +4,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::labels::{Answered, Early, Informed};
 use crate::fleet::{Finding, PeerState};
 
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
@@ -23,12 +24,6 @@ pub struct Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PathChange {
     kind: &'static str,
-}
-
-/// The label of a request in early data, by when it was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Early {
-    answered: &'static str,
 }
 
 /// The label of a UDP socket, by what it is for.
@@ -115,21 +110,14 @@ pub struct Metrics {
     pub requests: Family<Answered, Counter>,
     /// Requests that ended without their handler's response, by reason.
     pub requests_failed: Family<Reason, Counter>,
+    /// Informational responses of handlers and backends, by what became of them.
+    pub informational: Family<Informed, Counter>,
     /// Connection tasks that panicked.
     pub panics: Counter,
     /// Reloads, by what came of them.
     pub reloads: Family<ReloadOutcome, Counter>,
     /// The operator's commands that failed, by reason.
     pub hook_failures: Family<Reason, Counter>,
-}
-
-/// The labels of a finished request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Answered {
-    /// The protocol's ALPN name.
-    pub protocol: &'static str,
-    /// `2xx` and so on.
-    pub status: &'static str,
 }
 
 /// The label of a datagram that an endpoint received for another one of the process, by why it did.
@@ -167,15 +155,6 @@ impl PathChange {
     pub const FAMILY: Self = Self { kind: "family" };
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::PORT, Self::ADDRESS, Self::FAMILY];
-}
-
-impl Early {
-    /// Before the end of the handshake.
-    pub const AT_ONCE: Self = Self {
-        answered: "at_once",
-    };
-    /// After the end of the handshake.
-    pub const WAITED: Self = Self { answered: "waited" };
 }
 
 impl PeerLife {
@@ -367,6 +346,11 @@ impl Metrics {
             "requests_failed",
             "Requests without their handler's response, by reason",
             self.requests_failed.clone(),
+        );
+        registry.register(
+            "informational",
+            "Informational responses, by outcome",
+            self.informational.clone(),
         );
         registry.register("reloads", "Reloads, by outcome", self.reloads.clone());
         registry.register(

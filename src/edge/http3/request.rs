@@ -2,8 +2,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, header};
-use tokio::sync::Notify;
+use http::{HeaderMap, Method, Request, StatusCode, header};
 
 use super::Rules;
 use super::body::RequestBody;
@@ -12,7 +11,9 @@ use super::shared::{RequestPlace, Streams};
 use super::writer::{CutShort, Writer};
 use crate::edge::service::{Reply, Service};
 use crate::http3::{Code, Consequence, Head, Part};
-use crate::request::{Body, BodyError, ClientFacts, HandshakeFailed, RequestError};
+use crate::request::{
+    Body, BodyError, ClientFacts, HandshakeFailed, Interim, RequestError, Section,
+};
 use crate::telemetry::Early;
 
 /// One request and its response.
@@ -60,6 +61,7 @@ impl Exchange {
         match outcome {
             Outcome::Answered => {
                 place.shared.count_answered();
+                let _waiting = place.shared.usage().wait();
                 // The client has the end of the response when its last byte is acknowledged.
                 drop(tokio::time::timeout(body_idle, stopped).await);
             }
@@ -92,8 +94,8 @@ impl Exchange {
         }
         let Self {
             service,
-            rules,
             mut client,
+            ..
         } = self;
         if !client.handshake.is_complete() {
             let Ok(answered) = early(&client, &head.method, &mut body).await else {
@@ -103,25 +105,16 @@ impl Exchange {
             service.count_early(answered);
             client.early_data = answered == Early::AT_ONCE;
         }
-        let wanted = Arc::new(Notify::new());
+        let interim = Arc::new(Interim::new());
+        client.informational = service.informational(Arc::clone(&interim));
         if expects_continue(&head.fields) {
-            body.notify_when_wanted(Arc::clone(&wanted));
+            body.proceed_when_wanted(Arc::clone(&interim));
         }
         let request: Request<Body> = head.into_request().map(|()| Body::new(body));
         let written = async {
-            let mut replying = pin!(service.respond(request, client));
-            let reply = tokio::select! {
-                biased;
-                reply = &mut replying => reply,
-                () = wanted.notified() => {
-                    writer.proceed(rules.body_idle).await?;
-                    replying.await
-                }
-            };
-            match reply {
-                Reply::Response(response) => {
-                    writer.respond(response, &broken, rules.body_idle).await
-                }
+            let replying = service.respond(request, client);
+            match reply(&service, replying, &interim, writer).await? {
+                Reply::Response(response, blame) => writer.respond(response, &broken, &blame).await,
                 Reply::Reset(reset) => {
                     let code = broken.code().map(Code::value);
                     writer.reset(code.unwrap_or_else(|| reset.http3()));
@@ -142,7 +135,7 @@ impl Exchange {
             Failure::Broken(violation) => match violation.consequence() {
                 Consequence::Reset(code) | Consequence::Close(code) => writer.reset(code.value()),
                 Consequence::TooLarge => {
-                    let written = writer.too_large(self.rules.body_idle).await;
+                    let written = writer.too_large().await;
                     conclude(written, writer);
                 }
             },
@@ -175,6 +168,48 @@ async fn head(incoming: &mut Incoming) -> Result<Head, Failure> {
         // The first part is a head, and there is one unless the stream failed.
         Some(Part::Data(_) | Part::Trailers(_)) | None => Err(Failure::Gone),
     }
+}
+
+/// Waits for the reply to a request, and sends on what is to be said ahead of it.
+async fn reply(
+    service: &Service,
+    replying: impl Future<Output = Reply>,
+    interim: &Interim,
+    writer: &mut Writer,
+) -> Result<Reply, CutShort> {
+    let _closing = Closing(interim);
+    let mut replying = pin!(replying);
+    let reply = loop {
+        let section = tokio::select! {
+            biased;
+            reply = &mut replying => break reply,
+            section = interim.next() => section,
+        };
+        inform(service, section, writer).await?;
+    };
+    for section in interim.close() {
+        inform(service, section, writer).await?;
+    }
+    Ok(reply)
+}
+
+/// Lets nothing be said ahead of a response that has begun or is no longer wanted.
+struct Closing<'a>(&'a Interim);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+async fn inform(service: &Service, section: Section, writer: &mut Writer) -> Result<(), CutShort> {
+    let status = section.0;
+    let outcome = writer.inform(section).await?;
+    // What the gateway itself says is no response of a handler's.
+    if status != StatusCode::CONTINUE {
+        service.count_informed(outcome);
+    }
+    Ok(())
 }
 
 /// Whether the client waits for a word before it sends the content (RFC 9110, section 10.1.1). What else
