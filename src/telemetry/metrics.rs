@@ -114,6 +114,8 @@ pub struct Metrics {
     pub informational: Family<Informed, Counter>,
     /// Tunnels of requests that are open, in one direction or both.
     pub connect_tunnels: Gauge,
+    /// Field sections of requests that referred to QPACK's dynamic table.
+    pub qpack_references: Counter,
     /// Connection tasks that panicked.
     pub panics: Counter,
     /// Reloads, by what came of them.
@@ -364,6 +366,11 @@ impl Metrics {
             "hook_failures",
             "The operator's commands that failed, by reason",
             self.hook_failures.clone(),
+        );
+        registry.register(
+            "qpack_references",
+            "Field sections of requests that referred to QPACK's dynamic table",
+            self.qpack_references.clone(),
         );
         registry.register(
             "panics",

@@ -26,6 +26,8 @@ pub(crate) fn play(row: &Row, rules: Rules, now: Instant) -> Played {
         connection: Connection::new(terms, now),
         now,
         requests: 0,
+        deaf: false,
+        answers: Vec::new(),
         played: Played::default(),
     };
     for step in &row.steps {
@@ -55,6 +57,9 @@ struct Play {
     connection: Connection,
     now: Instant,
     requests: u64,
+    /// Whether the client leaves no room for answers.
+    deaf: bool,
+    answers: Vec<u8>,
     played: Played,
 }
 
@@ -70,6 +75,15 @@ impl Play {
             | Step::DripOneWay(_)
             | Step::Unread(_)
             | Step::Sip(_) => Ok(()),
+            Step::Deaf => {
+                self.deaf = true;
+                Ok(())
+            }
+            Step::Answers(expected) => {
+                self.take_answers();
+                assert_eq!(std::mem::take(&mut self.answers), *expected);
+                Ok(())
+            }
             Step::OneWay(bytes, end) => self.one_way(bytes, *end),
             Step::Request(pieces, end) => {
                 let id = StreamId::new(self.requests * 4);
@@ -79,7 +93,10 @@ impl Play {
                     return Ok(());
                 };
                 self.played.seen.push(format!("request {priority:?}"));
-                let result = self.request(&mut stream, pieces, *end);
+                let result = self.request(id, &mut stream, pieces, *end);
+                if !self.deaf {
+                    self.take_answers();
+                }
                 self.played.last_reset_by = None;
                 if let Err(violation) = result {
                     if let wayhold::http3::Consequence::Close(_) = violation.consequence() {
@@ -87,6 +104,9 @@ impl Play {
                     }
                     self.played.seen.push(format!("{violation:?}"));
                     self.played.last_reset_by = Some(violation);
+                }
+                if result.is_err() || *end != End::Finished {
+                    self.connection.abandoned(id)?;
                 }
                 if result.is_err() || matches!(end, End::Reset | End::Stopped) {
                     self.connection.count_cancelled(self.now)
@@ -119,25 +139,38 @@ impl Play {
         }
     }
 
+    fn take_answers(&mut self) {
+        if let Some(answers) = self.connection.take_answers() {
+            self.answers.extend_from_slice(&answers);
+            self.played.seen.push(format!("{answers:?}"));
+        }
+    }
+
     fn request(
         &mut self,
+        id: StreamId,
         stream: &mut RequestStream,
         pieces: &[Vec<u8>],
         end: End,
     ) -> Result<(), Violation> {
         for piece in pieces {
-            self.read(stream, piece)?;
+            self.read(id, stream, piece)?;
         }
         match end {
             End::Finished | End::Stopped => {
                 stream.finish()?;
-                self.read(stream, &[])
+                self.read(id, stream, &[])
             }
             End::Open | End::Reset => Ok(()),
         }
     }
 
-    fn read(&mut self, stream: &mut RequestStream, piece: &[u8]) -> Result<(), Violation> {
+    fn read(
+        &mut self,
+        id: StreamId,
+        stream: &mut RequestStream,
+        piece: &[u8],
+    ) -> Result<(), Violation> {
         let mut input = Bytes::copy_from_slice(piece);
         loop {
             let part = stream.next(&mut input);
@@ -149,6 +182,10 @@ impl Play {
                 Some(Part::Trailers(trailers)) => {
                     self.played.seen.push(format!("{trailers:?}"));
                 }
+                Some(Part::Referring) => match self.connection.read_section(id, stream)? {
+                    Some(Part::Head(head)) => self.played.seen.push(format!("{head:?}")),
+                    other => assert!(other.is_none(), "trailers wait for the end"),
+                },
                 None => return Ok(()),
             }
         }

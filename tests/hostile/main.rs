@@ -77,7 +77,7 @@ const LEAST: [(&str, usize); 8] = [
     ("target", 67),
     ("frames", 37),
     ("streams", 41),
-    ("qpack", 38),
+    ("qpack", 68),
     ("floods", 18),
     ("slow", 23),
     ("legal", 57),

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::Notify;
 
 use super::Rules;
 use super::incoming::Incoming;
@@ -13,7 +15,8 @@ use super::writer::Writer;
 use crate::edge::quic::FIRST_SEND_WINDOW;
 use crate::edge::quic::transport::{Connection, RecvStream, SendStream, VarInt, WriteError};
 use crate::http3::{
-    self, Admission, Code, Consequence, OneWay, Priority, Step, StreamId, Terms, Violation,
+    self, Admission, Code, Consequence, OneWay, Part, Priority, RequestStream, Step, StreamId,
+    Terms, Violation,
 };
 
 /// A connection as all of its streams see it.
@@ -21,6 +24,10 @@ pub(super) struct Shared {
     connection: Connection,
     rules: Rules,
     engine: Mutex<Engine>,
+    /// Notified when there may be something for the decoder stream.
+    answers: Notify,
+    /// Counts sections that refer to the dynamic table.
+    referring: Counter,
     usage: Usage,
     /// The first rule for which the connection was closed.
     broken: OnceLock<Violation>,
@@ -60,7 +67,7 @@ pub(super) struct RequestPlace {
 }
 
 impl Shared {
-    pub(super) fn new(connection: Connection, rules: Rules) -> Self {
+    pub(super) fn new(connection: Connection, rules: Rules, referring: Counter) -> Self {
         let engine = Engine {
             connection: http3::Connection::new(Terms::new(rules.limits), now()),
             urgencies: HashMap::new(),
@@ -69,6 +76,8 @@ impl Shared {
             connection,
             rules,
             engine: Mutex::new(engine),
+            answers: Notify::new(),
+            referring,
             usage: Usage::new(),
             broken: OnceLock::new(),
         }
@@ -116,6 +125,28 @@ impl Shared {
         drop(control.set_priority(CONTROL_PRIORITY));
         control.write_chunk(opening).await?;
         Ok(control)
+    }
+
+    /// Opens the gateway's decoder stream.
+    pub(super) async fn open_decoder(&self) -> Result<SendStream, WriteError> {
+        let mut decoder = self.connection.open_uni().await?;
+        // Fails only when the stream has ended, which writing tells as well.
+        drop(decoder.set_priority(CONTROL_PRIORITY));
+        decoder
+            .write_chunk(http3::Connection::opening_decoder())
+            .await?;
+        Ok(decoder)
+    }
+
+    /// Waits for something to write to the decoder stream. Cancel safe.
+    pub(super) async fn answers(&self) -> Bytes {
+        loop {
+            let answers = self.engine().connection.take_answers();
+            if let Some(answers) = answers {
+                return answers;
+            }
+            self.answers.notified().await;
+        }
     }
 
     /// Takes a request stream that the client opened, or rejects it.
@@ -169,6 +200,8 @@ impl Shared {
         loop {
             let step = engine.connection.receive(stream, &mut input, now())?;
             let Step::Reprioritise(id, priority) = step else {
+                drop(engine);
+                self.answers.notify_one();
                 return Ok(step);
             };
             if let Some(urgency) = engine.urgencies.get(&id) {
@@ -242,6 +275,26 @@ impl RequestPlace {
         if let (Some(priority), false) = (priority, self.updated) {
             self.urgency.set(priority);
         }
+    }
+}
+
+impl RequestPlace {
+    /// Reads a section that refers to the dynamic table.
+    pub(super) fn read_section(
+        &self,
+        stream: &mut RequestStream,
+    ) -> Result<Option<Part>, Violation> {
+        let read = self.shared.engine().connection.read_section(self.id, stream);
+        self.shared.referring.inc();
+        self.shared.answers.notify_one();
+        read
+    }
+
+    /// Takes that no more of the request is read although its end has not come.
+    pub(super) fn abandoned(&self) {
+        let told = self.shared.engine().connection.abandoned(self.id);
+        self.shared.answers.notify_one();
+        told.unwrap_or_else(|violation| self.shared.close(violation));
     }
 }
 
