@@ -606,7 +606,7 @@ fn the_opening_is_a_control_stream_with_settings() {
     let connection = Connection::new(Terms::default(), testing::start());
     assert_eq!(
         &connection.opening()[..],
-        b"\x00\x04\x07\x06\x80\x00\x80\x00\x08\x01"
+        b"\x00\x04\x0a\x01\x50\x00\x06\x80\x00\x80\x00\x08\x01"
     );
 }
 

@@ -356,7 +356,7 @@ mod tests {
             (b"\x05\x00\x10", Violation::DynamicReference),
             // It is there, but the section said not to need it.
             (b"\x04\x00\x10", Violation::DynamicReference),
-            (b"\x05\x00\x1f\xff\xff\xff\xff\xff\xff\xff\xff\x3f", Violation::DynamicReference),
+            (b"\x05\x00\x1f\xf0\xff\xff\xff\xff\xff\xff\xff\x3f", Violation::DynamicReference),
         ] {
             assert_eq!(lines_with(section, Some(&table)), Err(violation), "{section:x?}");
         }

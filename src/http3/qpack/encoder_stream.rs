@@ -294,7 +294,7 @@ mod tests {
         let large = [&b"\x3f\x1d\x5f\x1f"[..], &[b'a'; 62]].concat();
         for (bytes, violation) in [
             (&b"\x3f\xe2\x1f"[..], Violation::TableCapacity),
-            (b"\x3f\xff\xff\xff\xff\xff\xff\xff\xff\x3f", Violation::TableCapacity),
+            (b"\x3f\xe0\xff\xff\xff\xff\xff\xff\xff\x3f", Violation::TableCapacity),
             (b"\x3f\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80", Violation::InstructionInteger),
             // There is no capacity yet.
             (b"\xc0\x00", Violation::LargeInsertion),
