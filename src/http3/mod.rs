@@ -28,7 +28,7 @@ mod response;
 mod settings;
 mod stream_id;
 mod terms;
-mod varint;
+pub(crate) mod varint;
 mod violation;
 
 #[cfg(test)]
