@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
+    Admin, AdminAddress, Cid, Config, ConnectUdp, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
     LogFormat, Node, Profile, Quic, Shutdown, Tcp, Timeouts, Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
@@ -22,6 +22,7 @@ impl Default for Config {
             node: Node::default(),
             fleet: None,
             cid: Cid::default(),
+            connect_udp: ConnectUdp::default(),
             quic: Quic::default(),
             tcp: Tcp::default(),
             limits: Limits::default(),
@@ -109,6 +110,24 @@ impl Default for Quic {
             early_data: EarlyData::Off,
             preferred_address: Vec::new(),
             cid_lifetime: Duration::from_mins(5),
+        }
+    }
+}
+
+impl ConnectUdp {
+    /// The path of the default template (RFC 9298, section 2).
+    pub const PATH: &str = "/.well-known/masque/udp";
+}
+
+impl Default for ConnectUdp {
+    fn default() -> Self {
+        Self {
+            tunnels: 1024,
+            tunnels_per_client: 32,
+            idle_timeout: Duration::from_mins(2),
+            payload_bytes: 1500,
+            queue: 64,
+            resolve_timeout: Duration::from_secs(5),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the variable or the flag that it came from, so that an error can name it. docs/config.md is the
 //! operator's page.
 
+mod connect_udp_keys;
 mod decode;
 mod defaults;
 mod error;
@@ -33,6 +34,6 @@ pub use load::load;
 pub use operating::{Admin, AdminAddress, Hooks, Log, LogFormat, Shutdown, Upgrade};
 pub use schema::{Key, Kind};
 pub use sections::{
-    Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile, Quic, Route,
+    Cid, Config, ConnectUdp, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile, Quic, Route,
     Tcp, Timeouts, Upstream, UpstreamProtocol,
 };

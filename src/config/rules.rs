@@ -65,9 +65,23 @@ fn listeners(listeners: &[Listen], reader: &mut Reader<'_>) {
 fn routes(routes: &[Route], reader: &mut Reader<'_>) {
     let mut seen = HashMap::new();
     for (index, route) in routes.iter().enumerate() {
-        let [host, path, to] = ["host", "path", "to"].map(|name| format!("route.{index}.{name}"));
-        if route.to.is_empty() {
-            reader.refuse(&[&to], "missing: the backends of the route");
+        let [host, path, to, udp] =
+            ["host", "path", "to", "connect_udp"].map(|name| format!("route.{index}.{name}"));
+        match &route.connect_udp {
+            None if route.to.is_empty() => {
+                reader.refuse(
+                    &[&to, &udp],
+                    "missing: the backends of the route, or the targets of its UDP tunnels in \
+                     connect_udp",
+                );
+            }
+            Some(_) if reader.is_set(&to) => {
+                reader.refuse(
+                    &[&to, &udp],
+                    "a route with connect_udp has no backends; give them a route of their own",
+                );
+            }
+            _ => {}
         }
         // The prefix matches at a segment boundary, with or without its last slash.
         let prefix = route.path.trim_end_matches('/');
@@ -433,7 +447,8 @@ mod tests {
         let error = error(&[("route.0.path", "/a")]);
         assert_eq!(
             error,
-            "--set: route.0.to: missing: the backends of the route"
+            "--set: route.0.to: missing: the backends of the route, or the targets of its UDP tunnels \
+             in connect_udp"
         );
     }
 

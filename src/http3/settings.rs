@@ -9,12 +9,15 @@ use super::{Offer, Rules, Terms, Violation, frame, varint};
 pub(super) struct Settings {
     /// The largest field section that it takes (RFC 9114, section 4.2.2).
     pub(super) max_section: u64,
+    /// Whether it takes HTTP datagrams in QUIC DATAGRAM frames (RFC 9297, section 2.1.1).
+    pub(super) datagrams: Offer,
 }
 
 /// Reads the payload of SETTINGS, of at most 4096 bytes.
 pub(super) fn read(mut payload: &[u8], rules: Rules) -> Result<Settings, Violation> {
     let mut settings = Settings {
         max_section: varint::MAX,
+        datagrams: Offer::No,
     };
     let mut seen = Vec::new();
     while !payload.is_empty() {
@@ -30,6 +33,7 @@ pub(super) fn read(mut payload: &[u8], rules: Rules) -> Result<Settings, Violati
             ENABLE_CONNECT_PROTOCOL | H3_DATAGRAM if value > 1 => {
                 rules.refuse(Violation::SettingValue)?;
             }
+            H3_DATAGRAM if value == 1 => settings.datagrams = Offer::Yes,
             _ => {}
         }
     }
@@ -48,6 +52,9 @@ pub(super) fn put(out: &mut BytesMut, terms: &Terms) {
     )];
     if terms.features.extended_connect == Offer::Yes {
         entries.push((ENABLE_CONNECT_PROTOCOL, 1));
+    }
+    if terms.features.datagrams == Offer::Yes {
+        entries.push((H3_DATAGRAM, 1));
     }
     let mut payload = BytesMut::new();
     for (id, value) in entries {

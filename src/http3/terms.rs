@@ -59,6 +59,8 @@ impl Limits {
 pub struct Features {
     /// Extended CONNECT (RFC 9220).
     pub extended_connect: Offer,
+    /// HTTP datagrams in QUIC DATAGRAM frames (RFC 9297).
+    pub datagrams: Offer,
 }
 
 /// Whether the gateway offers an extension.

@@ -126,6 +126,12 @@ violations! {
     Acknowledgment => Close(DecoderStreamError), "acknowledgment of nothing";
     /// RFC 9204, section 4.4.2.
     CancelledInteger => Close(DecoderStreamError), "stream cancellation is too large";
+    /// RFC 9297, section 2.1.
+    ShortDatagram => Close(DatagramError), "datagram without a stream";
+    /// RFC 9297, section 2.1: the ID is larger than a stream's can be.
+    DatagramOfNoStream => Close(DatagramError), "datagram of a stream that cannot be";
+    /// RFC 9297, section 2.1.
+    DatagramBeyondLimit => Close(IdError), "datagram beyond the stream limit";
     /// The allowance for what is legal and useless (RFC 9114, section 10.5) is spent.
     Glitches => Close(ExcessiveLoad), "too much that means nothing";
     /// The allowance for requests that come to nothing (RFC 9114, section 10.5) is spent.
@@ -203,6 +209,8 @@ violations! {
     StrayProtocol => Reset(MessageError), ":protocol without CONNECT";
     /// RFC 9220, section 3: extended CONNECT was not offered.
     UnofferedProtocol => Reset(MessageError), ":protocol was not offered";
+    /// RFC 9297, section 2.
+    UselessDatagram => Reset(DatagramError), "datagram of a request without a use for it";
     /// What broke no other rule, and still is no message for the `http` crate.
     Unrepresentable => Reset(MessageError), "no message";
 }

@@ -6,6 +6,7 @@
 mod body;
 mod client;
 pub(crate) mod clock;
+mod datagrams;
 mod error;
 pub(crate) mod fields;
 mod handler;
@@ -14,6 +15,8 @@ mod upstream;
 
 pub use body::{Body, BodyError};
 pub use client::{ClientFacts, PathFacts, Protocol};
+pub use datagrams::{Datagrams, SendDatagramError};
+pub(crate) use datagrams::{DatagramQueue, SendDatagrams};
 pub use error::{Origin, RequestError, ResetCode, Stage};
 pub use handler::{Handler, HandlerFuture, SharedHandler};
 pub use handshake::{Handshake, HandshakeFailed};
