@@ -11,6 +11,7 @@ mod origin;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod udp;
 mod upload;
 mod upstream;
 
@@ -27,11 +28,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use self::download::{Download, Held};
 use self::http2::Busy;
 use self::routes::Routes;
+use self::udp::{UdpProxy, UdpRoute};
 use self::upload::Upload;
 use self::upstream::{Tasks, Upstream};
 use crate::balance::RoundRobin;
-use crate::config::{self, Limits, Timeouts, UpstreamProtocol};
+use crate::config::{self, ConnectUdp, Limits, Timeouts, UpstreamProtocol};
 use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, Handler, RequestError};
+use crate::telemetry::UdpMetrics;
 
 pub use origin::{Origin, pattern};
 
@@ -41,7 +44,15 @@ pub use origin::{Origin, pattern};
 /// closes them when their requests have ended.
 #[derive(Debug)]
 pub struct Bridge {
-    routes: Routes<Group>,
+    routes: Routes<Destination>,
+    udp: UdpProxy,
+}
+
+/// Where the requests of a route go.
+#[derive(Debug)]
+enum Destination {
+    Upstreams(Group),
+    Udp(UdpRoute),
 }
 
 /// The upstreams of one route, and whose turn it is.
@@ -68,11 +79,23 @@ pub enum BridgeError {
 }
 
 impl Bridge {
-    /// Makes the routes; connects to nothing. Routes are numbered from 0 in errors.
+    /// Makes the routes; connects to nothing. Routes are numbered from 0 in errors. Tunnels of UDP have
+    /// the default bounds, and nobody sees their metrics.
     pub fn new(
         routes: &[config::Route],
         limits: &Limits,
         timeouts: &Timeouts,
+    ) -> Result<Self, BridgeError> {
+        let udp = (ConnectUdp::default(), UdpMetrics::default());
+        Self::with_tunnels(routes, limits, timeouts, udp)
+    }
+
+    /// As [`Bridge::new`], with these bounds and metrics of tunnels of UDP.
+    pub fn with_tunnels(
+        routes: &[config::Route],
+        limits: &Limits,
+        timeouts: &Timeouts,
+        (bounds, metrics): (ConnectUdp, UdpMetrics),
     ) -> Result<Self, BridgeError> {
         let tasks = Tasks::default();
         let pool = upstream::pool(&tasks, limits, timeouts);
@@ -88,12 +111,21 @@ impl Bridge {
                 });
                 upstreams.push(Arc::clone(upstream));
             }
-            let group = Group::new(upstreams).ok_or(BridgeError::NoUpstream(number))?;
-            if !table.add(route.host.as_deref(), &route.path, group) {
+            let destination = match &route.connect_udp {
+                Some(allow) => Destination::Udp(UdpRoute::new(&route.path, allow.clone())),
+                None => {
+                    let group = Group::new(upstreams).ok_or(BridgeError::NoUpstream(number))?;
+                    Destination::Upstreams(group)
+                }
+            };
+            if !table.add(route.host.as_deref(), &route.path, destination) {
                 return Err(BridgeError::Duplicate(number));
             }
         }
-        Ok(Self { routes: table })
+        Ok(Self {
+            routes: table,
+            udp: UdpProxy::new(bounds, metrics),
+        })
     }
 }
 
@@ -105,10 +137,11 @@ impl Handler for Bridge {
     ) -> Result<Response<Body>, RequestError> {
         let uri = request.uri();
         let host = uri.host().unwrap_or_default();
-        let group = self
-            .routes
-            .find(host, uri.path())
-            .ok_or(RequestError::NoRoute)?;
+        let destination = self.routes.find(host, uri.path());
+        let group = match destination.ok_or(RequestError::NoRoute)? {
+            Destination::Upstreams(group) => group,
+            Destination::Udp(route) => return self.udp.handle(route, request, &client).await,
+        };
         let (upstream, permit) = group.admit().ok_or(RequestError::Overloaded)?;
 
         let (mut parts, body) = request.into_parts();

@@ -67,6 +67,10 @@ impl Plan<'_> {
                 },
                 header_timeout: timeouts.header,
                 body_idle: timeouts.body_idle,
+                datagrams: self
+                    .config
+                    .datagram_bytes()
+                    .map(|_| usize::from(self.config.connect_udp.queue)),
                 linger: (shutdown.grace / 2).min(MOST_LINGER),
             },
             metrics: self.metrics.clone(),

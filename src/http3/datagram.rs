@@ -103,13 +103,15 @@ impl Datagrams {
                 Ok(()) => Fate::Late,
                 Err(violation) => Fate::Refused(stream, violation),
             },
-            Some(Use::Unknown) => self.hold(stream, payload),
-            None if stream >= next => self.hold(stream, payload),
+            Some(Use::Unknown) => self.hold(stream, &payload),
+            None if stream >= next => self.hold(stream, &payload),
             None => Fate::Late,
         })
     }
 
-    fn hold(&mut self, stream: StreamId, payload: Bytes) -> Fate {
+    fn hold(&mut self, stream: StreamId, payload: &Bytes) -> Fate {
+        // A slice would keep the whole batch of packets that it came in.
+        let payload = Bytes::copy_from_slice(payload);
         self.early.push_back((stream, payload));
         if self.early.len() > EARLY {
             self.early.pop_front();

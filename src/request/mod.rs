@@ -6,18 +6,22 @@
 mod body;
 mod client;
 pub(crate) mod clock;
+mod connect;
 mod datagrams;
 mod error;
 pub(crate) mod fields;
 mod handler;
 mod handshake;
+mod keeps_time;
 mod upstream;
 
 pub use body::{Body, BodyError};
 pub use client::{ClientFacts, PathFacts, Protocol};
+pub use connect::ConnectProtocol;
 pub use datagrams::{Datagrams, SendDatagramError};
 pub(crate) use datagrams::{DatagramQueue, SendDatagrams};
 pub use error::{Origin, RequestError, ResetCode, Stage};
+pub use keeps_time::KeepsTime;
 pub use handler::{Handler, HandlerFuture, SharedHandler};
 pub use handshake::{Handshake, HandshakeFailed};
 pub use upstream::AnsweredBy;

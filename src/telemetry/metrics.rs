@@ -4,6 +4,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::UdpMetrics;
 use crate::fleet::{Finding, PeerState};
 
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
@@ -115,6 +116,8 @@ pub struct Metrics {
     pub requests: Family<Answered, Counter>,
     /// Requests that ended without their handler's response, by reason.
     pub requests_failed: Family<Reason, Counter>,
+    /// Tunnels of UDP.
+    pub udp: UdpMetrics,
     /// Connection tasks that panicked.
     pub panics: Counter,
     /// Reloads, by what came of them.
@@ -219,6 +222,7 @@ impl Metrics {
         metrics.register_returns(registry);
         metrics.register_fleet(registry);
         metrics.register_requests(registry);
+        metrics.udp.register(registry);
         metrics
     }
 

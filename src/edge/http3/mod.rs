@@ -2,6 +2,7 @@
 //! and the service.
 
 mod body;
+mod datagrams;
 mod incoming;
 mod one_way;
 mod request;
@@ -22,7 +23,7 @@ use self::shared::{Opened, Shared};
 use super::course::{Course, Phase};
 use super::quic::transport::{self, RecvStream, SendStream};
 use super::service::Service;
-use crate::http3::{Code, Limits, Terms};
+use crate::http3::{Code, Limits, Offer, Terms};
 use crate::request::ClientFacts;
 use crate::telemetry::Metrics;
 
@@ -46,6 +47,8 @@ pub(crate) struct Rules {
     pub(crate) header_timeout: Duration,
     /// Between two pieces of a body that the client takes.
     pub(crate) body_idle: Duration,
+    /// HTTP datagrams that may wait for one request; none if they are not offered.
+    pub(crate) datagrams: Option<usize>,
     /// When the process ends, from the last answer to the end of the connection.
     pub(crate) linger: Duration,
 }
@@ -60,12 +63,23 @@ impl Http3 {
     where
         F: Fn() -> ClientFacts,
     {
-        let shared = Arc::new(Shared::new(connection, Terms::new(self.rules.limits)));
+        let datagrams = self.rules.datagrams;
+        let mut terms = Terms::new(self.rules.limits);
+        if datagrams.is_some() {
+            terms.features.datagrams = Offer::Yes;
+        }
+        let shared = Arc::new(Shared::new(connection, terms, datagrams));
         let opening = tokio::time::timeout(self.rules.header_timeout, shared.open_control()).await;
         let Ok(Ok(control)) = opening else {
             return;
         };
         let tending = one_way::tend(&shared, control.stopped());
+        let tending = async {
+            tokio::select! {
+                tended = tending => tended,
+                tended = datagrams::receive(&shared, &self.metrics.udp) => tended,
+            }
+        };
         let serving = self.serve_requests(Arc::clone(&shared), control, facts, course);
         tokio::select! {
             () = serving => {}

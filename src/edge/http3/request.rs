@@ -54,9 +54,14 @@ impl Exchange {
         let body_idle = self.rules.body_idle;
         let outcome = tokio::select! {
             biased;
-            outcome = self.answer(incoming, &mut writer, &place) => outcome,
-            () = &mut stopped => Outcome::Wasted,
+            outcome = self.answer(incoming, &mut writer, &place) => Ok(outcome),
+            () = &mut stopped => Ok(Outcome::Wasted),
+            code = place.struck() => Err(code),
         };
+        let outcome = outcome.unwrap_or_else(|code| {
+            writer.reset(code.value());
+            Outcome::Wasted
+        });
         match outcome {
             Outcome::Answered => {
                 place.shared.count_answered();

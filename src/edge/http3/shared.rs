@@ -5,13 +5,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::datagrams::{Receiver, Receivers};
 use super::incoming::Incoming;
 use super::var_int;
 use super::writer::Writer;
+use crate::connect_udp;
 use crate::edge::quic::transport::{Connection, RecvStream, SendStream, VarInt, WriteError};
 use crate::http3::{
     self, Admission, Code, Consequence, OneWay, Priority, Step, StreamId, Terms, Violation,
 };
+use crate::request::{ConnectProtocol, Datagrams};
 
 /// A connection as all of its streams see it.
 pub(super) struct Shared {
@@ -19,10 +22,11 @@ pub(super) struct Shared {
     engine: Mutex<Engine>,
 }
 
-struct Engine {
-    connection: http3::Connection,
+pub(super) struct Engine {
+    pub(super) connection: http3::Connection,
     /// Where each open request looks for its priority.
     urgencies: HashMap<StreamId, Arc<Urgency>>,
+    pub(super) receivers: Receivers,
 }
 
 /// The priority of a response in quinn's terms: streams with a higher one are sent first, and those with
@@ -50,13 +54,17 @@ pub(super) struct RequestPlace {
     pub(super) urgency: Arc<Urgency>,
     /// Whether a frame gave the priority before the request came.
     updated: bool,
+    /// None where the connection has no datagrams.
+    receiver: Option<Arc<Receiver>>,
 }
 
 impl Shared {
-    pub(super) fn new(connection: Connection, terms: Terms) -> Self {
+    /// `datagrams` may wait for one request, where the terms offer them.
+    pub(super) fn new(connection: Connection, terms: Terms, datagrams: Option<usize>) -> Self {
         let engine = Engine {
             connection: http3::Connection::new(terms, now()),
             urgencies: HashMap::new(),
+            receivers: Receivers::new(datagrams),
         };
         Self {
             connection,
@@ -94,12 +102,14 @@ impl Shared {
                     urgency.set(priority);
                 }
                 engine.urgencies.insert(id, Arc::clone(&urgency));
+                let receiver = engine.receivers.open(id);
                 drop(engine);
                 let place = Arc::new(RequestPlace {
                     id,
                     shared: Arc::clone(self),
                     urgency,
                     updated: priority.is_some(),
+                    receiver,
                 });
                 Opened::Request(Box::new(Streams {
                     incoming: Incoming::new(receive, *stream, Arc::clone(&place)),
@@ -174,7 +184,7 @@ impl Shared {
         (self.connection.rtt() * count).clamp(LEAST_WAIT, MOST_WAIT)
     }
 
-    fn engine(&self) -> MutexGuard<'_, Engine> {
+    pub(super) fn engine(&self) -> MutexGuard<'_, Engine> {
         self.engine.lock().expect("no holder panics")
     }
 }
@@ -201,11 +211,31 @@ impl RequestPlace {
             self.urgency.set(priority);
         }
     }
+
+    /// The datagrams of a request with this protocol, if there are any; of another the first is an error.
+    pub(super) fn datagrams(&self, protocol: Option<&ConnectProtocol>) -> Option<Datagrams> {
+        if protocol.is_some_and(|protocol| protocol.as_str() == connect_udp::PROTOCOL) {
+            return self.shared.take_datagrams(self.id);
+        }
+        self.shared.refuse_datagrams(self.id);
+        None
+    }
+
+    /// Resolves with a code when something beside the stream makes the request one to reset.
+    pub(super) async fn struck(&self) -> Code {
+        match &self.receiver {
+            Some(receiver) => receiver.struck().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Drop for RequestPlace {
     fn drop(&mut self) {
-        self.shared.engine().urgencies.remove(&self.id);
+        let mut engine = self.shared.engine();
+        engine.urgencies.remove(&self.id);
+        engine.receivers.close(self.id);
+        engine.connection.close_request(self.id);
     }
 }
 

@@ -61,6 +61,7 @@ impl Edge {
                 limits: crate::http3::Limits::default(),
                 header_timeout: timeouts.header,
                 body_idle: timeouts.body_idle,
+                datagrams: None,
                 linger: Duration::from_secs(1),
             },
             metrics: metrics.clone(),
@@ -151,6 +152,7 @@ impl Node {
             application: None,
             quic,
             limits,
+            datagram_bytes: None,
             max_udp_payload: 1400,
         }
     }
