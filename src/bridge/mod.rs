@@ -11,6 +11,7 @@ mod origin;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod udp;
 mod upload;
 mod upstream;
@@ -142,8 +143,14 @@ impl Handler for Bridge {
             Destination::Upstreams(group) => group,
             Destination::Udp(route) => return self.udp.handle(route, request, &client).await,
         };
+        if *request.method() == Method::CONNECT && !tunnel::is_passed_on(&request) {
+            return Err(RequestError::NotImplemented);
+        }
         let (upstream, permit) = group.admit().ok_or(RequestError::Overloaded)?;
 
+        if *request.method() == Method::CONNECT {
+            return Box::pin(tunnel::handle(upstream, permit, request, client)).await;
+        }
         let (mut parts, body) = request.into_parts();
         headers::to_upstream(&mut parts, &client, upstream.protocol, &upstream.authority)?;
         let (mut upload, lease, pace) = Upload::new(body);

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::TokioTimer;
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -26,8 +28,10 @@ pub(super) struct Upstream {
     pub(super) protocol: UpstreamProtocol,
     channel: Channel,
     permits: Arc<Semaphore>,
-    connect: Duration,
-    first_byte: Duration,
+    pub(super) tasks: Tasks,
+    pub(super) connect: Duration,
+    pub(super) first_byte: Duration,
+    pub(super) tunnel_idle: Duration,
 }
 
 #[derive(Debug)]
@@ -64,14 +68,32 @@ impl Upstream {
             protocol: upstream.protocol,
             channel,
             permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            tasks: tasks.clone(),
             connect: timeouts.connect,
             first_byte: timeouts.first_byte,
+            tunnel_idle: timeouts.tunnel_idle,
         }
     }
 
     /// Takes one of the places for requests, unless all are taken.
     pub(super) fn admit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
+    /// Makes a connection that is for one request alone.
+    pub(super) async fn connect(&self) -> Result<TcpStream, RequestError> {
+        let connecting = async {
+            let stream = TcpStream::connect(&*self.name).await?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        };
+        timeout(self.connect, connecting)
+            .await
+            .map_err(|_elapsed| RequestError::UpstreamTimeout)?
+            .map_err(|error: io::Error| {
+                tracing::debug!(upstream = %self.name, %error, "cannot connect");
+                RequestError::UpstreamConnect
+            })
     }
 
     /// Sends a request and waits for the header section of the response.
@@ -163,4 +185,4 @@ where
 }
 
 /// Bytes that a connection reads ahead; also the largest header section of a response.
-const BUFFER: usize = 64 << 10;
+pub(super) const BUFFER: usize = 64 << 10;

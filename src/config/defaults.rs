@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Admin, AdminAddress, Cid, Config, ConnectUdp, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
-    LogFormat, Node, Profile, Quic, Shutdown, Tcp, Timeouts, Upgrade,
+    Admin, AdminAddress, Cid, Config, ConnectUdp, EarlyData, Fleet, Hooks, Keepalive, Limits,
+    Listen, Log, LogFormat, Node, Profile, Quic, Shutdown, Tcp, Timeouts, Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
 use crate::fleet::Timing;
@@ -155,6 +155,7 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(10),
             body_idle: Duration::from_mins(1),
+            tunnel_idle: Duration::from_mins(10),
             connect: Duration::from_secs(2),
             first_byte: Duration::from_mins(1),
             tcp_idle: Duration::from_mins(2),

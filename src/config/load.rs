@@ -8,8 +8,8 @@ use super::layers::{Sources, Tree};
 use super::schema::{self, Shape};
 use super::tree::Entry;
 use super::{
-    Admin, AdminAddress, Cid, Config, ConnectUdp, Fleet, Hooks, Limits, Listen, Log, Member, Node, Profile,
-    Quic, Route, Shutdown, Tcp, Timeouts, defaults, rules,
+    Admin, AdminAddress, Cid, Config, ConnectUdp, Fleet, Hooks, Limits, Listen, Log, Member, Node,
+    Profile, Quic, Route, Shutdown, Tcp, Timeouts, defaults, rules,
 };
 use crate::fleet::NodeId;
 
@@ -264,6 +264,7 @@ impl Reader<'_> {
         self.read("timeouts.handshake", &mut timeouts.handshake);
         self.read("timeouts.header", &mut timeouts.header);
         self.read("timeouts.body_idle", &mut timeouts.body_idle);
+        self.read("timeouts.tunnel_idle", &mut timeouts.tunnel_idle);
         self.read("timeouts.connect", &mut timeouts.connect);
         self.read("timeouts.first_byte", &mut timeouts.first_byte);
         self.read("timeouts.tcp_idle", &mut timeouts.tcp_idle);

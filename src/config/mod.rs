@@ -34,6 +34,6 @@ pub use load::load;
 pub use operating::{Admin, AdminAddress, Hooks, Log, LogFormat, Shutdown, Upgrade};
 pub use schema::{Key, Kind};
 pub use sections::{
-    Cid, Config, ConnectUdp, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile, Quic, Route,
-    Tcp, Timeouts, Upstream, UpstreamProtocol,
+    Cid, Config, ConnectUdp, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile,
+    Quic, Route, Tcp, Timeouts, Upstream, UpstreamProtocol,
 };

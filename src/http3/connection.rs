@@ -91,7 +91,7 @@ impl Connection {
             return Admission::Rejected(Code::RequestRejected);
         }
         self.next_request = self.next_request.max(id.next());
-        if self.terms.features.datagrams == Offer::Yes {
+        if self.terms.datagrams == Offer::Yes {
             self.datagrams.open(id);
         }
         let stream = RequestStream::new(self.terms);
@@ -205,10 +205,8 @@ impl Connection {
         (most < varint::MAX).then_some(most)
     }
 
-    /// Takes the payload of a QUIC DATAGRAM frame. There are none unless [`Features::datagrams`] is
-    /// offered, because QUIC does not allow them then.
-    ///
-    /// [`Features::datagrams`]: super::Features::datagrams
+    /// Takes the payload of a QUIC DATAGRAM frame. There are none unless [`Terms::datagrams`] offers it,
+    /// because QUIC does not allow them then.
     ///
     /// # Errors
     /// Every violation closes the connection.
@@ -239,7 +237,7 @@ impl Connection {
     /// Whether datagrams may be sent: only when both sides have offered it (RFC 9297, section 2.1.1).
     pub fn may_send_datagrams(&self) -> bool {
         let peer = self.control.settings().map(|settings| settings.datagrams);
-        self.terms.features.datagrams == Offer::Yes && peer == Some(Offer::Yes)
+        self.terms.datagrams == Offer::Yes && peer == Some(Offer::Yes)
     }
 
     fn open(&mut self, kind: Kind, now: Instant) -> Result<(), Violation> {

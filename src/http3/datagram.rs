@@ -186,7 +186,11 @@ mod tests {
             assert_eq!(fate == Fate::Displaced, displaced, "{number}");
         }
         datagrams.open(id(3));
-        let held: Vec<u8> = datagrams.take(id(3)).iter().map(|payload| payload[0]).collect();
+        let held: Vec<u8> = datagrams
+            .take(id(3))
+            .iter()
+            .map(|payload| payload[0])
+            .collect();
         assert_eq!(held, (24..40).collect::<Vec<_>>());
         assert!(datagrams.take(id(2)).is_empty(), "it was the oldest");
     }
@@ -201,7 +205,10 @@ mod tests {
         let refused = Fate::Refused(id(0), Violation::UselessDatagram);
         assert_eq!(receive(&mut datagrams, b"\0x"), Ok(refused));
         assert_eq!(receive(&mut datagrams, b"\x01x"), Ok(Fate::Held));
-        assert_eq!(datagrams.refuse(id(1), rules), Err(Violation::UselessDatagram));
+        assert_eq!(
+            datagrams.refuse(id(1), rules),
+            Err(Violation::UselessDatagram)
+        );
     }
 
     #[test]
@@ -211,8 +218,14 @@ mod tests {
             (&b""[..], Violation::ShortDatagram),
             (b"\x40", Violation::ShortDatagram),
             (b"\xd0\0\0\0\0\0\0\0", Violation::DatagramOfNoStream),
-            (b"\xff\xff\xff\xff\xff\xff\xff\xff", Violation::DatagramOfNoStream),
-            (b"\xcf\xff\xff\xff\xff\xff\xff\xff", Violation::DatagramBeyondLimit),
+            (
+                b"\xff\xff\xff\xff\xff\xff\xff\xff",
+                Violation::DatagramOfNoStream,
+            ),
+            (
+                b"\xcf\xff\xff\xff\xff\xff\xff\xff",
+                Violation::DatagramBeyondLimit,
+            ),
             (b"\x40\x82", Violation::DatagramBeyondLimit),
         ] {
             assert_eq!(receive(&mut datagrams, frame), Err(violation), "{frame:x?}");

@@ -46,14 +46,14 @@ pub(super) fn read(mut payload: &[u8], rules: Rules) -> Result<Settings, Violati
 
 /// Appends the gateway's SETTINGS. No QPACK setting means no dynamic table (RFC 9204, section 5).
 pub(super) fn put(out: &mut BytesMut, terms: &Terms) {
-    let mut entries = vec![(
-        MAX_FIELD_SECTION_SIZE,
-        u64::from(terms.limits.section_bytes),
-    )];
-    if terms.features.extended_connect == Offer::Yes {
-        entries.push((ENABLE_CONNECT_PROTOCOL, 1));
-    }
-    if terms.features.datagrams == Offer::Yes {
+    let mut entries = vec![
+        (
+            MAX_FIELD_SECTION_SIZE,
+            u64::from(terms.limits.section_bytes),
+        ),
+        (ENABLE_CONNECT_PROTOCOL, 1),
+    ];
+    if terms.datagrams == Offer::Yes {
         entries.push((H3_DATAGRAM, 1));
     }
     let mut payload = BytesMut::new();

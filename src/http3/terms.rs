@@ -6,8 +6,8 @@ use super::Rules;
 pub struct Terms {
     /// Sizes.
     pub limits: Limits,
-    /// What the gateway offers beyond RFC 9114.
-    pub features: Features,
+    /// Whether the gateway takes HTTP datagrams in QUIC DATAGRAM frames (RFC 9297, section 2.1.1).
+    pub datagrams: Offer,
     /// All rules, but in tests of the rules.
     #[doc(hidden)]
     pub rules: Rules,
@@ -52,15 +52,6 @@ impl Limits {
     pub(super) fn frame_bytes(self) -> u64 {
         u64::from(self.section_bytes) + SECTION_PREFIX
     }
-}
-
-/// Extensions that are offered in SETTINGS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Features {
-    /// Extended CONNECT (RFC 9220).
-    pub extended_connect: Offer,
-    /// HTTP datagrams in QUIC DATAGRAM frames (RFC 9297).
-    pub datagrams: Offer,
 }
 
 /// Whether the gateway offers an extension.

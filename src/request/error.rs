@@ -24,7 +24,7 @@ pub enum RequestError {
     /// No route matches the request's host and path.
     #[error("no route matches")]
     NoRoute,
-    /// The method is one this gateway does not carry (CONNECT and upgrades).
+    /// The method, or the protocol of a tunnel, is one that nobody here serves.
     #[error("the method is not implemented")]
     NotImplemented,
     /// `Expect` names something other than `100-continue` (RFC 9110, section 10.1.1).
@@ -42,6 +42,9 @@ pub enum RequestError {
     /// The upstream's response has fields or framing that must not be passed on.
     #[error("the upstream's response is malformed")]
     UpstreamMalformed,
+    /// The upstream offers no tunnels, or answered a request for one as if it were an ordinary request.
+    #[error("the upstream opens no tunnel")]
+    NoTunnel,
     /// The upstream did not connect or answer in time.
     #[error("the upstream did not answer in time")]
     UpstreamTimeout,
@@ -73,6 +76,7 @@ impl RequestError {
             Self::UpstreamConnect
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
+            | Self::NoTunnel
             | Self::UpstreamTimeout
             | Self::Body(BodyError::UpstreamGone) => Origin::Upstream,
         }
@@ -92,6 +96,7 @@ impl RequestError {
             Self::Body(_)
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
+            | Self::NoTunnel
             | Self::UpstreamTimeout
             | Self::Internal => Stage::Sent,
         }
@@ -119,6 +124,7 @@ impl RequestError {
             Self::UpstreamConnect
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
+            | Self::NoTunnel
             | Self::Body(BodyError::UpstreamGone) => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal | Self::Body(BodyError::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -147,6 +153,7 @@ impl RequestError {
             | Self::UpstreamConnect
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
+            | Self::NoTunnel
             | Self::UpstreamTimeout
             | Self::Internal => ResetCode::Internal,
         }
@@ -173,6 +180,7 @@ impl RequestError {
             Self::UpstreamConnect => "upstream_connect",
             Self::UpstreamBroken => "upstream_broken",
             Self::UpstreamMalformed => "upstream_malformed",
+            Self::NoTunnel => "no_tunnel",
             Self::UpstreamTimeout => "upstream_timeout",
         }
     }

@@ -14,14 +14,15 @@ mod handler;
 mod handshake;
 mod keeps_time;
 mod upstream;
+pub(crate) mod websocket;
 
 pub use body::{Body, BodyError};
 pub use client::{ClientFacts, PathFacts, Protocol};
 pub use connect::ConnectProtocol;
-pub use datagrams::{Datagrams, SendDatagramError};
 pub(crate) use datagrams::{DatagramQueue, SendDatagrams};
+pub use datagrams::{Datagrams, SendDatagramError};
 pub use error::{Origin, RequestError, ResetCode, Stage};
-pub use keeps_time::KeepsTime;
 pub use handler::{Handler, HandlerFuture, SharedHandler};
 pub use handshake::{Handshake, HandshakeFailed};
+pub use keeps_time::KeepsTime;
 pub use upstream::AnsweredBy;

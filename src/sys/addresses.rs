@@ -1,6 +1,9 @@
 //! The addresses of this machine.
 
-#![expect(unsafe_code, reason = "getifaddrs has no safe form in the libraries used")]
+#![expect(
+    unsafe_code,
+    reason = "getifaddrs has no safe form in the libraries used"
+)]
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -118,6 +118,8 @@ pub struct Metrics {
     pub requests_failed: Family<Reason, Counter>,
     /// Tunnels of UDP.
     pub udp: UdpMetrics,
+    /// Tunnels of requests that are open, in one direction or both.
+    pub connect_tunnels: Gauge,
     /// Connection tasks that panicked.
     pub panics: Counter,
     /// Reloads, by what came of them.
@@ -371,6 +373,11 @@ impl Metrics {
             "requests_failed",
             "Requests without their handler's response, by reason",
             self.requests_failed.clone(),
+        );
+        registry.register(
+            "connect_tunnels",
+            "Open tunnels of requests",
+            self.connect_tunnels.clone(),
         );
         registry.register("reloads", "Reloads, by outcome", self.reloads.clone());
         registry.register(

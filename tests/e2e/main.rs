@@ -39,6 +39,7 @@ mod sessions;
 mod stage;
 mod tap;
 mod transfer;
+mod tunnels;
 mod upgrade;
 mod wild;
 mod workers;

@@ -47,7 +47,10 @@ impl ClientSide {
         }
     }
 
-    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, BodyError>> {
+    pub(super) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Received, BodyError>> {
         if let Some(frames) = &self.frames
             && let Poll::Ready(datagram) = frames.poll_receive(cx)
         {
@@ -77,7 +80,9 @@ impl ClientSide {
         let sent = self
             .frames
             .as_ref()
-            .map_or(Err(SendDatagramError::Unsupported), |frames| frames.send(datagram));
+            .map_or(Err(SendDatagramError::Unsupported), |frames| {
+                frames.send(datagram)
+            });
         match sent {
             Ok(()) => Sent::Whole,
             Err(SendDatagramError::Unsupported) => {

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -5,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::Frame;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::incoming::{Failure, Incoming};
 use crate::http3::Part;
@@ -18,6 +19,7 @@ pub(super) struct RequestBody {
     ended: bool,
     /// Notified once when somebody wants the body and none of it is there.
     wanted: Option<Arc<Notify>>,
+    _open: Option<oneshot::Sender<Infallible>>,
 }
 
 impl RequestBody {
@@ -27,6 +29,7 @@ impl RequestBody {
             peeked: None,
             ended: false,
             wanted: None,
+            _open: None,
         }
     }
 
@@ -51,6 +54,11 @@ impl RequestBody {
     /// Notifies when the body is first wanted while none of it is there (RFC 9110, section 10.1.1).
     pub(super) fn notify_when_wanted(&mut self, wanted: Arc<Notify>) {
         self.wanted = Some(wanted);
+    }
+
+    /// Drops `open` with the body.
+    pub(super) fn hold_until_over(&mut self, open: oneshot::Sender<Infallible>) {
+        self._open = Some(open);
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {

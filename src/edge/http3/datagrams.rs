@@ -121,7 +121,9 @@ impl Shared {
         let most = engine.receivers.queue?;
         let receiver = Arc::clone(engine.receivers.of(stream)?);
         let early = engine.connection.take_datagrams(stream);
-        let queue = receiver.queue.get_or_init(|| Arc::new(DatagramQueue::new(most)));
+        let queue = receiver
+            .queue
+            .get_or_init(|| Arc::new(DatagramQueue::new(most)));
         for datagram in early {
             // Those that there is no room for came before their request.
             queue.put(datagram);
@@ -167,10 +169,14 @@ impl SendDatagrams for Sender {
         if connection.datagram_send_buffer_space() < frame.len() {
             return Err(SendDatagramError::Full);
         }
-        connection.send_datagram(frame).map_err(|error| match error {
-            QuicError::UnsupportedByPeer | QuicError::Disabled => SendDatagramError::Unsupported,
-            QuicError::TooLarge => SendDatagramError::TooLarge,
-            QuicError::ConnectionLost(_) => SendDatagramError::Gone,
-        })
+        connection
+            .send_datagram(frame)
+            .map_err(|error| match error {
+                QuicError::UnsupportedByPeer | QuicError::Disabled => {
+                    SendDatagramError::Unsupported
+                }
+                QuicError::TooLarge => SendDatagramError::TooLarge,
+                QuicError::ConnectionLost(_) => SendDatagramError::Gone,
+            })
     }
 }

@@ -66,7 +66,7 @@ impl Http3 {
         let datagrams = self.rules.datagrams;
         let mut terms = Terms::new(self.rules.limits);
         if datagrams.is_some() {
-            terms.features.datagrams = Offer::Yes;
+            terms.datagrams = Offer::Yes;
         }
         let shared = Arc::new(Shared::new(connection, terms, datagrams));
         let opening = tokio::time::timeout(self.rules.header_timeout, shared.open_control()).await;

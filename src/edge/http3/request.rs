@@ -1,9 +1,10 @@
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, header};
-use tokio::sync::Notify;
+use http::{HeaderMap, Method, header};
+use tokio::sync::{Notify, oneshot};
 
 use super::Rules;
 use super::body::RequestBody;
@@ -12,7 +13,9 @@ use super::shared::{RequestPlace, Streams};
 use super::writer::{CutShort, Writer};
 use crate::edge::service::{Reply, Service};
 use crate::http3::{Code, Consequence, Head, Part};
-use crate::request::{Body, BodyError, ClientFacts, HandshakeFailed, RequestError};
+use crate::request::{
+    Body, BodyError, ClientFacts, ConnectProtocol, HandshakeFailed, RequestError,
+};
 use crate::telemetry::Early;
 
 /// One request and its response.
@@ -52,9 +55,10 @@ impl Exchange {
         } = *streams;
         let mut stopped = pin!(writer.stopped());
         let body_idle = self.rules.body_idle;
+        let (open, over) = oneshot::channel();
         let outcome = tokio::select! {
             biased;
-            outcome = self.answer(incoming, &mut writer, &place) => Ok(outcome),
+            outcome = self.answer(incoming, &mut writer, &place, open) => Ok(outcome),
             () = &mut stopped => Ok(Outcome::Wasted),
             code = place.struck() => Err(code),
         };
@@ -67,6 +71,8 @@ impl Exchange {
                 place.shared.count_answered();
                 // The client has the end of the response when its last byte is acknowledged.
                 drop(tokio::time::timeout(body_idle, stopped).await);
+                // The client's direction of a tunnel may go on.
+                drop(over.await);
             }
             Outcome::Wasted => place.shared.count_cancelled(),
             Outcome::Failed => {}
@@ -78,9 +84,10 @@ impl Exchange {
         mut incoming: Incoming,
         writer: &mut Writer,
         place: &RequestPlace,
+        open: oneshot::Sender<Infallible>,
     ) -> Outcome {
         let head = tokio::time::timeout(self.rules.header_timeout, head(&mut incoming)).await;
-        let head = match head {
+        let mut head = match head {
             Ok(Ok(head)) => head,
             Ok(Err(failure)) => return self.refuse(failure, writer).await,
             Err(_) => {
@@ -90,6 +97,9 @@ impl Exchange {
             }
         };
         place.prioritise(head.priority);
+        let protocol = head.protocol.take();
+        let protocol = protocol.and_then(|name| ConnectProtocol::new(&name));
+        let datagrams = place.datagrams(protocol.as_ref());
         let broken = incoming.broken();
         let mut body = RequestBody::new(incoming);
         if let Err(failure) = body.peek().await {
@@ -112,7 +122,16 @@ impl Exchange {
         if expects_continue(&head.fields) {
             body.notify_when_wanted(Arc::clone(&wanted));
         }
-        let request: Request<Body> = head.into_request().map(|()| Body::new(body));
+        if protocol.is_some() {
+            body.hold_until_over(open);
+        }
+        let mut request = head.into_request().map(|()| Body::new(body));
+        if let Some(protocol) = protocol {
+            request.extensions_mut().insert(protocol);
+        }
+        if let Some(datagrams) = datagrams {
+            request.extensions_mut().insert(datagrams);
+        }
         let written = async {
             let mut replying = pin!(service.respond(request, client));
             let reply = tokio::select! {

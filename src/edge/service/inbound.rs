@@ -37,6 +37,17 @@ impl Tally {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Counts a piece, and gives the sum.
+    pub(super) fn count(&self, bytes: usize) -> u64 {
+        let length = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes.fetch_add(length, Ordering::Relaxed) + length
+    }
+
+    /// Notes the first failure, and gives it.
+    pub(super) fn fail(&self, error: BodyError) -> BodyError {
+        *self.failure.get_or_init(|| error)
+    }
+
     /// Why the body failed. It explains a handler's failure better than the handler can.
     pub(super) fn failure(&self) -> Option<BodyError> {
         self.failure.get().copied()
@@ -60,8 +71,7 @@ impl Inbound {
     fn accept(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
         match frame.into_data() {
             Ok(data) => {
-                let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-                let seen = self.tally.bytes.fetch_add(length, Ordering::Relaxed) + length;
+                let seen = self.tally.count(data.len());
                 if self.declared.is_some_and(|declared| seen > declared) {
                     Err(BodyError::LengthMismatch)
                 } else if self.limit.is_some_and(|limit| seen > limit) {
@@ -108,7 +118,7 @@ impl Inbound {
 
     fn fail(&mut self, error: BodyError) -> BodyError {
         self.ended = true;
-        *self.tally.failure.get_or_init(|| error)
+        self.tally.fail(error)
     }
 }
 

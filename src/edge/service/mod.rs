@@ -12,6 +12,7 @@ mod rules;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub(crate) struct Rules {
     header_fields: usize,
     body_bytes: Option<u64>,
     body_idle: Duration,
+    tunnel_idle: Duration,
     alt_svc: Option<HeaderValue>,
 }
 
@@ -97,14 +99,18 @@ impl Service {
         let answer = match rules::check(&mut request, protocol, rules) {
             Ok(declared) => {
                 let tally = Arc::clone(exchange.upload());
-                let request =
-                    request.map(|body| Body::new(Inbound::new(body, declared, rules, tally)));
+                let request = match exchange.tunnel().map(Arc::clone) {
+                    None => {
+                        request.map(|body| Body::new(Inbound::new(body, declared, rules, tally)))
+                    }
+                    Some(tunnel) => request
+                        .map(|body| Body::new(tunnel::Upload::new(body, rules, tally, tunnel))),
+                };
                 call(&policy.handler, request, client, &exchange).await
             }
             Err(error) => Err(error),
         };
-        let answer =
-            answer.and_then(|response| response::Checked::new(response, exchange.method()));
+        let answer = answer.and_then(|response| response::Checked::new(response, &exchange));
         match answer {
             Ok(checked) => Reply::Response(checked.dress(protocol, rules, exchange)),
             Err(error) => {
@@ -144,6 +150,7 @@ impl Rules {
             header_fields: usize::try_from(limits.header_fields).unwrap_or(usize::MAX),
             body_bytes: (limits.body_bytes > 0).then_some(limits.body_bytes),
             body_idle: timeouts.body_idle,
+            tunnel_idle: timeouts.tunnel_idle,
             alt_svc,
         }
     }

@@ -4,14 +4,24 @@ use super::Rules;
 use super::exchange::Exchange;
 use super::idle::Idle;
 use super::outbound::Outbound;
+use super::tunnel;
 use crate::request::fields;
-use crate::request::{AnsweredBy, Body, Protocol, RequestError, clock};
+use crate::request::{AnsweredBy, Body, KeepsTime, Protocol, RequestError, clock};
 
 /// A response whose fields are fit for every protocol.
 #[derive(Debug)]
 pub(super) struct Checked {
     response: Response<Body>,
     declared: Option<u64>,
+    body: Content,
+}
+
+/// What the body of a response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Message,
+    /// One direction of a tunnel.
+    Tunnel,
 }
 
 impl Checked {
@@ -20,7 +30,10 @@ impl Checked {
     ///
     /// # Errors
     /// A status below 200 and a content-length that is not one are the handler's fault.
-    pub(super) fn new(mut response: Response<Body>, method: &Method) -> Result<Self, RequestError> {
+    pub(super) fn new(
+        mut response: Response<Body>,
+        exchange: &Exchange,
+    ) -> Result<Self, RequestError> {
         if response.status().is_informational() {
             return Err(RequestError::Internal);
         }
@@ -28,16 +41,31 @@ impl Checked {
         *response.version_mut() = Version::HTTP_11;
         let fields = response.headers_mut();
         fields::remove_hop_by_hop(fields);
+        if exchange.tunnel().is_some() && response.status().is_success() {
+            // RFC 9110, section 9.3.6.
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            return Ok(Self {
+                response,
+                declared: None,
+                body: Content::Tunnel,
+            });
+        }
+        let fields = response.headers_mut();
         let declared = fields::declared_length(fields).map_err(|_rule| RequestError::Internal)?;
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(header::CONTENT_LENGTH);
         }
-        if has_content(response.status(), method) {
-            return Ok(Self { response, declared });
+        if has_content(response.status(), exchange.method()) {
+            return Ok(Self {
+                response,
+                declared,
+                body: Content::Message,
+            });
         }
         Ok(Self {
             response: response.map(|_unsent| Body::empty()),
             declared: None,
+            body: Content::Message,
         })
     }
 
@@ -62,6 +90,7 @@ impl Checked {
         Self {
             response,
             declared: None,
+            body: Content::Message,
         }
     }
 
@@ -84,6 +113,15 @@ impl Checked {
                         .or_insert_with(|| value.clone());
                 }
             }
+        }
+        let keeps_time = self.response.extensions_mut().remove::<KeepsTime>();
+        if self.body == Content::Tunnel {
+            if let (Some(KeepsTime), Some(tunnel)) = (keeps_time, exchange.tunnel()) {
+                tunnel.keeps_time();
+            }
+            return self
+                .response
+                .map(|body| Body::new(tunnel::Download::new(body, rules, exchange)));
         }
         let idle = Idle::new(rules.body_idle);
         let declared = self.declared;
