@@ -40,6 +40,7 @@ mod stage;
 mod tap;
 mod transfer;
 mod tunnels;
+mod udp;
 mod upgrade;
 mod wild;
 mod workers;

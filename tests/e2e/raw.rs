@@ -137,6 +137,7 @@ fn parse_status(bytes: &[u8]) -> u16 {
         27 => 404,
         28 => 503,
         67 => 400,
+        68 => 403,
         71 => 500,
         other => panic!("static entry {other}"),
     };

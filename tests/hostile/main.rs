@@ -6,6 +6,7 @@
 
 mod attack;
 mod connect;
+mod datagrams;
 mod engine;
 mod fields;
 mod floods;
@@ -34,6 +35,7 @@ fn families() -> Vec<(&'static str, Vec<Row>)> {
         ("frames", frames::rows()),
         ("streams", streams::rows()),
         ("qpack", qpack::rows()),
+        ("datagrams", datagrams::rows()),
         ("floods", floods::rows()),
         ("legal", legal::rows()),
     ]

@@ -21,6 +21,8 @@ pub(crate) enum Step {
     Request(Vec<Vec<u8>>, End),
     /// Stops reading the gateway's control stream.
     StopControl,
+    /// Sends a QUIC DATAGRAM frame.
+    Datagram(Vec<u8>),
 }
 
 /// How a stream goes on.

@@ -1,12 +1,14 @@
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -22,9 +24,9 @@ use crate::telemetry::{Reason, UdpDirection, UdpMetrics};
 ///
 /// A client that takes no more makes it wait, and then what the target sends waits in the socket's
 /// buffer, and is dropped and counted where that is full.
-#[derive(Debug)]
 pub(super) struct Tunnel {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
+    failing: Failing,
     client: ClientSide,
     /// What the socket had no room for.
     sending: Option<Bytes>,
@@ -36,6 +38,9 @@ pub(super) struct Tunnel {
     ended: Option<&'static str>,
     _place: Place,
 }
+
+/// What the kernel has to say of a socket beside packets. It wakes nobody who waits for those.
+type Failing = Pin<Box<dyn Future<Output = io::Error> + Send>>;
 
 /// Bounds how long nothing may pass.
 #[derive(Debug)]
@@ -61,7 +66,9 @@ impl Tunnel {
         (metrics, place): (UdpMetrics, Place),
     ) -> Self {
         metrics.tunnels.inc();
+        let socket = Arc::new(socket);
         Self {
+            failing: failing(Arc::clone(&socket)),
             socket,
             client,
             sending: None,
@@ -77,6 +84,11 @@ impl Tunnel {
 
     /// Carries what there is, up to a bound; gives a piece for the data stream, or the end.
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, End>> {
+        if let Poll::Ready(error) = self.failing.as_mut().poll(cx) {
+            self.failed(&error)?;
+            self.failing = failing(Arc::clone(&self.socket));
+            cx.waker().wake_by_ref();
+        }
         for _ in 0..AT_ONCE {
             let to_target = self.poll_to_target(cx)?;
             let to_client = self.poll_to_client(cx)?;
@@ -178,6 +190,33 @@ impl Tunnel {
         };
         let counter = self.metrics.dropped.get_or_create(&reason);
         counter.inc_by(now.wrapping_sub(before).into());
+    }
+}
+
+fn failing(socket: Arc<UdpSocket>) -> Failing {
+    Box::pin(async move {
+        loop {
+            if let Err(error) = socket.ready(Interest::ERROR).await {
+                return error;
+            }
+            let taken = socket.try_io(Interest::ERROR, || {
+                let error = socket.take_error()?;
+                error.ok_or(io::ErrorKind::WouldBlock.into())
+            });
+            match taken {
+                Ok(error) => return error,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return error,
+            }
+        }
+    })
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
     }
 }
 
