@@ -46,7 +46,7 @@ pub(super) const CONNECT_UDP_KEYS: &[Key] = &[
     },
     Key {
         path: "connect_udp.queue",
-        kind: Kind::Integer(1, 4096),
+        kind: Kind::Integer(16, 4096),
         default: "64",
         example: "256",
         meaning: "Packets of one tunnel that wait, each way; more are dropped.",

@@ -247,7 +247,7 @@ async fn datagrams_that_overtake_their_request_are_not_lost() {
         .send_datagram(b"\x01\0early".as_slice().into())
         .unwrap();
     let (_send, receive) = raw.begin(&proxy.request()).await;
-    Answer::of(receive).await;
+    let _answer = Answer::of(receive).await;
     assert_eq!(datagram(&raw).await, b"\x01\0early"[..]);
     raw.close().await;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -24,7 +24,8 @@ pub(super) struct Receivers {
 /// What one request does with datagrams.
 #[derive(Default)]
 pub(super) struct Receiver {
-    queue: OnceLock<Arc<DatagramQueue>>,
+    /// Gone when the handler has let go of it.
+    queue: OnceLock<Weak<DatagramQueue>>,
     /// Why it is to be reset.
     violation: OnceLock<Violation>,
     struck: Notify,
@@ -109,10 +110,13 @@ impl Shared {
         };
         let receiver = engine.receivers.of(stream).map(Arc::clone);
         drop(engine);
-        let queue = receiver.as_ref().and_then(|receiver| receiver.queue.get());
+        let queue = receiver.and_then(|receiver| receiver.queue.get()?.upgrade());
         // A slice would keep the whole batch of packets that it came in.
-        let put = queue.is_some_and(|queue| queue.put(Bytes::copy_from_slice(&payload)));
-        Ok((!put).then_some("queue"))
+        match queue.map(|queue| queue.put(Bytes::copy_from_slice(&payload))) {
+            Some(true) => Ok(None),
+            Some(false) => Ok(Some("queue")),
+            None => Ok(Some("late")),
+        }
     }
 
     /// Has a request take datagrams, if there are any.
@@ -121,18 +125,17 @@ impl Shared {
         let most = engine.receivers.queue?;
         let receiver = Arc::clone(engine.receivers.of(stream)?);
         let early = engine.connection.take_datagrams(stream);
-        let queue = receiver
-            .queue
-            .get_or_init(|| Arc::new(DatagramQueue::new(most)));
+        let queue = Arc::new(DatagramQueue::new(most));
+        receiver.queue.get_or_init(|| Arc::downgrade(&queue));
         for datagram in early {
-            // Those that there is no room for came before their request.
+            // There is room for all of them: at least 16.
             queue.put(datagram);
         }
         let sender = Sender {
             shared: Arc::clone(self),
             stream,
         };
-        Some(Datagrams::new(Arc::clone(queue), Arc::new(sender)))
+        Some(Datagrams::new(queue, Arc::new(sender)))
     }
 
     /// Has a request refuse datagrams.
