@@ -114,24 +114,6 @@ impl Default for Quic {
     }
 }
 
-impl ConnectUdp {
-    /// The path of the default template (RFC 9298, section 2).
-    pub const PATH: &str = "/.well-known/masque/udp";
-}
-
-impl Default for ConnectUdp {
-    fn default() -> Self {
-        Self {
-            tunnels: 1024,
-            tunnels_per_client: 32,
-            idle_timeout: Duration::from_mins(2),
-            payload_bytes: 1500,
-            queue: 64,
-            resolve_timeout: Duration::from_secs(5),
-        }
-    }
-}
-
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -5,6 +5,7 @@
 //! the variable or the flag that it came from, so that an error can name it. docs/config.md is the
 //! operator's page.
 
+mod connect_udp;
 mod connect_udp_keys;
 mod decode;
 mod defaults;
@@ -26,6 +27,7 @@ mod test_directory;
 mod tree;
 mod units;
 
+pub use connect_udp::ConnectUdp;
 pub use error::{LoadError, LoadErrors, Origin, UpstreamError};
 pub use keys::KEYS;
 pub use layers::{FILE_VARIABLE, PREFIX, Setting, SettingError, Sources};
@@ -34,6 +36,6 @@ pub use load::load;
 pub use operating::{Admin, AdminAddress, Hooks, Log, LogFormat, Shutdown, Upgrade};
 pub use schema::{Key, Kind};
 pub use sections::{
-    Cid, Config, ConnectUdp, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile,
-    Quic, Route, Tcp, Timeouts, Upstream, UpstreamProtocol,
+    Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile, Quic, Route,
+    Tcp, Timeouts, Upstream, UpstreamProtocol,
 };

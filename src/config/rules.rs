@@ -453,6 +453,47 @@ mod tests {
     }
 
     #[test]
+    fn a_route_has_backends_or_takes_tunnels_of_udp() {
+        let udp = ("route.0.connect_udp", "dns.example:53,192.0.2.0/24:443");
+        let route = with(&[udp]).unwrap().route.remove(0);
+        assert_eq!(route.path, ConnectUdp::PATH);
+        assert!(route.connect_udp.is_some() && route.to.is_empty());
+        assert!(with(&[udp]).unwrap().datagram_bytes().is_some());
+        let path = with(&[udp, ("route.0.path", "/udp")])
+            .unwrap()
+            .route
+            .remove(0);
+        assert_eq!(path.path, "/udp");
+        let both = error(&[udp, ("route.0.to", "http://a:1")]);
+        assert_eq!(
+            both,
+            "--set: route.0.to: a route with connect_udp has no backends; give them a route of \
+             their own"
+        );
+        let neither = with(&[("route.0.to", "http://a:1")]).unwrap();
+        assert_eq!(neither.datagram_bytes(), None);
+        for (rule, message) in [
+            (
+                "*:443",
+                "\"*:443\": \"*\" alone would make an open relay; name the hosts or the networks",
+            ),
+            (
+                "a.example",
+                "\"a.example\": expected HOST:PORT, such as \"dns.example:53\"",
+            ),
+            (
+                "a.example:0",
+                "\"a.example:0\": the ports are 443, 8000-8999, or * for all",
+            ),
+        ] {
+            let error = error(&[("route.0.connect_udp", rule)]);
+            assert_eq!(error, format!("--set: route.0.connect_udp: {message}"));
+        }
+        let short = error(&[("connect_udp.idle_timeout", "119s")]);
+        assert!(short.contains("\"119s\" is out of range"), "{short}");
+    }
+
+    #[test]
     fn the_keep_alive_comes_before_the_idle_timeout() {
         let keep_alive = error(&[("quic.keep_alive", "2m")]);
         assert!(keep_alive.starts_with("--set: quic.keep_alive: 120s must be less than"));

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::operating::{Admin, Hooks, Log, Shutdown, Upgrade};
-use super::{Return, UpstreamError, names};
+use super::{ConnectUdp, Return, UpstreamError, names};
 use crate::cid::{self, FirstOctet};
 use crate::connect_udp::AllowList;
 use crate::fleet::NodeId;
@@ -90,25 +90,6 @@ pub struct Route {
     /// Takes tunnels of UDP to these targets in place of requests to backends (RFC 9298); the template is
     /// `path` with `/{target_host}/{target_port}/` behind it.
     pub connect_udp: Option<AllowList>,
-}
-
-/// Bounds on tunnels of UDP (RFC 9298).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ConnectUdp {
-    /// Open tunnels in all. Default 1024.
-    pub tunnels: u32,
-    /// Open tunnels of one client: an IPv4 address, or the first 64 bits of one of IPv6. Default 32.
-    pub tunnels_per_client: u32,
-    /// A tunnel without a packet either way for this long is closed; at least 2 minutes (RFC 9298,
-    /// section 3.1). Default 120 s.
-    pub idle_timeout: Duration,
-    /// The largest UDP payload in bytes that is passed on either way. Default 1500.
-    pub payload_bytes: u16,
-    /// Datagrams of one tunnel that wait, each way. Default 64.
-    pub queue: u16,
-    /// To resolve the name of a target. Default 5 s.
-    pub resolve_timeout: Duration,
 }
 
 /// One backend.
@@ -336,35 +317,6 @@ impl Route {
         }
     }
 }
-
-impl Route {
-    /// Takes tunnels of UDP to these targets, at [`ConnectUdp::PATH`].
-    pub fn connect_udp(allow: AllowList) -> Self {
-        Self {
-            host: None,
-            path: ConnectUdp::PATH.into(),
-            to: Vec::new(),
-            connect_udp: Some(allow),
-        }
-    }
-}
-
-impl Config {
-    /// The bytes of HTTP datagrams that may wait each way on one QUIC connection, if any route takes
-    /// them.
-    pub fn datagram_bytes(&self) -> Option<usize> {
-        let taken = self.route.iter().any(|route| route.connect_udp.is_some());
-        let ConnectUdp {
-            queue,
-            payload_bytes,
-            ..
-        } = self.connect_udp;
-        taken.then(|| usize::from(queue) * (usize::from(payload_bytes) + DATAGRAM_OVERHEAD))
-    }
-}
-
-/// What a datagram costs beside its payload: IDs, and the list that it is in.
-const DATAGRAM_OVERHEAD: usize = 64;
 
 impl FromStr for Upstream {
     type Err = UpstreamError;
