@@ -80,6 +80,13 @@ impl Fleet {
         sum
     }
 
+    /// Waits until nodes have seen a client with a new port, or address. They look ten times a
+    /// second, and of two changes between two looks they see the greater one.
+    pub(crate) async fn until_moved(&self, kind: &str) {
+        let series = format!("wayhold_path_changes_total{{kind=\"{kind}\"}}");
+        until(kind, async || self.sum(&series).await > 0).await;
+    }
+
     /// Asserts that every client has exactly one connection, that no node and no tunnel lost a
     /// datagram, and that no request failed.
     pub(crate) async fn assert_nothing_lost(&self, clients: u64) {

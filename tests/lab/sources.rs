@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::network::{NODES, Network, OTHER_PUBLIC};
 use crate::node::{Fleet, PATIENT};
-use crate::stage::{Directory, play, target, until};
+use crate::stage::{Directory, play, target};
 use crate::transfer::{Download, Upload, connect};
 
 pub(crate) fn a_router_that_filters_sources_drops_direct_replies_until_the_route_is_back() {
@@ -51,7 +51,10 @@ fn replies_pass_through_the_ingress(mtu: u16) {
             network.lead_to(&[node]).unwrap();
             match change {
                 3 => network.nat.forget_flows().unwrap(),
-                4 => network.nat.translate(OTHER_PUBLIC).unwrap(),
+                4 => {
+                    fleet.until_moved("port").await;
+                    network.nat.translate(OTHER_PUBLIC).unwrap();
+                }
                 _ => {}
             }
             tokio::join!(download.read_to(change * 2_500_000), upload.send(1_000_000));
@@ -67,10 +70,7 @@ fn replies_pass_through_the_ingress(mtu: u16) {
             let emitted = fleet.node(node).metric("wayhold_replies_emitted_total");
             assert!(emitted.await > 0, "by node {node}");
         }
-        for kind in ["port", "address"] {
-            let series = format!("wayhold_path_changes_total{{kind=\"{kind}\"}}");
-            until(kind, async || fleet.sum(&series).await > 0).await;
-        }
+        fleet.until_moved("address").await;
         client.close().await;
     });
 }
