@@ -42,5 +42,6 @@ mod transfer;
 mod tunnels;
 mod udp;
 mod upgrade;
+mod websocket;
 mod wild;
 mod workers;

@@ -35,27 +35,45 @@ impl Handler for Echo {
 }
 
 /// Reads frames off a response stream.
-struct Frames {
+pub(crate) struct Frames {
     stream: RecvStream,
     held: Vec<u8>,
 }
 
 impl Frames {
-    fn new(stream: RecvStream) -> Self {
+    pub(crate) fn new(stream: RecvStream) -> Self {
         Self {
             stream,
             held: Vec::new(),
         }
     }
 
-    async fn next(&mut self) -> (u64, Vec<u8>) {
+    /// The next frame.
+    pub(crate) async fn next(&mut self) -> (u64, Vec<u8>) {
+        let next = timeout(PATIENCE, self.frame()).await;
+        next.unwrap().unwrap().expect("the stream ended")
+    }
+
+    /// The payload of the next frame of content; nothing at the end, and an error if it was reset.
+    pub(crate) async fn piece(&mut self) -> Result<Option<Vec<u8>>, ()> {
+        let frame = self.frame().await?;
+        Ok(frame.map(|(kind, payload)| {
+            assert_eq!(kind, DATA);
+            payload
+        }))
+    }
+
+    async fn frame(&mut self) -> Result<Option<(u64, Vec<u8>)>, ()> {
         loop {
             if let Some((kind, payload, used)) = whole_frame(&self.held) {
                 self.held.drain(..used);
-                return (kind, payload);
+                return Ok(Some((kind, payload)));
             }
-            let piece = timeout(PATIENCE, self.stream.read_chunk(1 << 16, true)).await;
-            let chunk = piece.unwrap().unwrap().expect("the stream ended");
+            let piece = self.stream.read_chunk(1 << 16, true).await.map_err(drop)?;
+            let Some(chunk) = piece else {
+                assert!(self.held.is_empty(), "the stream ended within a frame");
+                return Ok(None);
+            };
             self.held.extend_from_slice(&chunk.bytes);
         }
     }

@@ -19,6 +19,7 @@ use crate::request::{BodyError, Handshake};
 mod early;
 mod http1;
 mod http2;
+mod tunnel;
 
 /// A backend on loopback whose connections the test plays byte by byte.
 struct Backend(TcpListener);

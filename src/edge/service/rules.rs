@@ -111,7 +111,9 @@ fn check_no_connection_fields(fields: &HeaderMap) -> Result<(), &'static str> {
 fn check_connection_fields(request: &Request<Body>) -> Result<(), RequestError> {
     let fields = request.headers();
     // What asks for a tunnel as it should is CONNECT by now.
-    if let Some(protocol) = fields.get(header::UPGRADE) {
+    if let Some(protocol) = fields.get(header::UPGRADE)
+        && request.version() != Version::HTTP_10
+    {
         let websocket = ConnectProtocol::WEBSOCKET.as_bytes();
         return Err(if protocol.as_bytes().eq_ignore_ascii_case(websocket) {
             RequestError::Malformed("the handshake of a WebSocket")

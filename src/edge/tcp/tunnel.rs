@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -24,7 +24,15 @@ use super::http2::StreamTasks;
 use crate::request::{Body, BodyError, ConnectProtocol, fields, websocket};
 
 /// The gateway's end of what a client sends through a tunnel.
-pub(super) type Sender = mpsc::Sender<Result<Bytes, BodyError>>;
+pub(super) type Sender = mpsc::Sender<Piece>;
+
+/// What a client sends.
+#[derive(Debug)]
+pub(super) enum Piece {
+    Data(Bytes),
+    /// It ends its direction; a [`Sender`] that is dropped before broke off.
+    End,
+}
 
 /// A tunnel that a response opened.
 #[derive(Debug)]
@@ -73,12 +81,19 @@ pub(super) struct Upgrade {
 
 /// The bytes that a client sends through a tunnel.
 #[derive(Debug)]
-struct FromClient(mpsc::Receiver<Result<Bytes, BodyError>>);
+struct FromClient {
+    pieces: mpsc::Receiver<Piece>,
+    ended: bool,
+}
 
 /// A body of what is sent.
 pub(super) fn channel() -> (Sender, Body) {
-    let (sender, receiver) = mpsc::channel(1);
-    (sender, Body::new(FromClient(receiver)))
+    let (sender, pieces) = mpsc::channel(1);
+    let body = FromClient {
+        pieces,
+        ended: false,
+    };
+    (sender, Body::new(body))
 }
 
 impl http_body::Body for FromClient {
@@ -89,8 +104,16 @@ impl http_body::Body for FromClient {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let piece = self.0.poll_recv(cx);
-        piece.map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let piece = ready!(self.pieces.poll_recv(cx));
+        self.ended = !matches!(piece, Some(Piece::Data(_)));
+        Poll::Ready(match piece {
+            Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
+            Some(Piece::End) => None,
+            None => Some(Err(BodyError::ClientGone)),
+        })
     }
 }
 
@@ -224,7 +247,7 @@ async fn up(
     already: Bytes,
     sender: Sender,
 ) -> Result<(), Broken> {
-    if !already.is_empty() && sender.send(Ok(already)).await.is_err() {
+    if !already.is_empty() && sender.send(Piece::Data(already)).await.is_err() {
         return Ok(());
     }
     let mut piece = BytesMut::new();
@@ -239,12 +262,12 @@ async fn up(
             () = sender.closed() => return Ok(()),
         };
         match read {
-            Ok(0) => return Ok(()),
-            Err(_) => {
-                room.send(Err(BodyError::ClientGone));
-                return Err(Broken);
+            Ok(0) => {
+                room.send(Piece::End);
+                return Ok(());
             }
-            Ok(_) => room.send(Ok(piece.split().freeze())),
+            Err(_) => return Err(Broken),
+            Ok(_) => room.send(Piece::Data(piece.split().freeze())),
         }
     }
 }
