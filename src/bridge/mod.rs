@@ -112,12 +112,11 @@ impl Bridge {
                 });
                 upstreams.push(Arc::clone(upstream));
             }
-            let destination = match &route.connect_udp {
-                Some(allow) => Destination::Udp(UdpRoute::new(&route.path, allow.clone())),
-                None => {
-                    let group = Group::new(upstreams).ok_or(BridgeError::NoUpstream(number))?;
-                    Destination::Upstreams(group)
-                }
+            let destination = if let Some(allow) = &route.connect_udp {
+                Destination::Udp(UdpRoute::new(&route.path, allow.clone()))
+            } else {
+                let group = Group::new(upstreams).ok_or(BridgeError::NoUpstream(number))?;
+                Destination::Upstreams(group)
             };
             if !table.add(route.host.as_deref(), &route.path, destination) {
                 return Err(BridgeError::Duplicate(number));

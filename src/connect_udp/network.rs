@@ -104,7 +104,7 @@ const SPECIAL_V4: [([u8; 4], u8); 16] = [
     ([255, 255, 255, 255], 32),
 ];
 
-/// Of IPv6 only 2000::/3 is global unicast (RFC 4291, section 2.4), and not all of it. What is around
+/// Of IPv6 only `2000::/3` is global unicast (RFC 4291, section 2.4), and not all of it. What is around
 /// that is in two halves; the others are narrower, so that a rule has to name them. What embeds an IPv4
 /// address (`::/96`, `64:ff9b::/96`, `64:ff9b:1::/48`, `2002::/16`, and Teredo in `2001::/23`) would
 /// be a way around the rules for that.

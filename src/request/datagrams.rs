@@ -64,7 +64,7 @@ impl Datagrams {
     }
 
     /// As [`Datagrams::receive`].
-    pub fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
+    pub fn poll_receive(&self, cx: &Context<'_>) -> Poll<Bytes> {
         self.received.poll_take(cx)
     }
 
@@ -107,7 +107,7 @@ impl DatagramQueue {
         true
     }
 
-    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
+    fn poll_take(&self, cx: &Context<'_>) -> Poll<Bytes> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(datagram) = waiting.datagrams.pop_front() {
             return Poll::Ready(datagram);

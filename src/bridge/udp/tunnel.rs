@@ -112,15 +112,14 @@ impl Tunnel {
         } else {
             match ready!(self.client.poll_receive(cx)).map_err(End::of_client)? {
                 Received::End => return Poll::Ready(Err(End::InOrder("client"))),
-                Received::Dropped(reason) => return Poll::Ready(self.dropped(reason)),
-                Received::Datagram(datagram) => match read_payload(&datagram) {
-                    Payload::Udp(payload) if payload.len() < self.buffer.len() - 1 => payload,
-                    Payload::Udp(_) => return Poll::Ready(self.dropped(TOO_LONG)),
-                    Payload::Unknown => return Poll::Ready(self.dropped("context")),
-                    Payload::Cut => return Poll::Ready(self.dropped("cut")),
-                    Payload::TooLong => {
-                        return Poll::Ready(Err(End::of_client(BodyError::Malformed)));
-                    }
+                Received::Dropped(reason) => {
+                    self.dropped(reason);
+                    return Poll::Ready(Ok(()));
+                }
+                Received::Datagram(datagram) => match self.packet_in(&datagram) {
+                    Ok(Some(packet)) => packet,
+                    Ok(None) => return Poll::Ready(Ok(())),
+                    Err(end) => return Poll::Ready(Err(end)),
                 },
             }
         };
@@ -133,13 +132,29 @@ impl Tunnel {
         }
     }
 
+    /// The packet for the target in a datagram of the client, if there is one.
+    fn packet_in(&self, datagram: &Bytes) -> Result<Option<Bytes>, End> {
+        let reason = match read_payload(datagram) {
+            Payload::Udp(packet) if packet.len() < self.buffer.len() - 1 => {
+                return Ok(Some(packet));
+            }
+            Payload::TooLong => return Err(End::of_client(BodyError::Malformed)),
+            Payload::Udp(_) => TOO_LONG,
+            Payload::Unknown => "context",
+            Payload::Cut => "cut",
+        };
+        self.dropped(reason);
+        Ok(None)
+    }
+
     /// Takes one packet of the target; gives a piece for the data stream where it has to go there.
     fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, End>> {
         let mut packet = ReadBuf::new(&mut self.buffer[1..]);
         let received = ready!(self.socket.poll_recv(cx, &mut packet));
         let len = packet.filled().len();
         if received.is_ok() && len == self.buffer.len() - 1 {
-            return Poll::Ready(self.dropped(TOO_LONG).map(|()| None));
+            self.dropped(TOO_LONG);
+            return Poll::Ready(Ok(None));
         }
         if let Err(error) = received {
             return Poll::Ready(self.failed(&error).map(|()| None));
@@ -147,7 +162,10 @@ impl Tunnel {
         let (capsule, sent) = match self.client.send(&self.buffer[..=len]) {
             Sent::Whole => (None, Ok(len)),
             Sent::Capsule(capsule) => (Some(capsule), Ok(len)),
-            Sent::Dropped(reason) => return Poll::Ready(self.dropped(reason).map(|()| None)),
+            Sent::Dropped(reason) => {
+                self.dropped(reason);
+                return Poll::Ready(Ok(None));
+            }
             Sent::Gone => return Poll::Ready(Err(End::of_client(BodyError::ClientGone))),
         };
         Poll::Ready(self.passed(sent, UdpDirection::CLIENT).map(|()| capsule))
@@ -168,15 +186,15 @@ impl Tunnel {
     /// is larger than its way says nothing of others.
     fn failed(&self, error: &io::Error) -> Result<(), End> {
         if error.raw_os_error() == Some(libc::EMSGSIZE) {
-            return self.dropped("target_path");
+            self.dropped("target_path");
+            return Ok(());
         }
         tracing::debug!(%error, "the target of a UDP tunnel is out of reach");
         Err(End::Broken("unreachable", BodyError::UpstreamGone))
     }
 
-    fn dropped(&self, reason: &'static str) -> Result<(), End> {
+    fn dropped(&self, reason: &'static str) {
         self.metrics.drop_one(reason);
-        Ok(())
     }
 
     /// Adds what the kernel dropped at the full socket since the last call.
@@ -201,12 +219,11 @@ fn failing(socket: Arc<UdpSocket>) -> Failing {
             }
             let taken = socket.try_io(Interest::ERROR, || {
                 let error = socket.take_error()?;
-                error.ok_or(io::ErrorKind::WouldBlock.into())
+                error.ok_or_else(|| io::ErrorKind::WouldBlock.into())
             });
             match taken {
-                Ok(error) => return error,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return error,
+                Ok(error) | Err(error) => return error,
             }
         }
     })

@@ -126,12 +126,9 @@ impl Exchange {
             body.hold_until_over(open);
         }
         let mut request = head.into_request().map(|()| Body::new(body));
-        if let Some(protocol) = protocol {
-            request.extensions_mut().insert(protocol);
-        }
-        if let Some(datagrams) = datagrams {
-            request.extensions_mut().insert(datagrams);
-        }
+        let extensions = request.extensions_mut();
+        protocol.and_then(|protocol| extensions.insert(protocol));
+        datagrams.and_then(|datagrams| extensions.insert(datagrams));
         let written = async {
             let mut replying = pin!(service.respond(request, client));
             let reply = tokio::select! {
