@@ -358,7 +358,7 @@ const MAX_UNIX_PATH: usize = 107;
 #[cfg(test)]
 mod tests {
     use crate::config::test_directory::TestDirectory;
-    use crate::config::{Config, LoadErrors, Setting, Sources, load};
+    use crate::config::{Config, ConnectUdp, LoadErrors, Setting, Sources, load};
 
     fn with(settings: &[(&str, &str)]) -> Result<Config, LoadErrors> {
         let settings = settings

@@ -90,8 +90,7 @@ impl Proxy {
 /// Sends back each packet; to one that begins with a number of four digits, as many bytes.
 async fn echo(socket: UdpSocket) {
     let mut buffer = vec![0; 1 << 16];
-    loop {
-        let (len, from) = socket.recv_from(&mut buffer).await.unwrap();
+    while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
         let number = std::str::from_utf8(&buffer[..len.min(4)]).ok();
         let wanted = number
             .filter(|text| text.len() == 4)

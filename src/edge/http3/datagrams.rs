@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 
 use super::one_way::Tended;
 use super::shared::Shared;
-use crate::edge::quic::transport::SendDatagramError as QuicError;
+use crate::edge::quic::transport::{Connection, SendDatagramError as QuicError};
 use crate::http3::{Code, Consequence, Fate, StreamId, Violation};
 use crate::request::{DatagramQueue, Datagrams, SendDatagramError, SendDatagrams};
-use crate::telemetry::UdpMetrics;
+use crate::telemetry::{Reason, UdpMetrics};
 
 /// The open requests of a connection that has datagrams, and their bound.
 pub(super) struct Receivers {
@@ -78,7 +78,13 @@ pub(super) async fn receive(shared: &Arc<Shared>, metrics: &UdpMetrics) -> Tende
     if !shared.has_datagrams() {
         return pending().await;
     }
+    let mut taken = Taken {
+        connection: shared.connection(),
+        metrics,
+        frames: 0,
+    };
     while let Ok(frame) = shared.connection().read_datagram().await {
+        taken.frames += 1;
         match shared.receive_datagram(&frame) {
             Ok(None) => {}
             Ok(Some(reason)) => metrics.drop_one(reason),
@@ -86,6 +92,24 @@ pub(super) async fn receive(shared: &Arc<Shared>, metrics: &UdpMetrics) -> Tende
         }
     }
     Tended::Lost
+}
+
+/// Counts at the end what quinn dropped because more came than was read, the oldest first.
+struct Taken<'c> {
+    connection: &'c Connection,
+    metrics: &'c UdpMetrics,
+    frames: u64,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let came = self.connection.stats().frame_rx.datagram;
+        let reason = Reason {
+            reason: "connection_queue",
+        };
+        let dropped = self.metrics.dropped.get_or_create(&reason);
+        dropped.inc_by(came.saturating_sub(self.frames));
+    }
 }
 
 impl Shared {
