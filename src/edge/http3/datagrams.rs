@@ -182,7 +182,9 @@ struct Sender {
 impl SendDatagrams for Sender {
     fn send(&self, payload: &[u8]) -> Result<(), SendDatagramError> {
         let connection = self.shared.connection();
-        if !self.shared.engine().connection.may_send_datagrams() {
+        // Held to the end, so that nobody takes the room that is left.
+        let engine = self.shared.engine();
+        if !engine.connection.may_send_datagrams() {
             return Err(SendDatagramError::Unsupported);
         }
         let most = connection
