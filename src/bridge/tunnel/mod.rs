@@ -1,4 +1,4 @@
-//! Requests for tunnels (RFC 8441; RFC 9220): WebSockets, which every route passes on.
+//! Requests for tunnels (RFC 8441; RFC 9220). Every route passes on those for a WebSocket.
 
 mod carry;
 mod http1;

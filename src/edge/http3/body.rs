@@ -19,7 +19,8 @@ pub(super) struct RequestBody {
     ended: bool,
     /// Notified once when somebody wants the body and none of it is there.
     wanted: Option<Arc<Notify>>,
-    _open: Option<oneshot::Sender<Infallible>>,
+    /// Dropped with the body, which somebody may wait for.
+    open: Option<oneshot::Sender<Infallible>>,
 }
 
 impl RequestBody {
@@ -29,7 +30,7 @@ impl RequestBody {
             peeked: None,
             ended: false,
             wanted: None,
-            _open: None,
+            open: None,
         }
     }
 
@@ -58,7 +59,7 @@ impl RequestBody {
 
     /// Drops `open` with the body.
     pub(super) fn hold_until_over(&mut self, open: oneshot::Sender<Infallible>) {
-        self._open = Some(open);
+        self.open = Some(open);
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {

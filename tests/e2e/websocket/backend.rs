@@ -1,4 +1,4 @@
-//! Backends of WebSockets that are not the gateway's.
+//! Backends that speak WebSocket, and are not the gateway's.
 
 use std::net::SocketAddr;
 
@@ -31,7 +31,7 @@ pub(crate) struct Backend {
     pub(crate) speaks: Speaks,
     listener: Option<TcpListener>,
     address: SocketAddr,
-    _echoing: JoinSet<()>,
+    echoing: JoinSet<()>,
 }
 
 /// A request for a tunnel that a backend has not answered.
@@ -57,7 +57,7 @@ impl Backend {
             speaks,
             address: listener.local_addr().unwrap(),
             listener: Some(listener),
-            _echoing: JoinSet::new(),
+            echoing: JoinSet::new(),
         }
     }
 
@@ -65,7 +65,7 @@ impl Backend {
     pub(crate) async fn echoing(speaks: Speaks) -> Self {
         let mut backend = Self::bind(speaks).await;
         let listener = backend.listener.take().unwrap();
-        backend._echoing.spawn(async move {
+        backend.echoing.spawn(async move {
             let mut tasks = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();

@@ -69,7 +69,7 @@ impl Tunnel {
         let request = format!("GET /chat HTTP/1.1\r\n{HANDSHAKE}\r\n");
         let (read, stream) = ask_http1(directory, address, &request).await;
         if !read.starts_with("http/1.1 101 ") {
-            return Err(read[9..12].parse().unwrap());
+            return Err(status(&read).parse().unwrap());
         }
         let accept = "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n";
         for line in [accept, "connection: upgrade\r\n", "upgrade: websocket\r\n"] {
@@ -215,8 +215,9 @@ impl Tunnel {
                         drop(send.send_data(Bytes::new(), true));
                     };
                     tokio::join!(down, up);
-                    drop((send, receive));
-                    connection.join_all().await;
+                    // The end of the connection would overtake that of the tunnel.
+                    std::future::pending::<()>().await;
+                    drop((send, receive, connection));
                 });
             }
             Self::Http3(mut send, mut frames, raw) => {
@@ -234,9 +235,10 @@ impl Tunnel {
                             send.write_all(&frame(DATA, &piece[..read])).await.unwrap();
                         }
                         send.finish().unwrap();
-                        drop(send.stopped().await);
                     };
                     tokio::join!(down, up);
+                    // The end of the connection would overtake that of the tunnel.
+                    std::future::pending::<()>().await;
                 });
             }
         }
@@ -269,6 +271,11 @@ pub(crate) async fn ask_http1(
 pub(crate) const HANDSHAKE: &str = "Host: localhost\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// The status in the head of a response.
+pub(crate) fn status(head: &str) -> &str {
+    head.split(' ').nth(1).unwrap()
+}
 
 /// Has a library of its own do the handshake of HTTP/1.1.
 pub(crate) async fn handshake(

@@ -1,5 +1,5 @@
-//! Claims about WebSockets (RFC 6455; RFC 8441; RFC 9220) between clients and backends of every version of
-//! HTTP.
+//! Claims about tunnels for the WebSocket protocol (RFC 6455; RFC 8441; RFC 9220) between clients and backends
+//! of every version of HTTP.
 
 pub(crate) mod backend;
 mod client;
@@ -8,6 +8,7 @@ use std::net::UdpSocket;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -44,6 +45,13 @@ impl Stand {
 
     async fn open(&self, over: Over) -> Result<Tunnel, u16> {
         Tunnel::open(over, &self.directory, self.node.address).await
+    }
+
+    /// Asks the node to end, and waits until it takes no more connections.
+    async fn drain(&self) {
+        self.node.drain();
+        let refused = async { while TcpStream::connect(self.node.address).await.is_ok() {} };
+        timeout(PATIENCE, refused).await.unwrap();
     }
 
     async fn until_none_is_open(&self) {
@@ -320,7 +328,7 @@ async fn a_handshake_that_is_none_reaches_no_backend() {
         let request = format!("{line}\r\n{fields}\r\n");
         let asking = ask_http1(&stand.directory, stand.node.address, &request);
         let (head, _stream) = timeout(PATIENCE, asking).await.unwrap();
-        assert_eq!(&head[9..12], status, "{request}");
+        assert_eq!(client::status(&head), status, "{request}");
     }
     assert_eq!(stand.node.failed("malformed"), 6);
     assert_eq!(stand.node.failed("not_implemented"), 3);
@@ -334,7 +342,7 @@ async fn a_drain_waits_for_a_tunnel_and_its_grace_ends_it() {
         let asked = async { backend.asked().await.open().await };
         let (tunnel, mut end) = tokio::join!(stand.open(over), asked);
         let mut tunnel = tunnel.unwrap();
-        stand.node.drain();
+        stand.drain().await;
         tunnel.send(b"still").await;
         assert_eq!(end.receive(5).await, b"still");
         end.send(b"here").await;
@@ -349,7 +357,7 @@ async fn a_drain_waits_for_a_tunnel_and_its_grace_ends_it() {
         let asked = async { backend.asked().await.open().await };
         let (tunnel, mut end) = tokio::join!(stand.open(over), asked);
         let _tunnel = tunnel.unwrap();
-        stand.node.drain();
+        stand.drain().await;
         assert!(!end.ends().await, "{over:?}");
     }
 }
