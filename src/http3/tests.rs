@@ -619,13 +619,15 @@ fn datagrams_are_sent_only_when_both_sides_take_them() {
         (Offer::Yes, None, false),
         (Offer::No, Some(1), false),
     ] {
-        let mut terms = Terms::default();
-        terms.datagrams = offer;
+        let terms = Terms {
+            datagrams: offer,
+            ..Terms::default()
+        };
         let mut connection = Connection::new(terms, now);
         let offered = connection.opening().ends_with(b"\x33\x01");
         assert_eq!(offered, offer == Offer::Yes);
         assert!(!connection.may_send_datagrams(), "before SETTINGS");
-        let settings = setting.map_or(vec![0, 4, 0], |value| vec![0, 4, 2, 0x33, value]);
+        let settings = setting.map_or_else(|| vec![0, 4, 0], |value| vec![0, 4, 2, 0x33, value]);
         let mut input = bytes::Bytes::from(settings);
         let step = connection.receive(&mut OneWay::default(), &mut input, now);
         assert_eq!(step, Ok(Step::More));

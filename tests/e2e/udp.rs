@@ -409,5 +409,5 @@ async fn where_no_route_takes_tunnels_datagrams_are_not_offered() {
     drop(turn);
 }
 
-/// A control stream that begins with SETTINGS_H3_DATAGRAM = 1.
+/// A control stream that begins with `SETTINGS_H3_DATAGRAM` = 1.
 pub(crate) const CONTROL_WITH_DATAGRAMS: [u8; 5] = [0, 4, 2, 0x33, 1];

@@ -11,7 +11,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::request::{BodyError, DatagramQueue, PathFacts, SendDatagramError, SendDatagrams};
+use crate::request::{
+    BodyError, DatagramQueue, PathFacts, SendDatagramError, SendDatagrams, clock,
+};
 use crate::telemetry::UdpDirection;
 
 /// A proxy, its route, and where its metrics are.
@@ -48,13 +50,11 @@ struct Frames {
 
 impl SendDatagrams for Frames {
     fn send(&self, payload: &[u8]) -> Result<(), SendDatagramError> {
-        match *self.refusal.lock().unwrap() {
-            Some(refusal) => Err(refusal),
-            None => {
-                self.sent.lock().unwrap().push(payload.to_vec());
-                Ok(())
-            }
+        if let Some(refusal) = *self.refusal.lock().unwrap() {
+            return Err(refusal);
         }
+        self.sent.lock().unwrap().push(payload.to_vec());
+        Ok(())
     }
 }
 
@@ -300,7 +300,7 @@ async fn a_tunnel_ends_when_nothing_passed_for_the_idle_time() {
     let target = target().await;
     let bed = Bed::before(&target, ConnectUdp::default());
     let (writer, mut body) = bed.tunnel(&target).await;
-    let began = tokio::time::Instant::now();
+    let began = clock::now();
     let traffic = async {
         tokio::time::sleep(Duration::from_secs(100)).await;
         writer.send(Ok(udp(b"ping"))).await.unwrap();
