@@ -5,6 +5,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::UdpMetrics;
+use super::labels::{Answered, Early, Informed};
 use crate::fleet::{Finding, PeerState};
 
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
@@ -24,12 +25,6 @@ pub struct Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PathChange {
     kind: &'static str,
-}
-
-/// The label of a request in early data, by when it was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Early {
-    answered: &'static str,
 }
 
 /// The label of a UDP socket, by what it is for.
@@ -118,6 +113,8 @@ pub struct Metrics {
     pub requests_failed: Family<Reason, Counter>,
     /// Tunnels of UDP.
     pub udp: UdpMetrics,
+    /// Informational responses of handlers and backends, by what became of them.
+    pub informational: Family<Informed, Counter>,
     /// Tunnels of requests that are open, in one direction or both.
     pub connect_tunnels: Gauge,
     /// Connection tasks that panicked.
@@ -126,15 +123,6 @@ pub struct Metrics {
     pub reloads: Family<ReloadOutcome, Counter>,
     /// The operator's commands that failed, by reason.
     pub hook_failures: Family<Reason, Counter>,
-}
-
-/// The labels of a finished request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Answered {
-    /// The protocol's ALPN name.
-    pub protocol: &'static str,
-    /// `2xx` and so on.
-    pub status: &'static str,
 }
 
 /// The label of a datagram that an endpoint received for another one of the process, by why it did.
@@ -172,15 +160,6 @@ impl PathChange {
     pub const FAMILY: Self = Self { kind: "family" };
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::PORT, Self::ADDRESS, Self::FAMILY];
-}
-
-impl Early {
-    /// Before the end of the handshake.
-    pub const AT_ONCE: Self = Self {
-        answered: "at_once",
-    };
-    /// After the end of the handshake.
-    pub const WAITED: Self = Self { answered: "waited" };
 }
 
 impl PeerLife {
@@ -373,6 +352,11 @@ impl Metrics {
             "requests_failed",
             "Requests without their handler's response, by reason",
             self.requests_failed.clone(),
+        );
+        registry.register(
+            "informational",
+            "Informational responses, by outcome",
+            self.informational.clone(),
         );
         registry.register(
             "connect_tunnels",

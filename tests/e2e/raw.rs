@@ -133,9 +133,13 @@ pub(crate) fn frame_status(bytes: &[u8]) -> u16 {
     let (kind, _, rest) = split_frame(bytes);
     assert_eq!(kind, HEADERS);
     let indexed = |index: u8| match index {
+        24 => 103,
         25 => 200,
+        26 => 304,
         27 => 404,
         28 => 503,
+        63 => 100,
+        64 => 204,
         67 => 400,
         68 => 403,
         71 => 500,

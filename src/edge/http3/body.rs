@@ -6,19 +6,19 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::Frame;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::incoming::{Failure, Incoming};
 use crate::http3::Part;
-use crate::request::BodyError;
+use crate::request::{BodyError, Interim};
 
 /// The body of a request, read from its stream only when somebody wants more.
 pub(super) struct RequestBody {
     incoming: Incoming,
     peeked: Option<Result<Frame<Bytes>, Failure>>,
     ended: bool,
-    /// Notified once when somebody wants the body and none of it is there.
-    wanted: Option<Arc<Notify>>,
+    /// Told once when somebody wants the body and none of it is there.
+    held_back: Option<Arc<Interim>>,
     /// Dropped with the body, which somebody may wait for.
     open: Option<oneshot::Sender<Infallible>>,
 }
@@ -29,7 +29,7 @@ impl RequestBody {
             incoming,
             peeked: None,
             ended: false,
-            wanted: None,
+            held_back: None,
             open: None,
         }
     }
@@ -52,9 +52,10 @@ impl RequestBody {
         poll_fn(|cx| self.poll_peek(cx)).await.is_ok() && self.peeked.is_none()
     }
 
-    /// Notifies when the body is first wanted while none of it is there (RFC 9110, section 10.1.1).
-    pub(super) fn notify_when_wanted(&mut self, wanted: Arc<Notify>) {
-        self.wanted = Some(wanted);
+    /// Asks the client to go on when the body is first wanted while none of it is there (RFC 9110,
+    /// section 10.1.1).
+    pub(super) fn proceed_when_wanted(&mut self, interim: Arc<Interim>) {
+        self.held_back = Some(interim);
     }
 
     /// Drops `open` with the body.
@@ -104,14 +105,14 @@ impl http_body::Body for RequestBody {
             None => match self.poll_read(cx) {
                 Poll::Ready(read) => read,
                 Poll::Pending => {
-                    if let Some(wanted) = self.wanted.take() {
-                        wanted.notify_one();
+                    if let Some(interim) = self.held_back.take() {
+                        interim.proceed();
                     }
                     return Poll::Pending;
                 }
             },
         };
-        self.wanted = None;
+        self.held_back = None;
         Poll::Ready(read.map(|read| read.map_err(BodyError::from)))
     }
 

@@ -7,6 +7,7 @@ mod incoming;
 mod one_way;
 mod request;
 mod shared;
+mod usage;
 mod writer;
 
 use std::pin::pin;
@@ -21,11 +22,12 @@ use self::one_way::Tended;
 use self::request::Exchange;
 use self::shared::{Opened, Shared};
 use super::course::{Course, Phase};
+use super::pace::PaceTerms;
 use super::quic::transport::{self, RecvStream, SendStream};
 use super::service::Service;
-use crate::http3::{Code, Limits, Offer, Terms};
+use crate::http3::{Code, Limits, Violation};
 use crate::request::ClientFacts;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Reason};
 
 /// What every connection's HTTP/3 layer needs.
 #[derive(Clone, Debug)]
@@ -45,8 +47,14 @@ pub(crate) struct Rules {
     pub(crate) limits: Limits,
     /// From the start of a request stream to its complete header section.
     pub(crate) header_timeout: Duration,
-    /// Between two pieces of a body that the client takes.
+    /// The most that is held until the client acknowledges it.
+    pub(crate) send_window: u32,
+    /// While the client takes nothing of a body.
     pub(crate) body_idle: Duration,
+    /// How fast it has to take it, while it is waited for.
+    pub(crate) body_rate: PaceTerms,
+    /// Without a request, until the client is told to go.
+    pub(crate) idle: Duration,
     /// HTTP datagrams that may wait for one request; none if they are not offered.
     pub(crate) datagrams: Option<usize>,
     /// When the process ends, from the last answer to the end of the connection.
@@ -57,18 +65,14 @@ impl Http3 {
     /// Serves one connection until it ends or, once it is told to go, until its last request was
     /// answered and the client has closed it. `facts` is asked once for each request.
     ///
-    /// It is told when the process ends, and while the node drains as soon as it has been of use: a
-    /// client that was accepted meanwhile gets its first answer and then connects elsewhere.
+    /// It is told when it has not asked for anything for too long, when the process ends, and while the
+    /// node drains as soon as it has been of use: a client that was accepted meanwhile gets its first
+    /// answer and then connects elsewhere.
     pub(crate) async fn serve<F>(&self, connection: transport::Connection, facts: F, course: Course)
     where
         F: Fn() -> ClientFacts,
     {
-        let datagrams = self.rules.datagrams;
-        let mut terms = Terms::new(self.rules.limits);
-        if datagrams.is_some() {
-            terms.datagrams = Offer::Yes;
-        }
-        let shared = Arc::new(Shared::new(connection, terms, datagrams));
+        let shared = Arc::new(Shared::new(connection, self.rules));
         let opening = tokio::time::timeout(self.rules.header_timeout, shared.open_control()).await;
         let Ok(Ok(control)) = opening else {
             return;
@@ -88,6 +92,15 @@ impl Http3 {
                 Tended::Lost => {}
             },
         }
+        if let Some(violation) = shared.broken() {
+            let reason = match violation {
+                Violation::Cancellations => "rapid_reset",
+                Violation::Glitches => "noise",
+                _ => "protocol",
+            };
+            let refused = &self.metrics.connections_refused;
+            refused.get_or_create(&Reason { reason }).inc();
+        }
         // Does nothing where it is closed already.
         shared.connection().close(var_int(Code::NoError), NO_REASON);
     }
@@ -102,6 +115,7 @@ impl Http3 {
         F: Fn() -> ClientFacts,
     {
         let used = Arc::new(Notify::new());
+        let known = Arc::clone(&shared);
         let mut open = Open {
             shared,
             control,
@@ -117,6 +131,7 @@ impl Http3 {
             tokio::select! {
                 () = draining => {}
                 () = course.reached(Phase::Ending) => {}
+                () = known.usage().unused(self.rules.idle) => {}
             }
         };
         let mut halt = self.accept_until(told, &mut open).await;
@@ -139,6 +154,9 @@ impl Http3 {
                     Ok((send, receive)) => self.start(open, send, receive),
                     Err(error) => {
                         tracing::debug!(%error, "the HTTP/3 connection ended");
+                        while let Some(ended) = open.requests.try_join_next() {
+                            self.count(ended);
+                        }
                         return Halt::Ended;
                     }
                 },
@@ -197,7 +215,8 @@ impl Http3 {
     ///
     /// A client that was not scheduled, or whose network is away, learns it late; a connection that is
     /// closed before leaves it with requests of which it does not know what became. So a node that
-    /// drains, which loses nothing by it, waits long, and a process that ends less so.
+    /// drains, which loses nothing by it, waits long, and a process that ends less so. Nor does the end
+    /// wait for a client that has vanished while responses wait for nobody but it.
     async fn finish<F>(&self, open: Open<F>, course: Course) {
         let Open {
             shared,
@@ -206,6 +225,10 @@ impl Http3 {
             ..
         } = open;
         let mut rejecting = pin!(shared.reject_new());
+        let mut forsaken = pin!(async {
+            course.reached(Phase::Ending).await;
+            shared.forsaken(self.rules.linger).await;
+        });
         loop {
             tokio::select! {
                 ended = requests.join_next() => match ended {
@@ -213,6 +236,7 @@ impl Http3 {
                     None => break,
                 },
                 () = &mut rejecting => return,
+                () = &mut forsaken => return,
             }
         }
         let ending = async {

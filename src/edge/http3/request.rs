@@ -3,8 +3,8 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, header};
-use tokio::sync::{Notify, oneshot};
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use tokio::sync::oneshot;
 
 use super::Rules;
 use super::body::RequestBody;
@@ -14,7 +14,7 @@ use super::writer::{CutShort, Writer};
 use crate::edge::service::{Reply, Service};
 use crate::http3::{Code, Consequence, Head, Part};
 use crate::request::{
-    Body, BodyError, ClientFacts, ConnectProtocol, HandshakeFailed, RequestError,
+    Body, BodyError, ClientFacts, ConnectProtocol, HandshakeFailed, Interim, RequestError, Section,
 };
 use crate::telemetry::Early;
 
@@ -69,8 +69,10 @@ impl Exchange {
         match outcome {
             Outcome::Answered => {
                 place.shared.count_answered();
+                let waiting = place.shared.usage().wait();
                 // The client has the end of the response when its last byte is acknowledged.
                 drop(tokio::time::timeout(body_idle, stopped).await);
+                drop(waiting);
                 // The client's direction of a tunnel may go on.
                 drop(over.await);
             }
@@ -87,7 +89,7 @@ impl Exchange {
         open: oneshot::Sender<Infallible>,
     ) -> Outcome {
         let head = tokio::time::timeout(self.rules.header_timeout, head(&mut incoming)).await;
-        let mut head = match head {
+        let head = match head {
             Ok(Ok(head)) => head,
             Ok(Err(failure)) => return self.refuse(failure, writer).await,
             Err(_) => {
@@ -97,8 +99,8 @@ impl Exchange {
             }
         };
         place.prioritise(head.priority);
-        let protocol = head.protocol.take();
-        let protocol = protocol.and_then(|name| ConnectProtocol::new(&name));
+        let protocol = head.protocol.as_ref();
+        let protocol = protocol.and_then(|name| ConnectProtocol::new(name));
         let datagrams = place.datagrams(protocol.as_ref());
         let broken = incoming.broken();
         let mut body = RequestBody::new(incoming);
@@ -107,8 +109,8 @@ impl Exchange {
         }
         let Self {
             service,
-            rules,
             mut client,
+            ..
         } = self;
         if !client.handshake.is_complete() {
             let Ok(answered) = early(&client, &head.method, &mut body).await else {
@@ -118,30 +120,22 @@ impl Exchange {
             service.count_early(answered);
             client.early_data = answered == Early::AT_ONCE;
         }
-        let wanted = Arc::new(Notify::new());
+        let interim = Arc::new(Interim::new());
+        client.informational = service.informational(Arc::clone(&interim));
         if expects_continue(&head.fields) {
-            body.notify_when_wanted(Arc::clone(&wanted));
+            body.proceed_when_wanted(Arc::clone(&interim));
         }
-        if protocol.is_some() {
-            body.hold_until_over(open);
-        }
-        let mut request = head.into_request().map(|()| Body::new(body));
-        let extensions = request.extensions_mut();
-        protocol.and_then(|protocol| extensions.insert(protocol));
-        datagrams.and_then(|datagrams| extensions.insert(datagrams));
+        let mut request = into_request(head, body, open);
+        datagrams.and_then(|datagrams| request.extensions_mut().insert(datagrams));
+        let tunnel = request.extensions().get::<ConnectProtocol>().is_some();
         let written = async {
-            let mut replying = pin!(service.respond(request, client));
-            let reply = tokio::select! {
-                biased;
-                reply = &mut replying => reply,
-                () = wanted.notified() => {
-                    writer.proceed(rules.body_idle).await?;
-                    replying.await
-                }
-            };
-            match reply {
-                Reply::Response(response) => {
-                    writer.respond(response, &broken, rules.body_idle).await
+            let replying = service.respond(request, client);
+            match reply(&service, replying, &interim, writer).await? {
+                Reply::Response(response, blame) => {
+                    if tunnel && response.status().is_success() {
+                        writer.unpaced();
+                    }
+                    writer.respond(response, &broken, &blame).await
                 }
                 Reply::Reset(reset) => {
                     let code = broken.code().map(Code::value);
@@ -163,13 +157,31 @@ impl Exchange {
             Failure::Broken(violation) => match violation.consequence() {
                 Consequence::Reset(code) | Consequence::Close(code) => writer.reset(code.value()),
                 Consequence::TooLarge => {
-                    let written = writer.too_large(self.rules.body_idle).await;
+                    let written = writer.too_large().await;
                     conclude(written, writer);
                 }
             },
         }
         Outcome::Wasted
     }
+}
+
+/// Joins a head and its body. A body that is one direction of a tunnel drops `open` when it is over.
+fn into_request(
+    mut head: Head,
+    mut body: RequestBody,
+    open: oneshot::Sender<Infallible>,
+) -> Request<Body> {
+    let protocol = head.protocol.take();
+    let protocol = protocol.and_then(|name| ConnectProtocol::new(&name));
+    if protocol.is_some() {
+        body.hold_until_over(open);
+    }
+    let mut request = head.into_request().map(|()| Body::new(body));
+    if let Some(protocol) = protocol {
+        request.extensions_mut().insert(protocol);
+    }
+    request
 }
 
 fn conclude(written: Result<(), CutShort>, writer: &mut Writer) -> Outcome {
@@ -196,6 +208,48 @@ async fn head(incoming: &mut Incoming) -> Result<Head, Failure> {
         // The first part is a head, and there is one unless the stream failed.
         Some(Part::Data(_) | Part::Trailers(_)) | None => Err(Failure::Gone),
     }
+}
+
+/// Waits for the reply to a request, and sends on what is to be said ahead of it.
+async fn reply(
+    service: &Service,
+    replying: impl Future<Output = Reply>,
+    interim: &Interim,
+    writer: &mut Writer,
+) -> Result<Reply, CutShort> {
+    let _closing = Closing(interim);
+    let mut replying = pin!(replying);
+    let reply = loop {
+        let section = tokio::select! {
+            biased;
+            reply = &mut replying => break reply,
+            section = interim.next() => section,
+        };
+        inform(service, section, writer).await?;
+    };
+    for section in interim.close() {
+        inform(service, section, writer).await?;
+    }
+    Ok(reply)
+}
+
+/// Lets nothing be said ahead of a response that has begun or is no longer wanted.
+struct Closing<'a>(&'a Interim);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+async fn inform(service: &Service, section: Section, writer: &mut Writer) -> Result<(), CutShort> {
+    let status = section.0;
+    let outcome = writer.inform(section).await?;
+    // What the gateway itself says is no response of a handler's.
+    if status != StatusCode::CONTINUE {
+        service.count_informed(outcome);
+    }
+    Ok(())
 }
 
 /// Whether the client waits for a word before it sends the content (RFC 9110, section 10.1.1). What else

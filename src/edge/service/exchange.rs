@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::inbound::Tally;
 use super::tunnel::{self, Tunnel};
-use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, RequestError, clock};
+use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, RequestError, clock, fields};
 use crate::telemetry::{AccessLog, AccessRecord, Answered, Metrics, Reason};
 
 /// Where the measurements of every request go.
@@ -43,6 +43,7 @@ pub(super) struct Exchange {
     method: Method,
     uri: Uri,
     host: Option<HeaderValue>,
+    wants_trailers: bool,
     upload: Arc<Tally>,
     upload_seen: u64,
     response_bytes: u64,
@@ -77,6 +78,7 @@ impl Exchange {
             method: request.method().clone(),
             uri: request.uri().clone(),
             host: request.headers().get(header::HOST).cloned(),
+            wants_trailers: fields::wants_trailers(request.headers()),
             upload: Arc::default(),
             upload_seen: 0,
             response_bytes: 0,
@@ -116,7 +118,12 @@ impl Exchange {
         &self.method
     }
 
+    pub(super) fn wants_trailers(&self) -> bool {
+        self.wants_trailers
+    }
+
     pub(super) fn answer(&mut self, status: StatusCode, by: Option<AnsweredBy>) {
+        self.upload.answer();
         self.first_byte = Some(clock::now() - self.began);
         self.status = Some(status);
         self.answered_by = by;
@@ -131,6 +138,7 @@ impl Exchange {
     }
 
     pub(super) fn count_panic(&self) {
+        tracing::error!(path = self.uri.path(), "a handler panicked");
         self.telemetry.metrics.panics.inc();
     }
 

@@ -1,5 +1,5 @@
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
@@ -9,6 +9,7 @@ use http_body::{Frame, SizeHint};
 
 use super::Rules;
 use super::idle::Idle;
+use crate::edge::pace::Pace;
 use crate::request::fields;
 use crate::request::{Body, BodyError};
 
@@ -21,6 +22,7 @@ pub(super) struct Inbound {
     trailer_bytes: u64,
     trailer_fields: usize,
     idle: Idle,
+    pace: Pace,
     tally: Arc<Tally>,
     ended: bool,
 }
@@ -30,6 +32,7 @@ pub(super) struct Inbound {
 pub(super) struct Tally {
     bytes: AtomicU64,
     failure: OnceLock<BodyError>,
+    answered: AtomicBool,
 }
 
 impl Tally {
@@ -43,9 +46,15 @@ impl Tally {
         self.bytes.fetch_add(length, Ordering::Relaxed) + length
     }
 
-    /// Notes the first failure, and gives it.
+    /// Notes why it failed, and gives the first reason.
     pub(super) fn fail(&self, error: BodyError) -> BodyError {
         *self.failure.get_or_init(|| error)
+    }
+
+    /// The response begins. From here on the upload may be as slow as it likes: the handler knows of it,
+    /// and whoever talks both ways at once says little for long.
+    pub(super) fn answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     /// Why the body failed. It explains a handler's failure better than the handler can.
@@ -63,14 +72,21 @@ impl Inbound {
             trailer_bytes: rules.header_bytes,
             trailer_fields: rules.header_fields,
             idle: Idle::new(rules.body_idle),
+            pace: Pace::new(rules.body_rate),
             tally,
             ended: false,
         }
     }
 
-    fn accept(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+    fn accept(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
         match frame.into_data() {
             Ok(data) => {
+                self.pace
+                    .moved(u64::try_from(data.len()).unwrap_or(u64::MAX));
+                let paced = self.pace.waited(self.idle.take_waited());
+                if paced.is_err() && !self.tally.answered.load(Ordering::Relaxed) {
+                    return Err(BodyError::TooSlow);
+                }
                 let seen = self.tally.count(data.len());
                 if self.declared.is_some_and(|declared| seen > declared) {
                     Err(BodyError::LengthMismatch)

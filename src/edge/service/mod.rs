@@ -23,10 +23,13 @@ use arc_swap::ArcSwap;
 use http::{HeaderValue, Request, Response};
 
 use self::exchange::{Exchange, Telemetry};
-use self::inbound::Inbound;
+use self::inbound::{Inbound, Tally};
+use super::pace::PaceTerms;
 use crate::config::{Limits, Timeouts};
-use crate::request::{Body, BodyError, ClientFacts, RequestError, ResetCode, SharedHandler};
-use crate::telemetry::{AccessLog, Early, Metrics, Reason};
+use crate::request::{
+    Body, BodyError, ClientFacts, Informational, Interim, RequestError, ResetCode, SharedHandler,
+};
+use crate::telemetry::{AccessLog, Early, Informed, Metrics, Reason};
 
 /// What stands between every transport and the [`Handler`](crate::request::Handler).
 #[derive(Debug)]
@@ -53,6 +56,7 @@ pub(crate) struct Rules {
     header_fields: usize,
     body_bytes: Option<u64>,
     body_idle: Duration,
+    body_rate: PaceTerms,
     tunnel_idle: Duration,
     alt_svc: Option<HeaderValue>,
 }
@@ -61,9 +65,20 @@ pub(crate) struct Rules {
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// Send this. A body that ends with an error resets the stream.
-    Response(Response<Body>),
+    Response(Response<Body>, Blame),
     /// Reset the stream; nobody waits for a response.
     Reset(ResetCode),
+}
+
+/// Takes note of why a transport gives up a response whose body did not fail.
+#[derive(Debug)]
+pub(crate) struct Blame(Arc<Tally>);
+
+impl Blame {
+    /// Notes it; to be done before the body is dropped.
+    pub(crate) fn put(&self, error: BodyError) {
+        self.0.fail(error);
+    }
 }
 
 impl Service {
@@ -112,7 +127,10 @@ impl Service {
         };
         let answer = answer.and_then(|response| response::Checked::new(response, &exchange));
         match answer {
-            Ok(checked) => Reply::Response(checked.dress(protocol, rules, exchange)),
+            Ok(checked) => {
+                let blame = Blame(Arc::clone(exchange.upload()));
+                Reply::Response(checked.dress(protocol, rules, exchange), blame)
+            }
             Err(error) => {
                 let error = exchange
                     .upload()
@@ -123,7 +141,8 @@ impl Service {
                     return Reply::Reset(error.reset());
                 }
                 let checked = response::Checked::error(error, exchange.method());
-                Reply::Response(checked.dress(protocol, rules, exchange))
+                let blame = Blame(Arc::clone(exchange.upload()));
+                Reply::Response(checked.dress(protocol, rules, exchange), blame)
             }
         }
     }
@@ -133,6 +152,17 @@ impl Service {
         let reason = error.reason();
         let failed = &self.telemetry.metrics.requests_failed;
         failed.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// The way of informational responses to a client whose transport sends what is put into `interim`.
+    pub(crate) fn informational(&self, interim: Arc<Interim>) -> Informational {
+        Informational::over(interim, self.telemetry.metrics.informational.clone())
+    }
+
+    /// Counts an informational response.
+    pub(crate) fn count_informed(&self, outcome: Informed) {
+        let counter = &self.telemetry.metrics.informational;
+        counter.get_or_create(&outcome).inc();
     }
 
     /// Counts a request that came before the end of its handshake.
@@ -150,6 +180,10 @@ impl Rules {
             header_fields: usize::try_from(limits.header_fields).unwrap_or(usize::MAX),
             body_bytes: (limits.body_bytes > 0).then_some(limits.body_bytes),
             body_idle: timeouts.body_idle,
+            body_rate: PaceTerms {
+                rate: limits.body_rate,
+                window: timeouts.body_idle,
+            },
             tunnel_idle: timeouts.tunnel_idle,
             alt_svc,
         }

@@ -73,7 +73,7 @@ impl Exchanges {
             let reply = service.respond(request, client).await;
             busy.answered();
             match reply {
-                Reply::Response(mut response) => {
+                Reply::Response(mut response, _blame) => {
                     if let Some((asked, sender)) = asked
                         && response.status().is_success()
                     {
