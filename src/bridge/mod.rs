@@ -12,6 +12,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod udp;
 mod upload;
 mod upstream;
 
@@ -28,11 +29,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use self::download::{Download, Held};
 use self::http2::Busy;
 use self::routes::Routes;
+use self::udp::{UdpProxy, UdpRoute};
 use self::upload::Upload;
 use self::upstream::{Tasks, Upstream};
 use crate::balance::RoundRobin;
-use crate::config::{self, Limits, Timeouts, UpstreamProtocol};
+use crate::config::{self, ConnectUdp, Limits, Timeouts, UpstreamProtocol};
 use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, Handler, RequestError};
+use crate::telemetry::UdpMetrics;
 
 pub use origin::{Origin, pattern};
 
@@ -42,7 +45,15 @@ pub use origin::{Origin, pattern};
 /// closes them when their requests have ended.
 #[derive(Debug)]
 pub struct Bridge {
-    routes: Routes<Group>,
+    routes: Routes<Destination>,
+    udp: UdpProxy,
+}
+
+/// Where the requests of a route go.
+#[derive(Debug)]
+enum Destination {
+    Upstreams(Group),
+    Udp(UdpRoute),
 }
 
 /// The upstreams of one route, and whose turn it is.
@@ -69,11 +80,23 @@ pub enum BridgeError {
 }
 
 impl Bridge {
-    /// Makes the routes; connects to nothing. Routes are numbered from 0 in errors.
+    /// Makes the routes; connects to nothing. Routes are numbered from 0 in errors. Tunnels of UDP have
+    /// the default bounds, and nobody sees their metrics.
     pub fn new(
         routes: &[config::Route],
         limits: &Limits,
         timeouts: &Timeouts,
+    ) -> Result<Self, BridgeError> {
+        let udp = (ConnectUdp::default(), UdpMetrics::default());
+        Self::with_tunnels(routes, limits, timeouts, udp)
+    }
+
+    /// As [`Bridge::new`], with these bounds and metrics of tunnels of UDP.
+    pub fn with_tunnels(
+        routes: &[config::Route],
+        limits: &Limits,
+        timeouts: &Timeouts,
+        (bounds, metrics): (ConnectUdp, UdpMetrics),
     ) -> Result<Self, BridgeError> {
         let tasks = Tasks::default();
         let pool = upstream::pool(&tasks, limits, timeouts);
@@ -89,12 +112,20 @@ impl Bridge {
                 });
                 upstreams.push(Arc::clone(upstream));
             }
-            let group = Group::new(upstreams).ok_or(BridgeError::NoUpstream(number))?;
-            if !table.add(route.host.as_deref(), &route.path, group) {
+            let destination = if let Some(allow) = &route.connect_udp {
+                Destination::Udp(UdpRoute::new(&route.path, allow.clone()))
+            } else {
+                let group = Group::new(upstreams).ok_or(BridgeError::NoUpstream(number))?;
+                Destination::Upstreams(group)
+            };
+            if !table.add(route.host.as_deref(), &route.path, destination) {
                 return Err(BridgeError::Duplicate(number));
             }
         }
-        Ok(Self { routes: table })
+        Ok(Self {
+            routes: table,
+            udp: UdpProxy::new(bounds, metrics),
+        })
     }
 }
 
@@ -104,15 +135,16 @@ impl Handler for Bridge {
         request: Request<Body>,
         client: ClientFacts,
     ) -> Result<Response<Body>, RequestError> {
+        let uri = request.uri();
+        let host = uri.host().unwrap_or_default();
+        let destination = self.routes.find(host, uri.path());
+        let group = match destination.ok_or(RequestError::NoRoute)? {
+            Destination::Upstreams(group) => group,
+            Destination::Udp(route) => return self.udp.handle(route, request, &client).await,
+        };
         if *request.method() == Method::CONNECT && !tunnel::is_passed_on(&request) {
             return Err(RequestError::NotImplemented);
         }
-        let uri = request.uri();
-        let host = uri.host().unwrap_or_default();
-        let group = self
-            .routes
-            .find(host, uri.path())
-            .ok_or(RequestError::NoRoute)?;
         let (upstream, permit) = group.admit().ok_or(RequestError::Overloaded)?;
 
         if *request.method() == Method::CONNECT {

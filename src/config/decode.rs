@@ -13,6 +13,7 @@ use super::{
     AdminAddress, EarlyData, Keepalive, LogFormat, Profile, Return, Upstream, names, units,
 };
 use crate::cid::{ConfigId, FirstOctet};
+use crate::connect_udp::{AllowList, Rule};
 use crate::fleet::NodeId;
 
 /// A type that some key's value has.
@@ -175,6 +176,26 @@ impl Decode for Vec<Upstream> {
                     names::upstream(url).map_err(|reason| format!("{url:?}: {reason}"))
                 })
                 .collect(),
+            _ => Err(mismatch(entry, key)),
+        }
+    }
+}
+
+impl Decode for AllowList {
+    fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
+        match &entry.value {
+            Value::List(items) if items.is_empty() => {
+                Err(format!("the list is empty; expected {}", key.kind))
+            }
+            Value::List(items) => items
+                .iter()
+                .map(|item| {
+                    let rule = text(item, key)?;
+                    rule.parse::<Rule>()
+                        .map_err(|error| format!("{rule:?}: {error}"))
+                })
+                .collect::<Result<_, _>>()
+                .map(Self::new),
             _ => Err(mismatch(entry, key)),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::connect_udp_keys::CONNECT_UDP_KEYS;
 use super::fleet_keys::FLEET_KEYS;
 use super::operating_keys::OPERATING_KEYS;
 use super::schema::{Key, Kind};
@@ -9,9 +10,15 @@ use super::schema::{Key, Kind};
 /// Every key of the configuration, in the order of docs/config.md.
 pub static KEYS: &[Key] = &JOINED;
 
-const PARTS: [&[Key]; 4] = [CLIENT_KEYS, FLEET_KEYS, TRANSPORT_KEYS, OPERATING_KEYS];
+const PARTS: [&[Key]; 5] = [
+    CLIENT_KEYS,
+    CONNECT_UDP_KEYS,
+    FLEET_KEYS,
+    TRANSPORT_KEYS,
+    OPERATING_KEYS,
+];
 
-const JOINED: [Key; PARTS[0].len() + PARTS[1].len() + PARTS[2].len() + PARTS[3].len()] = {
+const JOINED: [Key; count_all()] = {
     let mut keys = [CLIENT_KEYS[0]; _];
     let (mut part, mut index, mut joined) = (0, 0, 0);
     while joined < keys.len() {
@@ -24,6 +31,15 @@ const JOINED: [Key; PARTS[0].len() + PARTS[1].len() + PARTS[2].len() + PARTS[3].
     }
     keys
 };
+
+const fn count_all() -> usize {
+    let (mut part, mut count) = (0, 0);
+    while part < PARTS.len() {
+        count += PARTS[part].len();
+        part += 1;
+    }
+    count
+}
 
 /// What clients reach and where it leads.
 const CLIENT_KEYS: &[Key] = &[
@@ -456,9 +472,11 @@ mod tests {
             ("fleet.member.1.relay", "127.0.0.1:8".into()),
         ];
         let from_file = key.path == "fleet.file";
+        let for_udp = key.path == "route.N.connect_udp";
         let settings = needed
             .into_iter()
             .filter(|(path, _)| !(from_file && path.starts_with("fleet")))
+            .filter(|(path, _)| !(for_udp && *path == "route.0.to"))
             .map(|(path, value)| Setting::flag("--set", path, value))
             .collect();
         Sources {

@@ -65,9 +65,23 @@ fn listeners(listeners: &[Listen], reader: &mut Reader<'_>) {
 fn routes(routes: &[Route], reader: &mut Reader<'_>) {
     let mut seen = HashMap::new();
     for (index, route) in routes.iter().enumerate() {
-        let [host, path, to] = ["host", "path", "to"].map(|name| format!("route.{index}.{name}"));
-        if route.to.is_empty() {
-            reader.refuse(&[&to], "missing: the backends of the route");
+        let [host, path, to, udp] =
+            ["host", "path", "to", "connect_udp"].map(|name| format!("route.{index}.{name}"));
+        match &route.connect_udp {
+            None if route.to.is_empty() => {
+                reader.refuse(
+                    &[&to, &udp],
+                    "missing: the backends of the route, or the targets of its UDP tunnels in \
+                     connect_udp",
+                );
+            }
+            Some(_) if reader.is_set(&to) => {
+                reader.refuse(
+                    &[&to, &udp],
+                    "a route with connect_udp has no backends; give them a route of their own",
+                );
+            }
+            _ => {}
         }
         // The prefix matches at a segment boundary, with or without its last slash.
         let prefix = route.path.trim_end_matches('/');
@@ -344,7 +358,7 @@ const MAX_UNIX_PATH: usize = 107;
 #[cfg(test)]
 mod tests {
     use crate::config::test_directory::TestDirectory;
-    use crate::config::{Config, LoadErrors, Setting, Sources, load};
+    use crate::config::{Config, ConnectUdp, LoadErrors, Setting, Sources, load};
 
     fn with(settings: &[(&str, &str)]) -> Result<Config, LoadErrors> {
         let settings = settings
@@ -433,8 +447,50 @@ mod tests {
         let error = error(&[("route.0.path", "/a")]);
         assert_eq!(
             error,
-            "--set: route.0.to: missing: the backends of the route"
+            "--set: route.0.to: missing: the backends of the route, or the targets of its UDP tunnels \
+             in connect_udp"
         );
+    }
+
+    #[test]
+    fn a_route_has_backends_or_takes_tunnels_of_udp() {
+        let udp = ("route.0.connect_udp", "dns.example:53,192.0.2.0/24:443");
+        let route = with(&[udp]).unwrap().route.remove(0);
+        assert_eq!(route.path, ConnectUdp::PATH);
+        assert!(route.connect_udp.is_some() && route.to.is_empty());
+        assert!(with(&[udp]).unwrap().datagram_bytes().is_some());
+        let path = with(&[udp, ("route.0.path", "/udp")])
+            .unwrap()
+            .route
+            .remove(0);
+        assert_eq!(path.path, "/udp");
+        let both = error(&[udp, ("route.0.to", "http://a:1")]);
+        assert_eq!(
+            both,
+            "--set: route.0.to: a route with connect_udp has no backends; give them a route of \
+             their own"
+        );
+        let neither = with(&[("route.0.to", "http://a:1")]).unwrap();
+        assert_eq!(neither.datagram_bytes(), None);
+        for (rule, message) in [
+            (
+                "*:443",
+                "\"*:443\": \"*\" alone would make an open relay; name the hosts or the networks",
+            ),
+            (
+                "a.example",
+                "\"a.example\": expected HOST:PORT, such as \"dns.example:53\"",
+            ),
+            (
+                "a.example:0",
+                "\"a.example:0\": the ports are 443, 8000-8999, or * for all",
+            ),
+        ] {
+            let error = error(&[("route.0.connect_udp", rule)]);
+            assert_eq!(error, format!("--set: route.0.connect_udp: {message}"));
+        }
+        let short = error(&[("connect_udp.idle_timeout", "119s")]);
+        assert!(short.contains("\"119s\" is out of range"), "{short}");
     }
 
     #[test]

@@ -113,7 +113,8 @@ impl Reloader {
             watched,
             handler,
             listeners,
-            relimited: (&old.quic, &old.limits) != (&config.quic, &config.limits),
+            relimited: (&old.quic, &old.limits, old.datagram_bytes())
+                != (&config.quic, &config.limits, config.datagram_bytes()),
             applied: Applied { sections },
             config,
         })
@@ -128,12 +129,12 @@ impl Reloader {
     }
 
     fn handler(&self, old: &Config, new: &Config) -> Result<SharedHandler, GatewayError> {
-        let same =
-            (&old.route, &old.limits, &old.timeouts) == (&new.route, &new.limits, &new.timeouts);
+        let same = (&old.route, &old.limits, &old.timeouts, &old.connect_udp)
+            == (&new.route, &new.limits, &new.timeouts, &new.connect_udp);
         if same || self.given.handler.is_some() {
             return Ok(self.handler.lock().expect("no holder panics").clone());
         }
-        ground::default_handler(new)
+        ground::default_handler(new, &self.metrics)
     }
 }
 
@@ -144,7 +145,8 @@ fn change(
 ) -> Result<ListenerChange, GatewayError> {
     let tls = plan.identities.quic(index);
     let terms = plan.quic_terms(&listener.service);
-    let of = (&plan.config.quic, &plan.config.limits);
+    let config = plan.config;
+    let of = (&config.quic, &config.limits, config.datagram_bytes());
     let workers = listener.quic.iter();
     let quic = workers
         .map(|worker| worker.prepare(Arc::clone(tls), terms.clone(), of, plan.max_udp_payload))

@@ -88,7 +88,11 @@ pub(super) fn run_on(connection: &mut Connection, terms: Terms, pieces: &[&[u8]]
 
 impl Seen {
     pub(super) fn receive(&mut self, stream: &mut RequestStream, piece: &[u8]) {
-        self.receive_on(&mut Connection::new(Terms::default(), start()), stream, piece);
+        self.receive_on(
+            &mut Connection::new(Terms::default(), start()),
+            stream,
+            piece,
+        );
     }
 
     fn receive_on(

@@ -12,6 +12,7 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
         listen,
         workers,
         route: _,
+        connect_udp: _,
         node,
         fleet,
         cid,
@@ -71,6 +72,7 @@ pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
     let sections = [
         ("listen", old.listen != new.listen),
         ("route", old.route != new.route),
+        ("connect_udp", old.connect_udp != new.connect_udp),
         ("quic", old.quic != new.quic),
         ("tcp", old.tcp != new.tcp),
         ("limits", old.limits != new.limits),

@@ -53,12 +53,7 @@ pub(crate) fn read_on(connection: &mut Connection, terms: Terms, pieces: &[&[u8]
 }
 
 impl Seen {
-    fn receive(
-        &mut self,
-        connection: &mut Connection,
-        stream: &mut RequestStream,
-        piece: &[u8],
-    ) {
+    fn receive(&mut self, connection: &mut Connection, stream: &mut RequestStream, piece: &[u8]) {
         let mut input = Bytes::copy_from_slice(piece);
         loop {
             let mut part = stream.next(&mut input);

@@ -141,7 +141,12 @@ impl Play {
                 index < 99 && model.insert((name.to_vec(), value))
             }
             _ => {
-                let name = input.pick(&[&b"a"[..], b"bc", b"def", b"a-name-of-more-than-31-characters"]);
+                let name = input.pick(&[
+                    &b"a"[..],
+                    b"bc",
+                    b"def",
+                    b"a-name-of-more-than-31-characters",
+                ]);
                 put_integer(&mut bytes, 0x40, 5, name.len() as u64);
                 bytes.extend_from_slice(name);
                 let value = value(&mut bytes, input);
@@ -215,7 +220,11 @@ impl Play {
         input: &mut Input<'_>,
     ) -> Option<(Vec<u8>, Vec<u8>)> {
         let form = input.below(4);
-        let most = if form < 2 { base } else { required.saturating_sub(base) };
+        let most = if form < 2 {
+            base
+        } else {
+            required.saturating_sub(base)
+        };
         let index = below(most, input);
         let (flags, prefix) = [(0x80, 6), (0x40, 4), (0x10, 4), (0, 3)][form];
         put_integer(section, flags, prefix, index);
@@ -232,9 +241,14 @@ impl Play {
     fn read(&mut self, section: &[u8], required: u64, expected: Option<Fields>) -> Outcome {
         let id = StreamId::new(self.id);
         self.id += 4;
-        let head: Fields = [(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", "/")]
-            .map(|(name, value)| (name.into(), value.into()))
-            .to_vec();
+        let head: Fields = [
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", "a"),
+            (":path", "/"),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .to_vec();
         let mut bytes = Vec::new();
         put_frame(&mut bytes, 1, &fields::section(&head));
         put_frame(&mut bytes, 1, section);

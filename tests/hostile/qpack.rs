@@ -3,8 +3,8 @@
 use wayhold::http3::Code;
 
 use crate::row::{
-    End, Expect, Message, Reaches, Row, Step, closed_by, data, encoded_get, frame, get, headers,
-    integer, line, refused, section, served,
+    End, Expect, HOST, Message, Reaches, Row, Step, closed_by, data, encoded_get, frame, get,
+    headers, integer, line, refused, section, served,
 };
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -109,10 +109,7 @@ fn dynamic() -> Vec<Row> {
             referring(&[4, 0x80], forms),
             expected,
         )),
-        after(fails(
-            "an evicted entry",
-            referring(&[4, 0], &[0x82]),
-        )),
+        after(fails("an evicted entry", referring(&[4, 0], &[0x82]))),
         after(fails(
             "a name from an evicted entry",
             referring(&[4, 0], b"\x42\x01x"),
@@ -156,11 +153,7 @@ fn dynamic() -> Vec<Row> {
             "a reference to what a smaller capacity evicted",
             referring(&[2, 0], &[0x80]),
         )
-        .after(filled(
-            68,
-            &[insertion(b"a", b"1"), vec![0x20]].concat(),
-            1,
-        )),
+        .after(filled(68, &[insertion(b"a", b"1"), vec![0x20]].concat(), 1)),
         served(
             "a name of the static table by way of the dynamic one",
             referring(&[2, 0], &[0x80]),
@@ -183,10 +176,11 @@ fn dynamic() -> Vec<Row> {
 /// Many lines, instructions and answers of a few bytes.
 fn floods() -> Vec<Row> {
     let long = insertion(b"a", &[b'x'; 4000]);
+    let authority = [&[0xc0, 9][..], HOST.as_bytes()].concat();
     let referring_post = [
-        frame(1, &[&[2, 0, 0xd4][..], &encoded_get()[1..], &[0x80]].concat()),
+        frame(1, &[3, 0, 0xd4, 0xd7, 0xc1, 0x81]),
         data(b"x"),
-        frame(1, &[2, 0, 0x80]),
+        frame(1, &[3, 0, 0x80]),
     ]
     .concat();
     let unread = vec![Step::Request(vec![referring_post.clone()], End::Finished); 600];
@@ -196,7 +190,7 @@ fn floods() -> Vec<Row> {
         Expect::Close(Code::ExcessiveLoad),
     )
     .after(unread)
-    .after(filled(68, &insertion(b"a", b"1"), 1))
+    .after(filled(200, &[authority, insertion(b"a", b"1")].concat(), 2))
     .after([Step::Deaf]);
     deaf.reaches = Reaches::Ordinary;
     vec![
@@ -267,7 +261,10 @@ fn instructions() -> Vec<Row> {
         |name, bytes: &[u8]| closed_by(name, [&[3][..], bytes].concat(), Code::DecoderStreamError);
     vec![
         wrong("an insertion without a capacity", b"\xc0\x03abc"),
-        wrong("a literal insertion without a capacity", b"\x4ax-x-x-x-x-\x01y"),
+        wrong(
+            "a literal insertion without a capacity",
+            b"\x4ax-x-x-x-x-\x01y",
+        ),
         wrong("a duplicate of nothing", &[0]),
         wrong("a capacity of 4097", &integer(0x20, 5, 4097)),
         wrong("a capacity of 2^62 - 1", &integer(0x20, 5, (1 << 62) - 1)),
@@ -301,11 +298,17 @@ fn instructions() -> Vec<Row> {
         ),
         wrong(
             "an insertion with an evicted name",
-            &encoder(34, &[&insertion(b"a", b"1")[..], b"\x41b\x012\x81\x01x"].concat())[1..],
+            &encoder(
+                34,
+                &[&insertion(b"a", b"1")[..], b"\x41b\x012\x81\x01x"].concat(),
+            )[1..],
         ),
         wrong(
             "a duplicate of an evicted entry",
-            &encoder(34, &[&insertion(b"a", b"1")[..], b"\x41b\x012\x01"].concat())[1..],
+            &encoder(
+                34,
+                &[&insertion(b"a", b"1")[..], b"\x41b\x012\x01"].concat(),
+            )[1..],
         ),
         wrong(
             "a duplicate of 2^62 - 1",

@@ -133,6 +133,7 @@ fn bridge_to(to: Vec<config::Upstream>, limits: &Limits, timeouts: &Timeouts) ->
         host: None,
         path: "/".to_owned(),
         to,
+        connect_udp: None,
     };
     Arc::new(Bridge::new(&[route], limits, timeouts).unwrap())
 }
@@ -217,6 +218,7 @@ fn routes_that_cannot_be_served_are_refused() {
                 authority: (*authority).to_owned(),
             })
             .collect(),
+        connect_udp: None,
     };
     let made = |routes: &[config::Route]| Bridge::new(routes, &limits, &timeouts).map(drop);
     assert_eq!(made(&[route("/", &[])]), Err(BridgeError::NoUpstream(0)));

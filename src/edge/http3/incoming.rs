@@ -138,9 +138,9 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.finished {
             self.place.abandoned();
-        }
-        if !self.finished && !self.ended {
-            self.stop(Code::NoError);
+            if !self.ended {
+                self.stop(Code::NoError);
+            }
         }
     }
 }

@@ -42,10 +42,7 @@ impl Head {
 }
 
 /// Reads an encoded header section.
-pub(in crate::http3) fn read(
-    section: &mut Section<'_>,
-    terms: &Terms,
-) -> Result<Head, Violation> {
+pub(in crate::http3) fn read(section: &mut Section<'_>, terms: &Terms) -> Result<Head, Violation> {
     let rules = terms.rules;
     let mut size = Size::new(terms.limits, rules);
     let mut reader = Reader::new(rules);

@@ -51,13 +51,7 @@ impl Answers {
         (!out.is_empty()).then(|| out.freeze())
     }
 
-    fn put(
-        &mut self,
-        flags: u8,
-        prefix: u32,
-        id: StreamId,
-        rules: Rules,
-    ) -> Result<(), Violation> {
+    fn put(&mut self, flags: u8, prefix: u32, id: StreamId, rules: Rules) -> Result<(), Violation> {
         if self.held.len() >= MOST_HELD {
             rules.refuse(Violation::UnreadAnswers)?;
         }

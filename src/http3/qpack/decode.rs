@@ -89,7 +89,10 @@ impl<'a> Section<'a> {
         let delta = integer::take(&mut rest, 7, rules)?;
         let base = if !behind {
             required.saturating_add(delta)
-        } else if let Some(base) = required.checked_sub(delta).and_then(|base| base.checked_sub(1)) {
+        } else if let Some(base) = required
+            .checked_sub(delta)
+            .and_then(|base| base.checked_sub(1))
+        {
             base
         } else {
             rules.refuse(Violation::NegativeBase)?;
@@ -296,7 +299,9 @@ mod tests {
         for index in 0..inserted {
             bytes.extend([0x41, b'a' + index, 1, b'A' + index]);
         }
-        stream.receive(&bytes, &mut table, Rules::default()).unwrap();
+        stream
+            .receive(&bytes, &mut table, Rules::default())
+            .unwrap();
         assert_eq!((table.capacity(), table.inserted()), (102, inserted.into()));
         table
     }
@@ -308,7 +313,10 @@ mod tests {
         let mut receive = |bytes: &[u8], table: &mut Table| {
             stream.receive(bytes, table, Rules::default()).unwrap();
         };
-        receive(b"\x3f\xbd\x01\xc0\x0fwww.example.com\xc1\x0c/sample/path", &mut table);
+        receive(
+            b"\x3f\xbd\x01\xc0\x0fwww.example.com\xc1\x0c/sample/path",
+            &mut table,
+        );
         let authority = line(":authority", "www.example.com");
         let read = lines_with(b"\x03\x81\x10\x11", Some(&table));
         let path = line(":path", "/sample/path");
@@ -356,9 +364,16 @@ mod tests {
             (b"\x05\x00\x10", Violation::DynamicReference),
             // It is there, but the section said not to need it.
             (b"\x04\x00\x10", Violation::DynamicReference),
-            (b"\x05\x00\x1f\xf0\xff\xff\xff\xff\xff\xff\xff\x3f", Violation::DynamicReference),
+            (
+                b"\x05\x00\x1f\xf0\xff\xff\xff\xff\xff\xff\xff\x3f",
+                Violation::DynamicReference,
+            ),
         ] {
-            assert_eq!(lines_with(section, Some(&table)), Err(violation), "{section:x?}");
+            assert_eq!(
+                lines_with(section, Some(&table)),
+                Err(violation),
+                "{section:x?}"
+            );
         }
     }
 

@@ -294,8 +294,14 @@ mod tests {
         let large = [&b"\x3f\x1d\x5f\x1f"[..], &[b'a'; 62]].concat();
         for (bytes, violation) in [
             (&b"\x3f\xe2\x1f"[..], Violation::TableCapacity),
-            (b"\x3f\xe0\xff\xff\xff\xff\xff\xff\xff\x3f", Violation::TableCapacity),
-            (b"\x3f\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80", Violation::InstructionInteger),
+            (
+                b"\x3f\xe0\xff\xff\xff\xff\xff\xff\xff\x3f",
+                Violation::TableCapacity,
+            ),
+            (
+                b"\x3f\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80",
+                Violation::InstructionInteger,
+            ),
             // There is no capacity yet.
             (b"\xc0\x00", Violation::LargeInsertion),
             (b"\x40\x00", Violation::LargeInsertion),
@@ -303,7 +309,10 @@ mod tests {
             (b"\x3f\x1d\x5d", Violation::LargeInsertion),
             (&large[..4], Violation::LargeInsertion),
             (b"\x3f\x1d\x44abcd\x19", Violation::LargeInsertion),
-            (b"\x3f\x1d\xc0\x13abcdefghijklmnopqrs", Violation::LargeInsertion),
+            (
+                b"\x3f\x1d\xc0\x13abcdefghijklmnopqrs",
+                Violation::LargeInsertion,
+            ),
             (b"\x3f\x1d\x7f\x5a", Violation::LargeInsertion),
             (b"\x3f\x1d\xff\x24\x00", Violation::InstructionReference),
             (b"\x3f\x1d\x80\x00", Violation::InstructionReference),

@@ -157,7 +157,9 @@ mod tests {
         assert_eq!(table.insert(literal(""), Bytes::new()), Err(Oversized));
         table.set_capacity(3 * 34);
         for name in ["a", "b", "c", "d"] {
-            table.insert(literal(name), Bytes::from_static(b"x")).unwrap();
+            table
+                .insert(literal(name), Bytes::from_static(b"x"))
+                .unwrap();
         }
         let name = |table: &Table, index| {
             let entry = table.get(index)?;

@@ -275,6 +275,7 @@ async fn hostile_requests_are_refused_before_a_backend_hears_of_them() {
                 protocol,
                 authority: backend.local_addr().unwrap().to_string(),
             }],
+            connect_udp: None,
         };
         let (limits, timeouts) = (Limits::default(), Timeouts::default());
         let bridge = Bridge::new(&[route], &limits, &timeouts).unwrap();
