@@ -204,6 +204,7 @@ impl Metrics {
         metrics.register_datagrams(registry);
         metrics.register_returns(registry);
         metrics.register_fleet(registry);
+        metrics.register_http3(registry);
         metrics.register_requests(registry);
         metrics.udp.register(registry);
         metrics
@@ -308,6 +309,14 @@ impl Metrics {
         );
     }
 
+    fn register_http3(&self, registry: &mut Registry) {
+        registry.register(
+            "qpack_references",
+            "Field sections of requests that referred to QPACK's dynamic table",
+            self.qpack_references.clone(),
+        );
+    }
+
     fn register_requests(&self, registry: &mut Registry) {
         registry.register(
             "connections",
@@ -370,11 +379,6 @@ impl Metrics {
             "hook_failures",
             "The operator's commands that failed, by reason",
             self.hook_failures.clone(),
-        );
-        registry.register(
-            "qpack_references",
-            "Field sections of requests that referred to QPACK's dynamic table",
-            self.qpack_references.clone(),
         );
         registry.register(
             "panics",

@@ -81,8 +81,7 @@ impl Play {
                 Ok(())
             }
             Step::Answers(expected) => {
-                self.take_answers();
-                assert_eq!(std::mem::take(&mut self.answers), *expected);
+                self.expect_answers(expected);
                 Ok(())
             }
             Step::Datagram(frame) => self.datagram(frame),
@@ -142,6 +141,14 @@ impl Play {
             End::Open | End::Stopped => Ok(()),
             End::Finished | End::Reset => self.connection.one_way_ended(&stream),
         }
+    }
+
+    fn expect_answers(&mut self, expected: &[u8]) {
+        self.take_answers();
+        let answers = std::mem::take(&mut self.answers);
+        self.played
+            .seen
+            .push(format!("as expected: {}", answers == expected));
     }
 
     fn take_answers(&mut self) {
@@ -216,8 +223,8 @@ impl Play {
                 Some(Part::Trailers(trailers)) => {
                     self.played.seen.push(format!("{trailers:?}"));
                 }
-                Some(Part::Referring) => panic!("it was read"),
-                None => return Ok(()),
+                // The others were read.
+                Some(Part::Referring) | None => return Ok(()),
             }
         }
     }
