@@ -164,6 +164,14 @@ fn dynamic() -> Vec<Row> {
             &[&[0xc2][..], &integer(0, 7, 3), b"abc"].concat(),
             1,
         )),
+        served(
+            "a cancelled stream, of which a client with a table is told",
+            get(&[]),
+            Message::new("GET", "/"),
+        )
+        .after([Step::Answers(vec![0x40])])
+        .after([Step::Request(vec![get(&[])[..3].to_vec()], End::Reset)])
+        .after(filled(68, &insertion(b"a", b"1"), 1)),
         refused(
             "a second authority by way of the table",
             referring(&[2, 0], &[0x80]),
