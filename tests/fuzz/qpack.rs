@@ -147,13 +147,7 @@ fn section(input: &mut Input<'_>) -> Vec<u8> {
     out
 }
 
-pub(crate) fn put_integer(
-    out: &mut Vec<u8>,
-    flags: u8,
-    prefix: u32,
-    value: u64,
-    input: &mut Input<'_>,
-) {
+fn put_integer(out: &mut Vec<u8>, flags: u8, prefix: u32, value: u64, input: &mut Input<'_>) {
     let most = (1_u8 << prefix) - 1;
     let Some(mut rest) = value.checked_sub(most.into()) else {
         out.push(flags | value.to_le_bytes()[0]);

@@ -16,7 +16,6 @@ use wayhold::http3::{
 
 use super::fields::{self, Fields, put_frame};
 use super::input::Input;
-use super::qpack;
 
 pub(crate) fn target(input: &[u8]) {
     let mut input = Input::new(input);
@@ -354,6 +353,17 @@ fn relative(base: u64, index: u64) -> Option<u64> {
     base.checked_sub(index)?.checked_sub(1)
 }
 
+/// An integer in its shortest form (RFC 7541, section 5.1).
 fn put_integer(out: &mut Vec<u8>, flags: u8, prefix: u32, value: u64) {
-    qpack::put_integer(out, flags, prefix, value, &mut Input::new(&[]));
+    let most = (1_u64 << prefix) - 1;
+    let Some(mut rest) = value.checked_sub(most) else {
+        out.push(flags | value.to_le_bytes()[0]);
+        return;
+    };
+    out.push(flags | most.to_le_bytes()[0]);
+    while rest >= 0x80 {
+        out.push(rest.to_le_bytes()[0] | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest.to_le_bytes()[0]);
 }

@@ -162,11 +162,12 @@ impl Shared {
 
     /// Takes a request stream that the client opened, or rejects it.
     pub(super) fn admit(self: &Arc<Self>, mut send: SendStream, mut receive: RecvStream) -> Opened {
-        let id = StreamId::new(VarInt::from(send.id()).into_inner());
+        let id = id_of(&send);
         let mut engine = self.engine();
         match engine.connection.admit(id) {
             Admission::Rejected(code) => {
                 drop(engine);
+                self.abandoned(id);
                 reject(&mut send, &mut receive, code);
                 Opened::Rejected
             }
@@ -198,6 +199,7 @@ impl Shared {
     /// Rejects every request stream (RFC 9114, section 5.2), until the connection ends.
     pub(super) async fn reject_new(&self) {
         while let Ok((mut send, mut receive)) = self.connection.accept_bi().await {
+            self.abandoned(id_of(&send));
             reject(&mut send, &mut receive, Code::RequestRejected);
         }
     }
@@ -226,6 +228,12 @@ impl Shared {
     /// Takes the end of a stream of one direction.
     pub(super) fn one_way_ended(&self, stream: &OneWay) -> Result<(), Violation> {
         self.engine().connection.one_way_ended(stream)
+    }
+
+    fn abandoned(&self, id: StreamId) {
+        let told = self.engine().connection.abandoned(id);
+        self.answers.notify_one();
+        told.unwrap_or_else(|violation| self.close(violation));
     }
 
     pub(super) fn count_glitches(&self, count: u32) {
@@ -326,9 +334,7 @@ impl RequestPlace {
 
     /// Takes that no more of the request is read although its end has not come.
     pub(super) fn abandoned(&self) {
-        let told = self.shared.engine().connection.abandoned(self.id);
-        self.shared.answers.notify_one();
-        told.unwrap_or_else(|violation| self.shared.close(violation));
+        self.shared.abandoned(self.id);
     }
 }
 
@@ -341,6 +347,10 @@ impl Drop for RequestPlace {
         drop(engine);
         self.shared.usage.end();
     }
+}
+
+fn id_of(stream: &SendStream) -> StreamId {
+    StreamId::new(VarInt::from(stream.id()).into_inner())
 }
 
 /// Both fail only when the client ended the stream itself.
