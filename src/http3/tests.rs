@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::testing::{Peer, Seen, frame, headers, request, run, section};
@@ -628,7 +629,7 @@ fn datagrams_are_sent_only_when_both_sides_take_them() {
         assert_eq!(offered, offer == Offer::Yes);
         assert!(!connection.may_send_datagrams(), "before SETTINGS");
         let settings = setting.map_or_else(|| vec![0, 4, 0], |value| vec![0, 4, 2, 0x33, value]);
-        let mut input = bytes::Bytes::from(settings);
+        let mut input = Bytes::from(settings);
         let step = connection.receive(&mut OneWay::default(), &mut input, now);
         assert_eq!(step, Ok(Step::More));
         assert_eq!(
