@@ -173,11 +173,6 @@ async fn chromium_loads_pages_over_http3_alone() {
     }
     browser.kill().await.unwrap();
     assert_eq!(solo.node.failed("malformed"), 0);
-    let referring = solo.node.metrics.qpack_references.get();
-    assert!(
-        referring > 100,
-        "{referring} sections referred to the table"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
