@@ -4,14 +4,30 @@ use std::time::Duration;
 
 use super::fleet_keys::FLEET_KEYS;
 use super::operating_keys::OPERATING_KEYS;
+use super::pool_keys::POOL_KEYS;
 use super::schema::{Key, Kind};
 
 /// Every key of the configuration, in the order of docs/config.md.
 pub static KEYS: &[Key] = &JOINED;
 
-const PARTS: [&[Key]; 4] = [CLIENT_KEYS, FLEET_KEYS, TRANSPORT_KEYS, OPERATING_KEYS];
+const PARTS: [&[Key]; 5] = [
+    CLIENT_KEYS,
+    POOL_KEYS,
+    FLEET_KEYS,
+    TRANSPORT_KEYS,
+    OPERATING_KEYS,
+];
 
-const JOINED: [Key; PARTS[0].len() + PARTS[1].len() + PARTS[2].len() + PARTS[3].len()] = {
+const COUNT: usize = {
+    let (mut part, mut count) = (0, 0);
+    while part < PARTS.len() {
+        count += PARTS[part].len();
+        part += 1;
+    }
+    count
+};
+
+const JOINED: [Key; COUNT] = {
     let mut keys = [CLIENT_KEYS[0]; _];
     let (mut part, mut index, mut joined) = (0, 0, 0);
     while joined < keys.len() {
@@ -108,6 +124,13 @@ const CLIENT_KEYS: &[Key] = &[
         example: "http://10.0.0.1:8080,h2://10.0.0.2:8080",
         meaning: "The backends, any of which can serve any request: `http://` speaks HTTP/1.1, \
                   `h2://` HTTP/2 without TLS.",
+    },
+    Key {
+        path: "route.N.pool",
+        kind: Kind::Name,
+        default: "none",
+        example: "app",
+        meaning: "The name of a pool of backends, instead of `to`.",
     },
 ];
 
@@ -431,6 +454,10 @@ mod tests {
             ("listen.0.cert", directory.path("old.pem")),
             ("listen.0.key", directory.path("old.key")),
             ("route.0.to", "http://127.0.0.1:1".into()),
+            ("pool.0.name", "other".into()),
+            ("pool.0.to", "http://127.0.0.1:2".into()),
+            ("pool.1.name", "app".into()),
+            ("pool.1.to", "http://127.0.0.1:3".into()),
             ("node.id", "3".into()),
             ("fleet.key_file", directory.path("old.fleet.key")),
             ("fleet.member.0.id", "3".into()),

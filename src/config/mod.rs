@@ -17,6 +17,8 @@ mod load;
 mod names;
 mod operating;
 mod operating_keys;
+mod pool;
+mod pool_keys;
 mod rules;
 mod schema;
 mod sections;
@@ -31,6 +33,7 @@ pub use layers::{FILE_VARIABLE, PREFIX, Setting, SettingError, Sources};
 pub use link::{LinkMtuError, Return, max_udp_payload};
 pub use load::load;
 pub use operating::{Admin, AdminAddress, Hooks, Log, LogFormat, Shutdown, Upgrade};
+pub use pool::{Backend, HashBy, Pool, Probe, Retry};
 pub use schema::{Key, Kind};
 pub use sections::{
     Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile, Quic, Route,

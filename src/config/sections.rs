@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::operating::{Admin, Hooks, Log, Shutdown, Upgrade};
-use super::{Return, UpstreamError, names};
+use super::{Pool, Return, UpstreamError, names};
 use crate::cid::{self, FirstOctet};
 use crate::fleet::NodeId;
 
@@ -23,6 +23,8 @@ pub struct Config {
     pub workers: u16,
     /// Where requests go; empty means the built-in demo origin.
     pub route: Vec<Route>,
+    /// The pools that routes name.
+    pub pool: Vec<Pool>,
     /// Who this node is.
     pub node: Node,
     /// The other nodes, if there are any.
@@ -80,8 +82,10 @@ pub struct Route {
     pub host: Option<String>,
     /// The path prefix, matched at a segment boundary. Default `/`.
     pub path: String,
-    /// The backends, at least one.
+    /// The backends, at least one unless a pool is named.
     pub to: Vec<Upstream>,
+    /// The name of the pool, if there is no `to`.
+    pub pool: Option<String>,
 }
 
 /// One backend.
@@ -110,6 +114,8 @@ pub struct Node {
     pub id: NodeId,
     /// The instance byte of connection IDs; drawn at random at start when absent.
     pub instance: Option<u8>,
+    /// Where this node is: backends in the same zone come first. Default nowhere, which is everywhere.
+    pub zone: Option<String>,
 }
 
 /// The nodes that share one service address. Written in the main file as `[fleet]`, or in a file of
@@ -302,6 +308,7 @@ impl Route {
             host: None,
             path: "/".into(),
             to,
+            pool: None,
         }
     }
 }
