@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{Version, request, response};
+use http::{StatusCode, Version, request, response};
 
 use crate::config::UpstreamProtocol;
 use crate::request::fields;
-use crate::request::{ClientFacts, RequestError};
+use crate::request::{ClientFacts, Informational, RequestError};
 
 /// Turns a client's request into the gateway's own to an upstream.
 ///
@@ -25,7 +25,7 @@ pub(super) fn to_upstream(
         .authority()
         .cloned()
         .ok_or(RequestError::Malformed("no authority"))?;
-    let trailers = wants_trailers(&parts.headers);
+    let trailers = fields::wants_trailers(&parts.headers);
     fields::remove_hop_by_hop(&mut parts.headers);
     remove_claims(&mut parts.headers);
     // The gateway itself answers an expectation, by reading the body or not.
@@ -95,6 +95,19 @@ pub(super) fn from_upstream(
     Ok(())
 }
 
+/// Passes on an informational response (RFC 9110, section 15.2), but 100: the gateway itself answers its
+/// client's expectation, and has none of its own.
+pub(super) fn inform(informational: &Informational, status: StatusCode, fields: &HeaderMap) {
+    if status == StatusCode::CONTINUE {
+        return;
+    }
+    let mut fields = fields.clone();
+    fields.remove(header::ALT_SVC);
+    if let Err(error) = informational.send(status, fields) {
+        tracing::trace!(%status, %error, "an informational response is not passed on");
+    }
+}
+
 fn cleartext(authority: Authority, path: Option<PathAndQuery>) -> Result<Uri, RequestError> {
     Uri::builder()
         .scheme(Scheme::HTTP)
@@ -154,15 +167,6 @@ fn join_cookies(fields: &mut HeaderMap) -> Result<(), RequestError> {
         fields.insert(header::COOKIE, joined);
     }
     Ok(())
-}
-
-fn wants_trailers(fields: &HeaderMap) -> bool {
-    fields
-        .get_all(header::TE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|coding| coding.split(|&byte| byte == b';').next())
-        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 fn value(text: &str) -> Result<HeaderValue, RequestError> {

@@ -124,10 +124,14 @@ impl Handler for Bridge {
         }
         let again = (parts.method.is_safe() && upload.is_end_stream()).then(|| parts.clone());
         let mut answer = upstream
-            .send(Request::from_parts(parts, upload), &pace)
+            .send(
+                Request::from_parts(parts, upload),
+                &pace,
+                &client.informational,
+            )
             .await;
         if let (Err(RequestError::UpstreamBroken), Some(parts)) = (&answer, &again) {
-            answer = send_again(upstream, parts.clone()).await;
+            answer = send_again(upstream, parts.clone(), &client).await;
         }
         if let (Ok((response, _)), Some(parts)) = (&answer, again)
             && client.early_data
@@ -180,10 +184,15 @@ impl Group {
 async fn send_again(
     upstream: &Upstream,
     parts: request::Parts,
+    client: &ClientFacts,
 ) -> Result<(Response<Incoming>, Option<Busy>), RequestError> {
     let (upload, _lease, pace) = Upload::new(Body::empty());
     upstream
-        .send(Request::from_parts(parts, upload), &pace)
+        .send(
+            Request::from_parts(parts, upload),
+            &pace,
+            &client.informational,
+        )
         .await
         .map_err(|error| match error {
             // The first attempt was sent, so nobody may take the request for unsent.
@@ -202,7 +211,7 @@ async fn send_later(
     let completed = client.handshake.completed().await;
     completed.map_err(|_failed| RequestError::Body(BodyError::ClientGone))?;
     parts.headers.remove(headers::EARLY_DATA);
-    send_again(upstream, parts).await
+    send_again(upstream, parts, client).await
 }
 
 fn authority(text: &str) -> Result<Authority, BridgeError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::ext::on_informational;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::TokioTimer;
@@ -13,10 +14,11 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::error;
+use super::headers;
 use super::http2::{Busy, Link};
 use super::upload::{Pace, Upload};
 use crate::config::{self, Limits, Timeouts, UpstreamProtocol};
-use crate::request::RequestError;
+use crate::request::{Informational, RequestError};
 
 /// One backend, with the requests under way to it and its connections.
 #[derive(Debug)]
@@ -74,16 +76,22 @@ impl Upstream {
         Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
-    /// Sends a request and waits for the header section of the response.
+    /// Sends a request and waits for the header section of the response. What an HTTP/1.1 upstream says
+    /// ahead of it goes to the client; hyper does not tell what an HTTP/2 upstream does.
     ///
     /// Dropping the future cancels the request at the upstream.
     pub(super) async fn send(
         &self,
         mut request: Request<Upload>,
         pace: &Pace,
+        informational: &Informational,
     ) -> Result<(Response<Incoming>, Option<Busy>), RequestError> {
         match &self.channel {
             Channel::Http1(pool) => {
+                let informational = informational.clone();
+                on_informational(&mut request, move |response| {
+                    headers::inform(&informational, response.status(), response.headers());
+                });
                 let mut captured = capture_connection(&mut request);
                 let mut response = pool.request(request);
                 let connected = async {

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Handshake;
+use super::{Handshake, Informational};
 use crate::fleet::NodeId;
 
 /// What the gateway knows about the client of a request. Cheap to clone.
@@ -25,6 +25,8 @@ pub struct ClientFacts {
     pub early_data: bool,
     /// The handshake of the connection, complete unless [`ClientFacts::early_data`] says otherwise.
     pub handshake: Handshake,
+    /// The way to the client for what is said ahead of the response.
+    pub informational: Informational,
 }
 
 impl ClientFacts {
@@ -38,6 +40,7 @@ impl ClientFacts {
             owner: NodeId::default(),
             early_data: false,
             handshake: Handshake::default(),
+            informational: Informational::default(),
         }
     }
 

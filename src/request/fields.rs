@@ -66,6 +66,16 @@ pub(crate) fn field_bytes(name: usize, value: usize) -> u64 {
     u64::try_from(name + value + 32).unwrap_or(u64::MAX)
 }
 
+/// Whether the sender of a request does not discard trailers (RFC 9110, section 10.1.4).
+pub(crate) fn wants_trailers(fields: &HeaderMap) -> bool {
+    fields
+        .get_all(header::TE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|coding| coding.split(|&byte| byte == b';').next())
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
 /// Whether a trailer could change the framing or the routing of a message whose header section has
 /// already been acted on (RFC 9110, section 6.5.1).
 pub(crate) fn reframes(name: &HeaderName) -> bool {

@@ -10,6 +10,7 @@ mod error;
 pub(crate) mod fields;
 mod handler;
 mod handshake;
+mod informational;
 mod upstream;
 
 pub use body::{Body, BodyError};
@@ -17,4 +18,6 @@ pub use client::{ClientFacts, PathFacts, Protocol};
 pub use error::{Origin, RequestError, ResetCode, Stage};
 pub use handler::{Handler, HandlerFuture, SharedHandler};
 pub use handshake::{Handshake, HandshakeFailed};
+pub use informational::{Informational, NotInformed};
+pub(crate) use informational::{Interim, Section};
 pub use upstream::AnsweredBy;

@@ -31,6 +31,12 @@ pub struct Early {
     answered: &'static str,
 }
 
+/// The label of an informational response, by what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Informed {
+    outcome: &'static str,
+}
+
 /// The label of a UDP socket, by what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct UdpSocket {
@@ -115,6 +121,8 @@ pub struct Metrics {
     pub requests: Family<Answered, Counter>,
     /// Requests that ended without their handler's response, by reason.
     pub requests_failed: Family<Reason, Counter>,
+    /// Informational responses of handlers and backends, by what became of them.
+    pub informational: Family<Informed, Counter>,
     /// Connection tasks that panicked.
     pub panics: Counter,
     /// Reloads, by what came of them.
@@ -176,6 +184,19 @@ impl Early {
     };
     /// After the end of the handshake.
     pub const WAITED: Self = Self { answered: "waited" };
+}
+
+impl Informed {
+    /// It was sent to the client.
+    pub const SENT: Self = Self { outcome: "sent" };
+    /// It was more than a request may have, or than its client takes.
+    pub const EXCESS: Self = Self { outcome: "excess" };
+    /// The response had begun.
+    pub const LATE: Self = Self { outcome: "late" };
+    /// The client's protocol is served by what cannot send it.
+    pub const UNSUPPORTED: Self = Self {
+        outcome: "unsupported",
+    };
 }
 
 impl PeerLife {
@@ -367,6 +388,11 @@ impl Metrics {
             "requests_failed",
             "Requests without their handler's response, by reason",
             self.requests_failed.clone(),
+        );
+        registry.register(
+            "informational",
+            "Informational responses, by outcome",
+            self.informational.clone(),
         );
         registry.register("reloads", "Reloads, by outcome", self.reloads.clone());
         registry.register(

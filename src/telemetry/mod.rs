@@ -5,6 +5,6 @@ mod metrics;
 
 pub use access::{AccessLog, AccessRecord};
 pub use metrics::{
-    Answered, Early, FleetFinding, HandedOver, Metrics, PathChange, PeerLife, Reason,
+    Answered, Early, FleetFinding, HandedOver, Informed, Metrics, PathChange, PeerLife, Reason,
     ReloadOutcome, Transport, UdpSocket,
 };

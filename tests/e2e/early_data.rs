@@ -18,6 +18,8 @@ use wayhold::telemetry::{Early, HandedOver};
 use wayhold::wire::{Datagram, LongKind};
 
 use crate::raw::{CONTROL, DATA, early_quic_config, frame, head, status};
+use crate::reading::Reading;
+use crate::scripted::Scripted;
 use crate::stage::{Directory, Node, PATIENCE, Solo, Stage, turn, until};
 use crate::tap::Tap;
 
@@ -200,6 +202,34 @@ async fn a_returning_client_is_answered_before_its_handshake_ends() {
     assert!(returned.finish().await);
     let early = &solo.node.metrics.early_requests;
     assert_eq!(early.get_or_create(&Early::AT_ONCE).get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_is_told_what_came_early_and_may_inform_its_client_at_once() {
+    let backend = Scripted::bind().await;
+    let solo = Solo::routing(&format!("{OWNER}\n{}", backend.route())).await;
+    let tap = tap(&solo).await;
+    let client = Client::new(&solo.directory);
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let visiting = async {
+        let mut line = backend.accept().await;
+        let seen = line.hear("\r\n\r\n").await;
+        assert!(!seen.contains("early-data"), "{seen}");
+        line.say(answer).await;
+        line
+    };
+    let ((), mut line) = tokio::join!(client.visit(tap.address), visiting);
+    tap.mute();
+    let mut returned = client.return_with(tap.address, &[get("/early")]).await;
+    let seen = line.hear("\r\n\r\n").await;
+    assert!(seen.contains("\r\nearly-data: 1\r\n"), "{seen}");
+    line.say("HTTP/1.1 103 Early Hints\r\n\r\n").await;
+    line.say(answer).await;
+    tap.unmute();
+    let mut reading = Reading::new(returned.responses.remove(0));
+    assert_eq!(reading.head().await.0, 103);
+    assert_eq!(reading.head().await.0, 200);
+    assert!(returned.finish().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

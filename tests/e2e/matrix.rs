@@ -271,7 +271,10 @@ impl Held {
     async fn new(raw: Raw, phase: Phase) -> Self {
         let stream = match phase {
             Phase::Before => None,
-            _ => Some(raw.begin(&head("POST", "/echo", &[])).await),
+            _ => Some(
+                raw.begin(&head("POST", "/echo", &[("te", "trailers")]))
+                    .await,
+            ),
         };
         Self {
             raw,

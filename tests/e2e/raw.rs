@@ -129,13 +129,17 @@ pub(crate) async fn status(stream: RecvStream) -> u16 {
 }
 
 /// The status at the beginning of a response (RFC 9204, section 4.5 and appendix A).
-fn parse_status(bytes: &[u8]) -> u16 {
+pub(crate) fn parse_status(bytes: &[u8]) -> u16 {
     let (kind, _, rest) = split_frame(bytes);
     assert_eq!(kind, HEADERS);
     let indexed = |index: u8| match index {
+        24 => 103,
         25 => 200,
+        26 => 304,
         27 => 404,
         28 => 503,
+        63 => 100,
+        64 => 204,
         67 => 400,
         71 => 500,
         other => panic!("static entry {other}"),

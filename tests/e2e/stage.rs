@@ -250,16 +250,27 @@ impl Solo {
         Self::start_on("127.0.0.1:0", more, handler).await
     }
 
+    /// Starts a gateway whose configuration has routes.
+    pub(crate) async fn routing(routes: &str) -> Self {
+        Self::finished("127.0.0.1:0", routes, |builder| builder).await
+    }
+
     /// Starts it on another address.
     pub(crate) async fn start_on(address: &str, more: &str, handler: impl Handler) -> Self {
+        Self::finished(address, more, |builder| builder.handler(handler)).await
+    }
+
+    async fn finished(
+        address: &str,
+        more: &str,
+        finish: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
+    ) -> Self {
         let turn = turn().await;
         let directory = Directory::new();
         directory.certify();
-        let gateway = Gateway::builder()
-            .config(directory.config_on(address, more))
-            .handler(handler);
+        let gateway = Gateway::builder().config(directory.config_on(address, more));
         Self {
-            node: Node::start(gateway.bind().unwrap()),
+            node: Node::start(finish(gateway).bind().unwrap()),
             directory,
             _turn: turn,
         }

@@ -52,7 +52,12 @@ pub(crate) async fn text(client: &Http3Client, path: &str) -> String {
 pub(crate) fn digest(seed: u64, len: usize) -> String {
     let mut bytes = vec![0; len];
     pattern(seed, 0, &mut bytes);
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+    sha256(&bytes)
+}
+
+/// The SHA-256 of bytes, in hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     let mut hex = String::new();
     for byte in digest.as_ref() {
         hex.extend([byte >> 4, byte & 15].map(|half| char::from_digit(half.into(), 16).unwrap()));

@@ -5,19 +5,18 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::Frame;
-use tokio::sync::Notify;
 
 use super::incoming::{Failure, Incoming};
 use crate::http3::Part;
-use crate::request::BodyError;
+use crate::request::{BodyError, Interim};
 
 /// The body of a request, read from its stream only when somebody wants more.
 pub(super) struct RequestBody {
     incoming: Incoming,
     peeked: Option<Result<Frame<Bytes>, Failure>>,
     ended: bool,
-    /// Notified once when somebody wants the body and none of it is there.
-    wanted: Option<Arc<Notify>>,
+    /// Told once when somebody wants the body and none of it is there.
+    held_back: Option<Arc<Interim>>,
 }
 
 impl RequestBody {
@@ -26,7 +25,7 @@ impl RequestBody {
             incoming,
             peeked: None,
             ended: false,
-            wanted: None,
+            held_back: None,
         }
     }
 
@@ -48,9 +47,10 @@ impl RequestBody {
         poll_fn(|cx| self.poll_peek(cx)).await.is_ok() && self.peeked.is_none()
     }
 
-    /// Notifies when the body is first wanted while none of it is there (RFC 9110, section 10.1.1).
-    pub(super) fn notify_when_wanted(&mut self, wanted: Arc<Notify>) {
-        self.wanted = Some(wanted);
+    /// Asks the client to go on when the body is first wanted while none of it is there (RFC 9110,
+    /// section 10.1.1).
+    pub(super) fn proceed_when_wanted(&mut self, interim: Arc<Interim>) {
+        self.held_back = Some(interim);
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
@@ -95,14 +95,14 @@ impl http_body::Body for RequestBody {
             None => match self.poll_read(cx) {
                 Poll::Ready(read) => read,
                 Poll::Pending => {
-                    if let Some(wanted) = self.wanted.take() {
-                        wanted.notify_one();
+                    if let Some(interim) = self.held_back.take() {
+                        interim.proceed();
                     }
                     return Poll::Pending;
                 }
             },
         };
-        self.wanted = None;
+        self.held_back = None;
         Poll::Ready(read.map(|read| read.map_err(BodyError::from)))
     }
 

@@ -1,9 +1,9 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, header};
-use tokio::sync::Notify;
+use http::{HeaderMap, Method, Request, StatusCode, header};
 
 use super::Rules;
 use super::body::RequestBody;
@@ -12,7 +12,9 @@ use super::shared::{RequestPlace, Streams};
 use super::writer::{CutShort, Writer};
 use crate::edge::service::{Reply, Service};
 use crate::http3::{Code, Consequence, Head, Part};
-use crate::request::{Body, BodyError, ClientFacts, HandshakeFailed, RequestError};
+use crate::request::{
+    Body, BodyError, ClientFacts, HandshakeFailed, Interim, RequestError, Section,
+};
 use crate::telemetry::Early;
 
 /// One request and its response.
@@ -103,22 +105,15 @@ impl Exchange {
             service.count_early(answered);
             client.early_data = answered == Early::AT_ONCE;
         }
-        let wanted = Arc::new(Notify::new());
+        let interim = Arc::new(Interim::new());
+        client.informational = service.informational(Arc::clone(&interim));
         if expects_continue(&head.fields) {
-            body.notify_when_wanted(Arc::clone(&wanted));
+            body.proceed_when_wanted(Arc::clone(&interim));
         }
         let request: Request<Body> = head.into_request().map(|()| Body::new(body));
         let written = async {
-            let mut replying = pin!(service.respond(request, client));
-            let reply = tokio::select! {
-                biased;
-                reply = &mut replying => reply,
-                () = wanted.notified() => {
-                    writer.proceed(rules.body_idle).await?;
-                    replying.await
-                }
-            };
-            match reply {
+            let replying = service.respond(request, client);
+            match reply(&service, replying, &interim, writer, rules.body_idle).await? {
                 Reply::Response(response) => {
                     writer.respond(response, &broken, rules.body_idle).await
                 }
@@ -175,6 +170,54 @@ async fn head(incoming: &mut Incoming) -> Result<Head, Failure> {
         // The first part is a head, and there is one unless the stream failed.
         Some(Part::Data(_) | Part::Trailers(_)) | None => Err(Failure::Gone),
     }
+}
+
+/// Waits for the reply to a request, and sends on what is to be said ahead of it.
+async fn reply(
+    service: &Service,
+    replying: impl Future<Output = Reply>,
+    interim: &Interim,
+    writer: &mut Writer,
+    idle: Duration,
+) -> Result<Reply, CutShort> {
+    let _closing = Closing(interim);
+    let mut replying = pin!(replying);
+    let reply = loop {
+        let section = tokio::select! {
+            biased;
+            reply = &mut replying => break reply,
+            section = interim.next() => section,
+        };
+        inform(service, section, writer, idle).await?;
+    };
+    for section in interim.close() {
+        inform(service, section, writer, idle).await?;
+    }
+    Ok(reply)
+}
+
+/// Lets nothing be said ahead of a response that has begun or is no longer wanted.
+struct Closing<'a>(&'a Interim);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+async fn inform(
+    service: &Service,
+    section: Section,
+    writer: &mut Writer,
+    idle: Duration,
+) -> Result<(), CutShort> {
+    let status = section.0;
+    let outcome = writer.inform(section, idle).await?;
+    // What the gateway itself says is no response of a handler's.
+    if status != StatusCode::CONTINUE {
+        service.count_informed(outcome);
+    }
+    Ok(())
 }
 
 /// Whether the client waits for a word before it sends the content (RFC 9110, section 10.1.1). What else

@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 
@@ -14,7 +14,8 @@ use super::shared::RequestPlace;
 use super::var_int;
 use crate::edge::quic::transport::{SendStream, VarInt, WriteError};
 use crate::http3::{Code, ResponseStream};
-use crate::request::{Body, BodyError, RequestError, fields};
+use crate::request::{Body, BodyError, RequestError, Section, fields};
+use crate::telemetry::Informed;
 
 /// The gateway's side of a request stream.
 pub(super) struct Writer {
@@ -94,10 +95,19 @@ impl Writer {
         self.finish()
     }
 
-    /// Writes a head that promises another one (RFC 9110, section 15.2.1).
-    pub(super) async fn proceed(&mut self, idle: Duration) -> Result<(), CutShort> {
-        let interim = ResponseStream::interim(StatusCode::CONTINUE, &HeaderMap::new());
-        self.write([interim], idle).await
+    /// Writes a head that promises another one (RFC 9110, section 15.2), unless it is larger than the
+    /// client takes.
+    pub(super) async fn inform(
+        &mut self,
+        (status, fields): Section,
+        idle: Duration,
+    ) -> Result<Informed, CutShort> {
+        if self.check_section(&fields).is_err() {
+            return Ok(Informed::EXCESS);
+        }
+        let interim = ResponseStream::interim(status, &fields);
+        self.write([interim], idle).await?;
+        Ok(Informed::SENT)
     }
 
     /// Answers a request whose header section is over the limit. Ten bytes fit into any new stream's

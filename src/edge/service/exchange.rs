@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use tokio::time::Instant;
 
 use super::inbound::Tally;
-use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, RequestError, clock};
+use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, RequestError, clock, fields};
 use crate::telemetry::{AccessLog, AccessRecord, Answered, Metrics, Reason};
 
 /// Where the measurements of every request go.
@@ -41,6 +41,7 @@ pub(super) struct Exchange {
     method: Method,
     uri: Uri,
     host: Option<HeaderValue>,
+    wants_trailers: bool,
     upload: Arc<Tally>,
     upload_seen: u64,
     response_bytes: u64,
@@ -71,6 +72,7 @@ impl Exchange {
             method: request.method().clone(),
             uri: request.uri().clone(),
             host: request.headers().get(header::HOST).cloned(),
+            wants_trailers: fields::wants_trailers(request.headers()),
             upload: Arc::default(),
             upload_seen: 0,
             response_bytes: 0,
@@ -94,6 +96,10 @@ impl Exchange {
 
     pub(super) fn method(&self) -> &Method {
         &self.method
+    }
+
+    pub(super) fn wants_trailers(&self) -> bool {
+        self.wants_trailers
     }
 
     pub(super) fn answer(&mut self, status: StatusCode, by: Option<AnsweredBy>) {

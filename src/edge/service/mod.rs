@@ -24,8 +24,10 @@ use http::{HeaderValue, Request, Response};
 use self::exchange::{Exchange, Telemetry};
 use self::inbound::Inbound;
 use crate::config::{Limits, Timeouts};
-use crate::request::{Body, BodyError, ClientFacts, RequestError, ResetCode, SharedHandler};
-use crate::telemetry::{AccessLog, Early, Metrics, Reason};
+use crate::request::{
+    Body, BodyError, ClientFacts, Informational, Interim, RequestError, ResetCode, SharedHandler,
+};
+use crate::telemetry::{AccessLog, Early, Informed, Metrics, Reason};
 
 /// What stands between every transport and the [`Handler`](crate::request::Handler).
 #[derive(Debug)]
@@ -127,6 +129,17 @@ impl Service {
         let reason = error.reason();
         let failed = &self.telemetry.metrics.requests_failed;
         failed.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// The way of informational responses to a client whose transport sends what is put into `interim`.
+    pub(crate) fn informational(&self, interim: Arc<Interim>) -> Informational {
+        Informational::over(interim, self.telemetry.metrics.informational.clone())
+    }
+
+    /// Counts an informational response.
+    pub(crate) fn count_informed(&self, outcome: Informed) {
+        let counter = &self.telemetry.metrics.informational;
+        counter.get_or_create(&outcome).inc();
     }
 
     /// Counts a request that came before the end of its handshake.

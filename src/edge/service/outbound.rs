@@ -13,6 +13,9 @@ use crate::request::{Body, BodyError, RequestError};
 /// A response body that holds the handler to its content-length and the pace, and that ends the
 /// exchange when it ends.
 ///
+/// Trailers go to those clients that say they want them. To others they mean nothing, and Chromium 156
+/// loses a response over HTTP/3 that ends with them.
+///
 /// A body that is short, long, late or broken ends with an error, never cleanly, so the transport
 /// resets the stream.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ impl Outbound {
         }
     }
 
-    fn accept(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+    fn accept(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, BodyError> {
         match frame.into_data() {
             Ok(data) => {
                 self.exchange.count_response_bytes(data.len());
@@ -45,7 +48,7 @@ impl Outbound {
                 {
                     return Err(BodyError::LengthMismatch);
                 }
-                Ok(Frame::data(data))
+                Ok(Some(Frame::data(data)))
             }
             Err(frame) => {
                 self.check_length()?;
@@ -53,7 +56,11 @@ impl Outbound {
                     .into_trailers()
                     .map_err(|_other| BodyError::Malformed)?;
                 fields::remove_misplaced_trailers(&mut trailers);
-                Ok(Frame::trailers(trailers))
+                self.end();
+                Ok(self
+                    .exchange
+                    .wants_trailers()
+                    .then(|| Frame::trailers(trailers)))
             }
         }
     }
@@ -69,6 +76,12 @@ impl Outbound {
     fn is_whole(&self) -> bool {
         self.declared
             .is_none_or(|declared| declared == self.exchange.response_bytes())
+    }
+
+    /// Nothing comes after trailers, and a transport need not ask whether something does.
+    fn end(&mut self) {
+        self.ended = true;
+        self.exchange.complete();
     }
 
     fn fail(&mut self, error: BodyError) -> BodyError {
@@ -109,12 +122,14 @@ impl http_body::Body for Outbound {
         };
         let result = match piece {
             Err(_stalled) => Err(BodyError::TimedOut),
-            Ok(Some(Ok(frame))) => this.accept(frame),
+            Ok(Some(Ok(frame))) => match this.accept(frame).transpose() {
+                Some(accepted) => accepted,
+                None => return Poll::Ready(None),
+            },
             Ok(Some(Err(error))) => Err(error),
             Ok(None) => match this.check_length() {
                 Ok(()) => {
-                    this.ended = true;
-                    this.exchange.complete();
+                    this.end();
                     return Poll::Ready(None);
                 }
                 Err(error) => Err(error),

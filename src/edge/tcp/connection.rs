@@ -15,7 +15,7 @@ use super::{TcpParts, http1, http2};
 use crate::edge::course::{Course, Phase};
 use crate::edge::places::Place;
 use crate::edge::tls::{Opened, TlsStream};
-use crate::request::{ClientFacts, Handshake, PathFacts, Protocol, RequestError};
+use crate::request::{ClientFacts, Handshake, Informational, PathFacts, Protocol, RequestError};
 use crate::telemetry::{Reason, Transport};
 
 /// One client's connection, from its first byte to its last.
@@ -54,6 +54,8 @@ impl Connection {
         let mut client = ClientFacts::new(Arc::new(PathFacts::default()), self.client, local);
         client.owner = self.parts.node;
         client.protocol = opened.protocol;
+        let outcomes = self.parts.metrics.informational.clone();
+        client.informational = Informational::unsupported(outcomes);
         let Some(completion) = opened.completion else {
             drop(handshake);
             return self.serve(opened.stream, client).await;

@@ -271,6 +271,26 @@ async fn answered(method: &Method, response: Response<Body>) -> (Response<Body>,
     (respond(&service, asked).await, service)
 }
 
+#[tokio::test]
+async fn trailers_end_a_response_whose_transport_asks_no_further() {
+    let pieces = || script([data("a"), trailer("x-last"), trailer("x-second")]);
+    let service = service(&Limits::default(), move |_request| async move {
+        Ok(Response::new(pieces()))
+    });
+    for (fields, wants) in [(&[][..], false), (&[("te", "trailers")], true)] {
+        let mut response = respond(&service, get(fields)).await;
+        let body = response.body_mut();
+        assert!(next(body).await.unwrap().unwrap().is_data());
+        let last = next(body).await.map(|frame| frame.unwrap().is_trailers());
+        assert_eq!(last, wants.then_some(true));
+        if wants {
+            assert!(body.is_end_stream());
+            assert!(next(body).await.is_none());
+        }
+    }
+    assert_eq!(failures(&service, "client_gone"), 0);
+}
+
 fn declaring(length: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let value = HeaderValue::from_static(length);
