@@ -39,10 +39,7 @@ impl Chooser<'_> {
     /// The backend that would make a request wait less, of two.
     pub(super) fn by_latency(&mut self) -> usize {
         let (first, second) = (self.drawn(), self.other());
-        let wait = |place: usize| {
-            let backend = &self.backends[place];
-            backend.wait(self.now) / self.weight(place)
-        };
+        let wait = |place: usize| self.backends[place].wait(self.now);
         if wait(second) < wait(first) {
             second
         } else {

@@ -29,10 +29,10 @@ impl Maglev {
             .collect();
         let mut slots = vec![EMPTY; size].into_boxed_slice();
         let mut left = if heaviest == 0 { 0 } else { size };
-        'fill: loop {
+        while left > 0 {
             for (index, walk) in walks.iter_mut().enumerate() {
                 if left == 0 {
-                    break 'fill;
+                    break;
                 }
                 // A backend of half the weight takes a slot in every other round.
                 walk.credit += walk.weight;

@@ -35,7 +35,8 @@ impl Patience {
         self.emptied = self.emptied.max(now);
     }
 
-    /// How long a request that begins to wait now may do so.
+    /// How long a request may have waited that gets its turn now. One that begins to wait may get it any
+    /// time within [`PatienceTerms::burst`] from now.
     pub fn bound(&self, now: Instant) -> Duration {
         if now.saturating_duration_since(self.emptied) > self.terms.burst {
             self.terms.standing

@@ -9,7 +9,6 @@ use hyper::ext::on_informational;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::TokioTimer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -26,8 +25,9 @@ pub(super) struct Upstream {
     pub(super) name: Arc<str>,
     pub(super) authority: Authority,
     pub(super) protocol: UpstreamProtocol,
+    /// What every node knows it by.
+    pub(super) identity: u64,
     channel: Channel,
-    permits: Arc<Semaphore>,
     connect: Duration,
     first_byte: Duration,
 }
@@ -43,11 +43,11 @@ pub(super) type Pool = Client<HttpConnector, Upload>;
 
 impl Upstream {
     pub(super) fn new(
-        upstream: &config::Upstream,
+        (upstream, identity): (&config::Upstream, u64),
         authority: Authority,
         pool: &Pool,
         tasks: &Tasks,
-        (limits, timeouts): (&Limits, &Timeouts),
+        timeouts: &Timeouts,
     ) -> Self {
         let name: Arc<str> = upstream.authority.as_str().into();
         let channel = match upstream.protocol {
@@ -59,21 +59,15 @@ impl Upstream {
                 timeouts.upstream_idle,
             )),
         };
-        let permits = usize::try_from(limits.upstream_requests).unwrap_or(usize::MAX);
         Self {
             name,
             authority,
             protocol: upstream.protocol,
             channel,
-            permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            identity,
             connect: timeouts.connect,
             first_byte: timeouts.first_byte,
         }
-    }
-
-    /// Takes one of the places for requests, unless all are taken.
-    pub(super) fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
     /// Sends a request and waits for the header section of the response. What an HTTP/1.1 upstream says
@@ -101,7 +95,7 @@ impl Upstream {
                     biased;
                     response = &mut response => response,
                     connected = timeout(self.connect, connected) => {
-                        connected.map_err(|_elapsed| RequestError::UpstreamTimeout)?;
+                        connected.map_err(|_elapsed| RequestError::UpstreamConnectTimeout)?;
                         self.in_time(pace, response).await?
                     }
                 };

@@ -22,7 +22,7 @@ pub(super) const FLEET_KEYS: &[Key] = &[
     Key {
         path: "node.zone",
         kind: Kind::Name,
-        default: "none",
+        default: "nowhere, so that all backends are near",
         example: "eu-west-1a",
         meaning: "Where this node is: backends of the same zone come first.",
     },

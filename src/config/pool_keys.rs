@@ -10,7 +10,7 @@ pub(super) const POOL_KEYS: &[Key] = &[
         path: "pool.N.name",
         kind: Kind::Name,
         default: "none",
-        example: "app",
+        example: "api",
         meaning: "What routes, logs and metrics call the pool; required, and unique.",
     },
     Key {
@@ -78,7 +78,7 @@ pub(super) const POOL_KEYS: &[Key] = &[
         path: "pool.N.ejection",
         kind: SPAN,
         default: "1s",
-        example: "5s",
+        example: "2s",
         meaning: "How long it gets no requests at first; twice as long after each trial that fails.",
     },
     Key {

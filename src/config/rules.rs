@@ -496,7 +496,7 @@ mod tests {
         let error = error(&[("route.0.path", "/a")]);
         assert_eq!(
             error,
-            "--set: route.0.to: missing: the backends of the route"
+            "--set: route.0.to: missing: the backends of the route, or a \"pool\""
         );
     }
 

@@ -3,6 +3,7 @@ use super::ground::default_handler;
 use super::identities;
 use crate::config::Config;
 use crate::control::Snapshot;
+use crate::telemetry::Metrics;
 
 /// Reads every file that a configuration names and builds what can be built without binding or
 /// writing anything. Gives what an operator should mend, though the gateway would serve.
@@ -15,6 +16,6 @@ pub fn check(config: &Config) -> Result<Vec<String>, GatewayError> {
         let snapshot = Snapshot::read(fleet)?;
         snapshot.max_udp_payload()?;
     }
-    default_handler(config)?;
+    default_handler(config, &Metrics::default())?;
     identities::check(config)
 }

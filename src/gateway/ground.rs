@@ -36,7 +36,7 @@ impl Ground {
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let keys = (&membership, &session_keys);
         let (steering, tokens) = steering(config, keys, metrics, fault)?;
-        let handler = handler(given.handler.as_ref(), config)?;
+        let handler = handler(given.handler.as_ref(), config, metrics)?;
         let resumption = Resumption::new(config, session_keys.clone(), metrics);
         let identities = Identities::load(config, &resumption, &given)?;
         Ok(Self {
@@ -75,15 +75,25 @@ impl Ground {
     }
 }
 
-fn handler(given: Option<&SharedHandler>, config: &Config) -> Result<SharedHandler, GatewayError> {
-    given.map_or_else(|| default_handler(config), |given| Ok(given.clone()))
+fn handler(
+    given: Option<&SharedHandler>,
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<SharedHandler, GatewayError> {
+    given.map_or_else(
+        || default_handler(config, metrics),
+        |given| Ok(given.clone()),
+    )
 }
 
-pub(super) fn default_handler(config: &Config) -> Result<SharedHandler, GatewayError> {
+pub(super) fn default_handler(
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<SharedHandler, GatewayError> {
     if config.route.is_empty() {
         return Ok(SharedHandler::new(Origin));
     }
-    Bridge::new(&config.route, &config.limits, &config.timeouts)
+    Bridge::new(config, metrics)
         .map(SharedHandler::new)
         .map_err(|error| GatewayError::Routes(error.to_string()))
 }

@@ -128,12 +128,22 @@ impl Reloader {
     }
 
     fn handler(&self, old: &Config, new: &Config) -> Result<SharedHandler, GatewayError> {
-        let same =
-            (&old.route, &old.limits, &old.timeouts) == (&new.route, &new.limits, &new.timeouts);
+        let of = |config: &'_ Config| {
+            let Config {
+                route,
+                pool,
+                limits,
+                timeouts,
+                node,
+                ..
+            } = config.clone();
+            (route, pool, limits, timeouts, node.zone)
+        };
+        let same = of(old) == of(new);
         if same || self.given.handler.is_some() {
             return Ok(self.handler.lock().expect("no holder panics").clone());
         }
-        ground::default_handler(new)
+        ground::default_handler(new, &self.metrics)
     }
 }
 

@@ -31,6 +31,22 @@ pub struct Early {
     answered: &'static str,
 }
 
+/// The label of a pool of backends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PoolLabel {
+    /// What the configuration calls it.
+    pub pool: String,
+}
+
+/// The labels of what happened in a pool, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PoolReason {
+    /// What the configuration calls the pool.
+    pub pool: String,
+    /// The reason, one of a fixed set of words.
+    pub reason: &'static str,
+}
+
 /// The label of an informational response, by what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Informed {
@@ -123,6 +139,16 @@ pub struct Metrics {
     pub requests_failed: Family<Reason, Counter>,
     /// Informational responses of handlers and backends, by what became of them.
     pub informational: Family<Informed, Counter>,
+    /// Backends that get no more requests, by reason.
+    pub upstream_ejections: Family<PoolReason, Counter>,
+    /// Backends that are fit.
+    pub upstream_fit: Family<PoolLabel, Gauge>,
+    /// Requests that went to a backend although too few were fit to look at that.
+    pub upstream_panics: Family<PoolLabel, Counter>,
+    /// Requests sent again, by reason, and those for which there was no budget.
+    pub upstream_retries: Family<PoolReason, Counter>,
+    /// Requests that wait for a place at a backend.
+    pub upstream_waiting: Family<PoolLabel, Gauge>,
     /// Connection tasks that panicked.
     pub panics: Counter,
     /// Reloads, by what came of them.
@@ -394,6 +420,7 @@ impl Metrics {
             "Informational responses, by outcome",
             self.informational.clone(),
         );
+        self.register_pools(registry);
         registry.register("reloads", "Reloads, by outcome", self.reloads.clone());
         registry.register(
             "hook_failures",
@@ -404,6 +431,34 @@ impl Metrics {
             "panics",
             "Connection tasks that panicked",
             self.panics.clone(),
+        );
+    }
+
+    fn register_pools(&self, registry: &mut Registry) {
+        registry.register(
+            "upstream_ejections",
+            "Backends that get no more requests, by pool and reason",
+            self.upstream_ejections.clone(),
+        );
+        registry.register(
+            "upstream_fit",
+            "Backends that are fit to get requests",
+            self.upstream_fit.clone(),
+        );
+        registry.register(
+            "upstream_panics",
+            "Requests sent whatever their backend's health, because too few were fit",
+            self.upstream_panics.clone(),
+        );
+        registry.register(
+            "upstream_retries",
+            "Requests sent again, by pool and reason, and those that had no budget",
+            self.upstream_retries.clone(),
+        );
+        registry.register(
+            "upstream_waiting",
+            "Requests that wait for a place at a backend",
+            self.upstream_waiting.clone(),
         );
     }
 }

@@ -5,6 +5,6 @@ mod metrics;
 
 pub use access::{AccessLog, AccessRecord};
 pub use metrics::{
-    Answered, Early, FleetFinding, HandedOver, Informed, Metrics, PathChange, PeerLife, Reason,
-    ReloadOutcome, Transport, UdpSocket,
+    Answered, Early, FleetFinding, HandedOver, Informed, Metrics, PathChange, PeerLife, PoolLabel,
+    PoolReason, Reason, ReloadOutcome, Transport, UdpSocket,
 };
