@@ -351,9 +351,13 @@ fn overload(per_second: u32, terms: PatienceTerms) -> Served {
         let now = start() + Duration::from_secs(1) * number / per_second;
         while let Some(Reverse(free)) = busy.peek().copied().filter(|Reverse(free)| *free <= now) {
             busy.pop();
-            let before = queue.len();
-            queue.retain(|came| free - *came <= patience.bound(free));
-            refused += before - queue.len();
+            while queue
+                .front()
+                .is_some_and(|came| free - *came > patience.bound(free))
+            {
+                queue.pop_front();
+                refused += 1;
+            }
             if let Some(came) = queue.pop_front() {
                 busy.push(Reverse(free + service));
                 times.push(free + service - came);
