@@ -11,6 +11,7 @@ mod http2;
 mod key;
 mod origin;
 mod pool;
+mod probe;
 mod replay;
 mod routes;
 mod sticky;
@@ -25,13 +26,14 @@ use std::sync::Arc;
 use aws_lc_rs::rand;
 use http::uri::Authority;
 use http::{Request, Response};
+use tokio::task::JoinSet;
 
 use self::delivery::Delivery;
 use self::pool::{Pool, member};
 use self::routes::Routes;
 use self::upstream::{Tasks, Upstream};
 use crate::config::{self, Config};
-use crate::request::{Body, ClientFacts, Handler, RequestError};
+use crate::request::{BackendReport, Body, ClientFacts, Handler, RequestError};
 use crate::telemetry::Metrics;
 
 pub use origin::{Origin, pattern};
@@ -43,6 +45,9 @@ pub use origin::{Origin, pattern};
 #[derive(Debug)]
 pub struct Bridge {
     routes: Routes<Arc<Pool>>,
+    pools: Vec<Arc<Pool>>,
+    /// Their probes, which end with the bridge.
+    _probes: JoinSet<()>,
 }
 
 /// Why routes cannot be served.
@@ -67,13 +72,16 @@ pub enum BridgeError {
 }
 
 impl Bridge {
-    /// Makes the routes and pools of a configuration; connects to nothing. Routes are numbered from 0 in
-    /// errors.
+    /// Makes the routes and pools of a configuration. It connects to nothing but what is to be probed,
+    /// and to that only within a runtime. Routes are numbered from 0 in errors.
     pub fn new(config: &Config, metrics: &Metrics) -> Result<Self, BridgeError> {
         let maker = Maker::new(config, metrics);
+        let mut pools = Vec::new();
         let mut named: HashMap<&str, Arc<Pool>> = HashMap::new();
         for pool in &config.pool {
-            named.insert(&pool.name, maker.pool(pool.clone())?);
+            let made = maker.pool(pool.clone())?;
+            pools.push(Arc::clone(&made));
+            named.insert(&pool.name, made);
         }
         let mut table = Routes::new();
         for (number, route) in config.route.iter().enumerate() {
@@ -85,14 +93,20 @@ impl Bridge {
                 None if route.to.is_empty() => return Err(BridgeError::NoUpstream(number)),
                 None => {
                     let name = format!("route.{number}");
-                    maker.pool(config::Pool::new(name, route.to.clone()))?
+                    let made = maker.pool(config::Pool::new(name, route.to.clone()))?;
+                    pools.push(Arc::clone(&made));
+                    made
                 }
             };
             if !table.add(route.host.as_deref(), &route.path, pool) {
                 return Err(BridgeError::Duplicate(number));
             }
         }
-        Ok(Self { routes: table })
+        Ok(Self {
+            routes: table,
+            _probes: probe::start(&pools),
+            pools,
+        })
     }
 }
 
@@ -109,6 +123,10 @@ impl Handler for Bridge {
             .find(host, uri.path())
             .ok_or(RequestError::NoRoute)?;
         Delivery::new(pool, request, &client).run().await
+    }
+
+    fn backends(&self) -> Vec<BackendReport> {
+        self.pools.iter().flat_map(|pool| pool.reports()).collect()
     }
 }
 

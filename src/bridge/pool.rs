@@ -10,11 +10,11 @@ use tokio::time::timeout;
 
 use super::upstream::Upstream;
 use crate::balance::{
-    Answer, BackendId, BackendState, Change, How, Member, NoBackend, Patience, Repeatable,
-    RetryBudget, Wish, Zone,
+    Answer, BackendId, Change, How, Member, NoBackend, Patience, Repeatable, RetryBudget, Unfit,
+    Wish, Zone,
 };
 use crate::config;
-use crate::request::{RequestError, clock};
+use crate::request::{BackendReport, RequestError, clock};
 use crate::telemetry::{Metrics, PoolLabel, PoolReason};
 
 /// Backends any of which can serve any request, and who waits for one.
@@ -154,12 +154,26 @@ impl Pool {
         }
     }
 
-    /// Every backend with its state.
-    pub(super) fn states(&self) -> Vec<(BackendId, Arc<Upstream>, BackendState)> {
+    /// Every backend.
+    pub(super) fn backends(&self) -> Vec<(BackendId, Arc<Upstream>)> {
         let state = self.lock();
         let states = state.backends.states(now());
         states
-            .map(|(id, upstream, state)| (id, Arc::clone(upstream), state))
+            .map(|(id, upstream, _)| (id, Arc::clone(upstream)))
+            .collect()
+    }
+
+    /// How every backend does.
+    pub(super) fn reports(&self) -> Vec<BackendReport> {
+        let state = self.lock();
+        let states = state.backends.states(now());
+        states
+            .map(|(_, upstream, state)| BackendReport {
+                unfit: state.unfit.map(Unfit::name),
+                under_way: state.under_way,
+                latency: state.latency,
+                ..BackendReport::new(&self.config.name, Arc::clone(&upstream.name))
+            })
             .collect()
     }
 

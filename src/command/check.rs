@@ -65,6 +65,9 @@ fn describe_listen(listen: &Listen) -> String {
 
 fn describe_route(route: &Route) -> String {
     let host = route.host.as_deref().unwrap_or("every host");
+    if let Some(pool) = &route.pool {
+        return format!("{host} {} to pool {pool}", route.path);
+    }
     let backends = route.to.len();
     let noun = if backends == 1 { "backend" } else { "backends" };
     format!("{host} {} to {backends} {noun}", route.path)

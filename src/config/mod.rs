@@ -8,6 +8,7 @@
 mod decode;
 mod defaults;
 mod error;
+mod explain;
 mod fleet_keys;
 mod form;
 mod keys;
@@ -28,6 +29,7 @@ mod tree;
 mod units;
 
 pub use error::{LoadError, LoadErrors, Origin, UpstreamError};
+pub use explain::{Explained, explain};
 pub use keys::KEYS;
 pub use layers::{FILE_VARIABLE, PREFIX, Setting, SettingError, Sources};
 pub use link::{LinkMtuError, Return, max_udp_payload};

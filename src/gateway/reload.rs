@@ -43,7 +43,7 @@ pub(super) struct Reloader {
     pub(super) sources: Option<Sources>,
     pub(super) given: Given,
     /// The handler in use, which keeps its connections to backends while no route changes.
-    pub(super) handler: Mutex<SharedHandler>,
+    pub(super) handler: Arc<Mutex<SharedHandler>>,
     pub(super) resumption: Resumption,
     pub(super) metrics: Metrics,
     pub(super) node: NodeId,

@@ -20,4 +20,4 @@ pub use handler::{Handler, HandlerFuture, SharedHandler};
 pub use handshake::{Handshake, HandshakeFailed};
 pub use informational::{Informational, NotInformed};
 pub(crate) use informational::{Interim, Section};
-pub use upstream::AnsweredBy;
+pub use upstream::{AnsweredBy, BackendReport};

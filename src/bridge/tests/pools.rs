@@ -3,7 +3,7 @@
 use http::header;
 
 use super::*;
-use crate::config::Pool;
+use crate::config::{Pool, Probe};
 
 /// A bridge with one pool, which leads to these backends.
 fn pooled(to: Vec<config::Upstream>, change: impl FnOnce(&mut Pool)) -> (Arc<Bridge>, Metrics) {
@@ -243,6 +243,36 @@ async fn a_cookie_leads_a_client_back_to_its_backend() {
         answer(&mut peer, "200 OK").await;
         let response = call.answer().await.unwrap();
         assert!(!response.headers().contains_key(header::SET_COOKIE));
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_fails_its_probes_gets_nothing_until_they_succeed() {
+    let (probed, other) = (Backend::bind().await, Backend::bind().await);
+    let (bridge, _) = pooled(vec![http1(&probed), http1(&other)], |pool| {
+        in_order(pool);
+        pool.probe = Probe::Path("/health?deep".to_owned());
+        pool.probe_interval = Duration::from_millis(10);
+        pool.health.fall = 2;
+        pool.health.rise = 2;
+    });
+    let state = |bridge: &Bridge| bridge.backends()[0].unfit;
+    let probe = async |backend: &Backend, status: &str| {
+        let mut peer = backend.accept().await;
+        let asked = peer.hear("\r\n\r\n").await;
+        assert!(
+            asked.starts_with("GET /health?deep HTTP/1.1\r\n"),
+            "{asked}"
+        );
+        answer(&mut peer, status).await;
+    };
+    // Its peer is left without an answer, and fails too in the end.
+    while state(&bridge).is_none() {
+        probe(&probed, "500 Internal Server Error").await;
+    }
+    assert_eq!(state(&bridge), Some("probe"));
+    while state(&bridge).is_some() {
+        probe(&probed, "302 Found").await;
     }
 }
 
