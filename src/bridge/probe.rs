@@ -1,10 +1,12 @@
 //! Asking backends how they are.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header};
+use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::Empty;
+use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -96,13 +98,7 @@ async fn get(
                 .header(header::HOST, &*upstream.name)
                 .header(header::CONNECTION, "close")
                 .body(Empty::<Bytes>::new())?;
-            tokio::select! {
-                response = sender.send_request(request) => Ok(response?.status()),
-                ended = connection => {
-                    ended?;
-                    Err(ProbeFailed::Late)
-                }
-            }
+            answered(sender.send_request(request), connection).await
         }
         UpstreamProtocol::Http2 => {
             let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
@@ -112,13 +108,24 @@ async fn get(
                 .path_and_query(path)
                 .build()?;
             let request = Request::get(uri).body(Empty::<Bytes>::new())?;
-            tokio::select! {
-                response = sender.send_request(request) => Ok(response?.status()),
-                ended = connection => {
-                    ended?;
-                    Err(ProbeFailed::Late)
-                }
-            }
+            answered(sender.send_request(request), connection).await
         }
     }
+}
+
+/// Drives a connection until the response has begun.
+async fn answered(
+    response: impl Future<Output = hyper::Result<Response<Incoming>>>,
+    connection: impl Future<Output = hyper::Result<()>>,
+) -> Result<StatusCode, ProbeFailed> {
+    let mut response = pin!(response);
+    let response = tokio::select! {
+        response = &mut response => response,
+        // It may end with the response that it has just read.
+        ended = connection => {
+            ended?;
+            response.await
+        }
+    };
+    Ok(response?.status())
 }
