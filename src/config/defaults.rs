@@ -98,8 +98,8 @@ impl Default for Quic {
         Self {
             idle_timeout: Duration::from_mins(2),
             keep_alive: Keepalive::After(Duration::from_secs(25)),
-            stream_receive_window: 1 << 20,
-            receive_window: 4 << 20,
+            stream_receive_window: 512 << 10,
+            receive_window: 512 << 10,
             send_window: 4 << 20,
             max_udp_payload: 1400,
             initial_mtu: 1200,
@@ -123,6 +123,7 @@ impl Default for Limits {
             header_bytes: 32 << 10,
             header_fields: 128,
             body_bytes: 0,
+            body_rate: 16,
             upstream_idle: 256,
             upstream_requests: 4096,
             tunnel_queue: 4096,
@@ -139,7 +140,7 @@ impl Default for Timeouts {
             body_idle: Duration::from_mins(1),
             connect: Duration::from_secs(2),
             first_byte: Duration::from_mins(1),
-            tcp_idle: Duration::from_mins(2),
+            idle: Duration::from_mins(2),
             upstream_idle: Duration::from_secs(30),
         }
     }

@@ -154,14 +154,14 @@ const TRANSPORT_KEYS: &[Key] = &[
     Key {
         path: "quic.stream_receive_window",
         kind: Kind::Size(16 << 10, 1 << 30),
-        default: "1MiB",
-        example: "512KiB",
+        default: "512KiB",
+        example: "256KiB",
         meaning: "Bytes a client may send ahead on one stream; at most `receive_window`.",
     },
     Key {
         path: "quic.receive_window",
         kind: Kind::Size(16 << 10, 1 << 30),
-        default: "4MiB",
+        default: "512KiB",
         example: "8MiB",
         meaning: "Bytes a client may send ahead on all streams of a connection.",
     },
@@ -170,7 +170,8 @@ const TRANSPORT_KEYS: &[Key] = &[
         kind: Kind::Size(16 << 10, 1 << 30),
         default: "4MiB",
         example: "8MiB",
-        meaning: "Bytes of responses held for one connection until they are acknowledged.",
+        meaning: "Bytes of responses held for one connection until they are acknowledged, at most; \
+                  512KiB until its path has carried more than half of that at once.",
     },
     Key {
         path: "quic.max_udp_payload",
@@ -298,6 +299,15 @@ const TRANSPORT_KEYS: &[Key] = &[
         meaning: "Bytes of a request body; 0 means no limit.",
     },
     Key {
+        path: "limits.body_rate",
+        kind: Kind::Integer(0, 1 << 30),
+        default: "16",
+        example: "500",
+        meaning: "Bytes of a body each second, averaged over `timeouts.body_idle` of waiting for the \
+                  client, with which a request is sent until its response begins, and with which \
+                  a response is taken; 0 means no rate.",
+    },
+    Key {
         path: "limits.upstream_idle",
         kind: Kind::Integer(0, 1_000_000),
         default: "256",
@@ -361,11 +371,11 @@ const TRANSPORT_KEYS: &[Key] = &[
         meaning: "From the last byte of the request to the response's header section.",
     },
     Key {
-        path: "timeouts.tcp_idle",
+        path: "timeouts.idle",
         kind: TIMEOUT,
         default: "120s",
         example: "75s",
-        meaning: "A TCP connection without a request for this long ends.",
+        meaning: "A connection of a client without a request for this long ends.",
     },
     Key {
         path: "timeouts.upstream_idle",

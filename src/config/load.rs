@@ -283,6 +283,7 @@ impl Reader<'_> {
         self.read("limits.header_bytes", &mut limits.header_bytes);
         self.read("limits.header_fields", &mut limits.header_fields);
         self.read("limits.body_bytes", &mut limits.body_bytes);
+        self.read("limits.body_rate", &mut limits.body_rate);
         self.read("limits.upstream_idle", &mut limits.upstream_idle);
         self.read("limits.upstream_requests", &mut limits.upstream_requests);
         self.read("limits.tunnel_queue", &mut limits.tunnel_queue);
@@ -297,7 +298,7 @@ impl Reader<'_> {
         self.read("timeouts.body_idle", &mut timeouts.body_idle);
         self.read("timeouts.connect", &mut timeouts.connect);
         self.read("timeouts.first_byte", &mut timeouts.first_byte);
-        self.read("timeouts.tcp_idle", &mut timeouts.tcp_idle);
+        self.read("timeouts.idle", &mut timeouts.idle);
         self.read("timeouts.upstream_idle", &mut timeouts.upstream_idle);
         timeouts
     }

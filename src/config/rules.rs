@@ -532,8 +532,8 @@ mod tests {
 
     #[test]
     fn a_stream_window_fits_into_the_connections() {
-        let error = error(&[("quic.receive_window", "512KiB")]);
-        assert!(error.contains("1MiB is more than quic.receive_window, which is 512KiB"));
+        let error = error(&[("quic.receive_window", "256KiB")]);
+        assert!(error.contains("512KiB is more than quic.receive_window, which is 256KiB"));
     }
 
     #[test]

@@ -186,11 +186,12 @@ pub struct Quic {
     pub idle_timeout: Duration,
     /// How long a connection is silent before the gateway pings. Default 25 s.
     pub keep_alive: Keepalive,
-    /// Bytes a client may send ahead on one stream. Default 1 MiB.
+    /// Bytes a client may send ahead on one stream. Default 512 KiB.
     pub stream_receive_window: u32,
-    /// Bytes a client may send ahead on all streams. Default 4 MiB.
+    /// Bytes a client may send ahead on all streams. Default 512 KiB.
     pub receive_window: u32,
-    /// Bytes of responses held for one connection until acknowledged. Default 4 MiB.
+    /// Bytes of responses held for one connection until acknowledged, once its path is known to carry
+    /// much. Default 4 MiB.
     pub send_window: u32,
     /// The largest UDP payload that is ever sent; also bounds the MTU search. Default 1400.
     pub max_udp_payload: u16,
@@ -261,6 +262,8 @@ pub struct Limits {
     pub header_fields: u32,
     /// Bytes of a request body; 0 means no limit. Default 0.
     pub body_bytes: u64,
+    /// Bytes of a body each second while the client is waited for; 0 means no rate. Default 16.
+    pub body_rate: u32,
     /// Idle connections kept to each backend. Default 256.
     pub upstream_idle: u32,
     /// Requests under way to each backend. Default 4096.
@@ -285,8 +288,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the request's last sent byte to the response's header section. Default 60 s.
     pub first_byte: Duration,
-    /// A TCP connection without a request for this long ends. Default 120 s.
-    pub tcp_idle: Duration,
+    /// A connection of a client without a request for this long ends. Default 120 s.
+    pub idle: Duration,
     /// An idle connection to a backend is closed after this time. Default 30 s.
     pub upstream_idle: Duration,
 }

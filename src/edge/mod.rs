@@ -5,6 +5,7 @@ mod cid_keys;
 mod course;
 mod endpoints;
 mod http3;
+mod pace;
 mod places;
 mod quic;
 mod reading;
@@ -22,6 +23,7 @@ pub(crate) use course::Course;
 pub use course::Phase;
 pub(crate) use endpoints::{Endpoint, Endpoints};
 pub(crate) use http3::{Http3, Rules as Http3Rules};
+pub(crate) use pace::PaceTerms;
 pub use quic::{Accepted, Application, QuicConfigs};
 pub(crate) use quic::{
     AddressTokens, EndpointParts, Issuer, Make, Minters, QuicChange, QuicControl, QuicEdge,

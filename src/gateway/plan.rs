@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::identities::Identities;
 use crate::config::Config;
 use crate::edge::{
-    Http3, Http3Rules, Policy, QuicTerms, Rules, Served, Service, SharedApplication, TcpParts,
-    alt_svc,
+    Http3, Http3Rules, PaceTerms, Policy, QuicTerms, Rules, Served, Service, SharedApplication,
+    TcpParts, alt_svc,
 };
 use crate::fleet::NodeId;
 use crate::request::SharedHandler;
@@ -66,7 +66,13 @@ impl Plan<'_> {
                     streams: limits.streams,
                 },
                 header_timeout: timeouts.header,
+                send_window: quic.send_window,
                 body_idle: timeouts.body_idle,
+                body_rate: PaceTerms {
+                    rate: limits.body_rate,
+                    window: timeouts.body_idle,
+                },
+                idle: timeouts.idle,
                 linger: (shutdown.grace / 2).min(MOST_LINGER),
             },
             metrics: self.metrics.clone(),

@@ -174,6 +174,7 @@ fn of_limits(old: &Limits, new: &Limits) -> Vec<String> {
         header_bytes: _,
         header_fields: _,
         body_bytes: _,
+        body_rate: _,
         upstream_idle: _,
         upstream_requests: _,
         tunnel_queue,

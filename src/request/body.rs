@@ -77,6 +77,9 @@ pub enum BodyError {
     /// No byte arrived for the configured time.
     #[error("the body stalled")]
     TimedOut,
+    /// The client was slower than the configured rate.
+    #[error("the body is too slow")]
+    TooSlow,
     /// The framing or the trailers break the rules of the protocol.
     #[error("the body is malformed")]
     Malformed,

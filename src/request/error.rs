@@ -72,6 +72,7 @@ impl RequestError {
                 | BodyError::LengthMismatch
                 | BodyError::TooLarge
                 | BodyError::TimedOut
+                | BodyError::TooSlow
                 | BodyError::Malformed,
             ) => Origin::Client,
             Self::NoRoute
@@ -125,7 +126,9 @@ impl RequestError {
                 BodyError::LengthMismatch | BodyError::Malformed | BodyError::ClientGone,
             ) => StatusCode::BAD_REQUEST,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::RequestTimeout | Self::Body(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
+            Self::RequestTimeout | Self::Body(BodyError::TimedOut | BodyError::TooSlow) => {
+                StatusCode::REQUEST_TIMEOUT
+            }
             Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
@@ -180,6 +183,7 @@ impl RequestError {
             | Self::Body(
                 BodyError::TooLarge
                 | BodyError::TimedOut
+                | BodyError::TooSlow
                 | BodyError::UpstreamGone
                 | BodyError::Shutdown
                 | BodyError::Internal,
@@ -209,6 +213,7 @@ impl RequestError {
             Self::Body(BodyError::LengthMismatch) => "length_mismatch",
             Self::Body(BodyError::TooLarge) => "body_too_large",
             Self::Body(BodyError::TimedOut) => "body_timeout",
+            Self::Body(BodyError::TooSlow) => "body_too_slow",
             Self::Body(BodyError::Malformed) => "body_malformed",
             Self::Body(BodyError::Shutdown) => "shutdown",
             Self::Internal | Self::Body(BodyError::Internal) => "internal",

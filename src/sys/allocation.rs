@@ -58,6 +58,17 @@ impl Allocations {
         let slot = slots.find(|slot| slot.thread.load(Relaxed) == thread)?;
         Some(slot.read())
     }
+
+    /// How many more bytes a thread asked for than it gave back, by its [`processor::thread_id`]; none
+    /// where they are not counted. Negative for a thread that gives back what others asked for: only the
+    /// sum over threads that share their blocks says what they hold.
+    pub fn held_by_thread(thread: u32) -> Option<i64> {
+        let used = USED.load(Relaxed).min(SLOTS.len());
+        let mut slots = SLOTS[..used].iter().rev();
+        let slot = slots.find(|slot| slot.thread.load(Relaxed) == thread)?;
+        let (asked, returned) = (slot.bytes.load(Relaxed), slot.returned.load(Relaxed));
+        Some(asked.wrapping_sub(returned).cast_signed())
+    }
 }
 
 impl Sub for Allocations {
@@ -82,6 +93,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        give_back(layout.size());
         // SAFETY: as above, and the block came from this allocator.
         unsafe { System.dealloc(block, layout) };
     }
@@ -94,6 +106,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size.saturating_sub(layout.size()));
+        give_back(layout.size().saturating_sub(size));
         // SAFETY: as above, and the block came from this allocator.
         unsafe { System.realloc(block, layout, size) }
     }
@@ -104,6 +117,7 @@ struct Slot {
     thread: AtomicU32,
     count: AtomicU64,
     bytes: AtomicU64,
+    returned: AtomicU64,
 }
 
 impl Slot {
@@ -112,6 +126,7 @@ impl Slot {
             thread: AtomicU32::new(0),
             count: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
         }
     }
 
@@ -132,6 +147,14 @@ fn count(bytes: usize) {
     slot.count.store(count.wrapping_add(1), Relaxed);
     let sum = slot.bytes.load(Relaxed);
     slot.bytes.store(sum.wrapping_add(bytes as u64), Relaxed);
+}
+
+#[inline]
+fn give_back(bytes: usize) {
+    if let Some(slot) = slot().or_else(claim) {
+        let sum = slot.returned.load(Relaxed);
+        slot.returned.store(sum.wrapping_add(bytes as u64), Relaxed);
+    }
 }
 
 #[inline]
@@ -218,6 +241,27 @@ mod tests {
         drop(finish);
         other.join().unwrap();
         assert_eq!(Allocations::of_thread(0), None);
+    }
+
+    #[test]
+    fn what_is_given_back_is_held_no_more() {
+        thread::spawn(|| {
+            allocate(&[100]);
+            let layout = Layout::from_size_align(300, 8).unwrap();
+            // SAFETY: the size is not zero.
+            let block = unsafe { CountingAllocator.alloc(layout) };
+            let held = || Allocations::held_by_thread(processor::thread_id());
+            assert_eq!(held(), Some(300));
+            // SAFETY: the block came from this allocator with this layout, and the new size is not zero.
+            let block = unsafe { CountingAllocator.realloc(block, layout, 200) };
+            assert_eq!(held(), Some(200));
+            let layout = Layout::from_size_align(200, 8).unwrap();
+            // SAFETY: the block came from this allocator with this layout.
+            unsafe { CountingAllocator.dealloc(block, layout) };
+            assert_eq!(held(), Some(0));
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

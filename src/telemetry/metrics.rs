@@ -4,6 +4,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::labels::{Answered, Early, Informed, PoolLabel, PoolReason};
 use crate::fleet::{Finding, PeerState};
 
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
@@ -23,34 +24,6 @@ pub struct Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PathChange {
     kind: &'static str,
-}
-
-/// The label of a request in early data, by when it was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Early {
-    answered: &'static str,
-}
-
-/// The label of a pool of backends.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct PoolLabel {
-    /// What the configuration calls it.
-    pub pool: String,
-}
-
-/// The labels of what happened in a pool, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct PoolReason {
-    /// What the configuration calls the pool.
-    pub pool: String,
-    /// The reason, one of a fixed set of words.
-    pub reason: &'static str,
-}
-
-/// The label of an informational response, by what became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Informed {
-    outcome: &'static str,
 }
 
 /// The label of a UDP socket, by what it is for.
@@ -157,15 +130,6 @@ pub struct Metrics {
     pub hook_failures: Family<Reason, Counter>,
 }
 
-/// The labels of a finished request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Answered {
-    /// The protocol's ALPN name.
-    pub protocol: &'static str,
-    /// `2xx` and so on.
-    pub status: &'static str,
-}
-
 /// The label of a datagram that an endpoint received for another one of the process, by why it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HandedOver {
@@ -201,28 +165,6 @@ impl PathChange {
     pub const FAMILY: Self = Self { kind: "family" };
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::PORT, Self::ADDRESS, Self::FAMILY];
-}
-
-impl Early {
-    /// Before the end of the handshake.
-    pub const AT_ONCE: Self = Self {
-        answered: "at_once",
-    };
-    /// After the end of the handshake.
-    pub const WAITED: Self = Self { answered: "waited" };
-}
-
-impl Informed {
-    /// It was sent to the client.
-    pub const SENT: Self = Self { outcome: "sent" };
-    /// It was more than a request may have, or than its client takes.
-    pub const EXCESS: Self = Self { outcome: "excess" };
-    /// The response had begun.
-    pub const LATE: Self = Self { outcome: "late" };
-    /// The client's protocol is served by what cannot send it.
-    pub const UNSUPPORTED: Self = Self {
-        outcome: "unsupported",
-    };
 }
 
 impl PeerLife {

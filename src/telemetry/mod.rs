@@ -1,10 +1,12 @@
 //! What the gateway tells its operator: metrics, the access log, and events.
 
 mod access;
+mod labels;
 mod metrics;
 
 pub use access::{AccessLog, AccessRecord};
+pub use labels::{Answered, Early, Informed, PoolLabel, PoolReason};
 pub use metrics::{
-    Answered, Early, FleetFinding, HandedOver, Informed, Metrics, PathChange, PeerLife, PoolLabel,
-    PoolReason, Reason, ReloadOutcome, Transport, UdpSocket,
+    FleetFinding, HandedOver, Metrics, PathChange, PeerLife, Reason, ReloadOutcome, Transport,
+    UdpSocket,
 };

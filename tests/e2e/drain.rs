@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quinn::RecvStream;
+use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 use crate::raw::{CONTROL, Ended, Raw, ended, head, split_frame, status, take_varint};
@@ -163,4 +164,39 @@ async fn a_request_that_meets_the_drain_is_run_once_and_answered_or_not_at_all()
     assert_eq!(wild.begun(), answered);
     raw.closed().await;
     solo.node.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_asks_for_nothing_is_told_to_go_and_its_connection_ends() {
+    let solo = Solo::start("timeouts.idle = \"300ms\"", Wild::default()).await;
+    let raw = Raw::connect(&solo.directory, solo.node.address).await;
+    raw.one_way(&CONTROL).await;
+    let mut control = control(&raw).await;
+    assert_eq!(status(raw.send(&head("GET", "/", &[])).await).await, 200);
+    assert_eq!(goaway(&mut control).await, 4);
+    assert_eq!(raw.closed().await, H3_NO_ERROR);
+    solo.node.end().await.unwrap();
+}
+
+/// Its network is away, or its machine is: it says nothing, not even that it has the response.
+#[test]
+fn a_client_that_vanished_before_it_had_its_response_does_not_hold_the_end() {
+    let mut gateways = Builder::new_multi_thread();
+    let gateways = gateways.worker_threads(2).enable_all().build().unwrap();
+    let clients = Builder::new_current_thread().enable_all().build().unwrap();
+    let wild = Wild::default();
+    let solo = gateways.block_on(Solo::start("shutdown.grace = \"10m\"", wild.clone()));
+    let _vanished = clients.block_on(async {
+        let raw = Raw::connect(&solo.directory, solo.node.address).await;
+        raw.one_way(&CONTROL).await;
+        let response = raw.send(&head("GET", "/wait", &[])).await;
+        until(|| wild.running() == 1).await;
+        (raw, response)
+    });
+    // From here on nothing of the client runs.
+    wild.open_gate();
+    gateways.block_on(async {
+        until(|| wild.running() == 0).await;
+        solo.node.end().await.unwrap();
+    });
 }

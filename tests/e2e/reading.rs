@@ -60,13 +60,11 @@ impl Reading {
                 return Some((kind, frame[start..].to_vec()));
             }
             let chunk = timeout(PATIENCE, self.stream.read_chunk(1 << 16, true)).await;
-            match chunk.unwrap().unwrap() {
-                Some(chunk) => self.held.extend_from_slice(&chunk.bytes),
-                None => {
-                    assert!(self.held.is_empty(), "the response ends within a frame");
-                    return None;
-                }
-            }
+            let Some(chunk) = chunk.unwrap().unwrap() else {
+                assert!(self.held.is_empty(), "the response ends within a frame");
+                return None;
+            };
+            self.held.extend_from_slice(&chunk.bytes);
         }
     }
 }

@@ -8,14 +8,16 @@ use std::time::Duration;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendStream,
+    TransportConfig,
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use wayhold::client::{Trust, tls_config};
 use wayhold::config::{self, Sources};
 use wayhold::http3::Code;
-use wayhold::telemetry::Metrics;
+use wayhold::telemetry::{Metrics, Reason};
 use wayhold::{Gateway, GatewayError};
 
 use crate::recorder::{Recorder, Speaks};
@@ -27,9 +29,9 @@ pub(crate) struct Target {
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
     client: Endpoint,
-    /// Cut off with this: a row can leave a connection behind whose client never says that it closed,
-    /// and an orderly end would wait for it.
-    _serving: JoinSet<Result<(), GatewayError>>,
+    trust: Trust,
+    stop: CancellationToken,
+    serving: JoinSet<Result<(), GatewayError>>,
     _directory: TempDir,
 }
 
@@ -52,7 +54,8 @@ impl From<Expect> for Outcome {
 }
 
 impl Target {
-    pub(crate) async fn start(speaks: Speaks) -> Self {
+    /// Starts a gateway with `more` in its configuration.
+    pub(crate) async fn start(speaks: Speaks, more: &str) -> Self {
         let recorder = Recorder::start(speaks).await;
         let directory = tempfile::tempdir().unwrap();
         let file = |name: &str| directory.path().join(name);
@@ -66,7 +69,7 @@ impl Target {
         let text = format!(
             "state_dir = \"state\"\nadmin.listen = \"off\"\nlog.access = false\n\
              listen = [{{ addr = \"127.0.0.1:0\", cert = \"tls.pem\", key = \"tls.key\" }}]\n\
-             [[route]]\nto = [\"{scheme}://{}\"]\n",
+             {more}[[route]]\nto = [\"{scheme}://{}\"]\n",
             recorder.address
         );
         fs::write(file("wayhold.toml"), text).unwrap();
@@ -79,27 +82,55 @@ impl Target {
         let gateway = Gateway::builder().config(config).bind().unwrap();
         let (address, metrics) = (gateway.local_addresses()[0], gateway.metrics());
         let mut serving = JoinSet::new();
-        serving.spawn(gateway.serve(std::future::pending()));
-        let mut client = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        client.set_default_client_config(client_config(&Trust::File(file("tls.pem"))));
+        let stop = CancellationToken::new();
+        serving.spawn(gateway.serve(stop.clone().cancelled_owned()));
+        let client = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         Self {
             address,
             metrics,
             recorder,
             client,
-            _serving: serving,
+            trust: Trust::File(file("tls.pem")),
+            stop,
+            serving,
             _directory: directory,
         }
     }
 
+    /// Ends the gateway as a signal would, and gives its verdict.
+    pub(crate) async fn end(&mut self) -> Result<(), GatewayError> {
+        self.stop.cancel();
+        let ended = timeout(PATIENCE, self.serving.join_next()).await;
+        ended.unwrap().unwrap().unwrap()
+    }
+
+    /// How many connections ended for this reason.
+    pub(crate) fn refused(&self, reason: &'static str) -> u64 {
+        let refused = &self.metrics.connections_refused;
+        refused.get_or_create(&Reason { reason }).get()
+    }
+
+    /// How many requests failed for this reason.
+    pub(crate) fn failed(&self, reason: &'static str) -> u64 {
+        let failed = &self.metrics.requests_failed;
+        failed.get_or_create(&Reason { reason }).get()
+    }
+
     /// Plays a row on a connection of its own.
     pub(crate) async fn attack(&self, row: &Row) -> Outcome {
-        let connecting = self.client.connect(self.address, HOST).unwrap();
+        let pings = row.steps.iter().any(|step| matches!(step, Step::Pings(_)));
+        let config = client_config(&self.trust, pings.then_some(PING_INTERVAL));
+        let connecting = self
+            .client
+            .connect_with(config, self.address, HOST)
+            .unwrap();
         let connection = timeout(PATIENCE, connecting).await.unwrap().unwrap();
         let mut attack = Attack {
             connection,
-            one_way: vec![],
-            requests: vec![],
+            open: vec![],
+            responses: vec![],
+            taken: Taken::AsItComes,
+            drips: JoinSet::new(),
         };
         let outcome = timeout(PATIENCE, attack.play(row)).await;
         let outcome = outcome.unwrap_or_else(|_| panic!("{}: nothing came of it", row.name));
@@ -108,17 +139,33 @@ impl Target {
     }
 }
 
-fn client_config(trust: &Trust) -> ClientConfig {
+fn client_config(trust: &Trust, pings: Option<Duration>) -> ClientConfig {
     let mut tls = Arc::unwrap_or_clone(tls_config(trust).unwrap());
     tls.alpn_protocols = vec![b"h3".to_vec()];
-    ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let mut transport = TransportConfig::default();
+    transport
+        .stream_receive_window(WINDOW.into())
+        .keep_alive_interval(pings);
+    config.transport_config(Arc::new(transport));
+    config
 }
 
 /// A row that is being played. Streams stay open until its end.
 struct Attack {
     connection: Connection,
-    one_way: Vec<SendStream>,
-    requests: Vec<(SendStream, RecvStream)>,
+    open: Vec<SendStream>,
+    responses: Vec<RecvStream>,
+    taken: Taken,
+    drips: JoinSet<()>,
+}
+
+/// How the last response is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    AsItComes,
+    InSips,
+    NotAtAll,
 }
 
 /// The connection has ended.
@@ -126,10 +173,10 @@ struct Over;
 
 impl Attack {
     async fn play(&mut self, row: &Row) -> Outcome {
-        let own_control = row
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::OneWay(bytes, _) if is_control(bytes)));
+        let own_control = row.steps.iter().any(|step| match step {
+            Step::OneWay(bytes, _) | Step::DripOneWay(bytes) => is_control(bytes),
+            _ => false,
+        });
         if !own_control {
             drop(self.one_way(&CONTROL, End::Open).await);
         }
@@ -140,8 +187,8 @@ impl Attack {
         }
         match row.expect {
             Expect::Close(_) => self.closed().await,
-            Expect::Status(_) | Expect::Reset(_) => match self.requests.pop() {
-                Some((_open, response)) => self.answered(response).await,
+            Expect::Status(_) | Expect::Reset(_) => match self.responses.pop() {
+                Some(response) => self.answered(response).await,
                 None => self.closed().await,
             },
         }
@@ -155,6 +202,43 @@ impl Attack {
                 let mut control = self.connection.accept_uni().await.map_err(|_closed| Over)?;
                 control.stop(0_u32.into()).map_err(|_closed| Over)
             }
+            Step::Pings(count) => {
+                while self.connection.stats().frame_tx.ping < *count {
+                    tokio::time::sleep(PING_INTERVAL).await;
+                }
+                Ok(())
+            }
+            Step::Open(count) => {
+                for _ in 0..*count {
+                    let opened = self.connection.open_bi().await.map_err(|_closed| Over)?;
+                    self.open.push(opened.0);
+                    self.responses.push(opened.1);
+                }
+                Ok(())
+            }
+            Step::Drip(at_once, then) => {
+                let (mut send, receive) =
+                    self.connection.open_bi().await.map_err(|_closed| Over)?;
+                drop(send.write_all(at_once).await);
+                self.responses.push(receive);
+                self.drips.spawn(drip(send, then.clone()));
+                Ok(())
+            }
+            Step::DripOneWay(bytes) => {
+                let send = self.connection.open_uni().await.map_err(|_closed| Over)?;
+                self.drips.spawn(drip(send, bytes.clone()));
+                Ok(())
+            }
+            Step::Unread(bytes) => {
+                self.taken = Taken::NotAtAll;
+                self.request(std::slice::from_ref(bytes), End::Finished)
+                    .await
+            }
+            Step::Sip(bytes) => {
+                self.taken = Taken::InSips;
+                self.request(std::slice::from_ref(bytes), End::Finished)
+                    .await
+            }
         }
     }
 
@@ -166,7 +250,7 @@ impl Attack {
             self.round_trip().await?;
         }
         finish(&mut stream, end);
-        self.one_way.push(stream);
+        self.open.push(stream);
         Ok(())
     }
 
@@ -184,7 +268,8 @@ impl Attack {
         } else {
             finish(&mut send, end);
         }
-        self.requests.push((send, receive));
+        self.open.push(send);
+        self.responses.push(receive);
         Ok(())
     }
 
@@ -209,9 +294,19 @@ impl Attack {
     }
 
     async fn answered(&self, mut response: RecvStream) -> Outcome {
+        if self.taken == Taken::NotAtAll {
+            return match response.received_reset().await {
+                Ok(Some(code)) => Outcome::Reset(code.into_inner()),
+                Ok(None) => panic!("nobody could have acknowledged it"),
+                Err(_) => self.closed().await,
+            };
+        }
         let mut received = Vec::new();
         loop {
-            match response.read_chunk(1 << 16, true).await {
+            if self.taken == Taken::InSips {
+                tokio::time::sleep(OFTEN).await;
+            }
+            match response.read_chunk(4 << 10, true).await {
                 Ok(Some(chunk)) => received.extend_from_slice(&chunk.bytes),
                 Ok(None) => return Outcome::Status(status(&received)),
                 Err(ReadError::Reset(code)) => return Outcome::Reset(code.into_inner()),
@@ -219,6 +314,17 @@ impl Attack {
             }
         }
     }
+}
+
+/// Sends byte by byte until nobody wants them any more.
+async fn drip(mut stream: SendStream, bytes: Vec<u8>) {
+    for byte in bytes {
+        tokio::time::sleep(OFTEN).await;
+        if stream.write_all(&[byte]).await.is_err() {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 fn is_control(bytes: &[u8]) -> bool {
@@ -305,3 +411,9 @@ fn number(bytes: &[u8]) -> (u64, &[u8]) {
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two bytes of a client that takes its time: less than would count as standing still.
+const OFTEN: Duration = Duration::from_millis(100);
+/// What a client takes of a response that it does not read.
+const WINDOW: u32 = 64 << 10;
+/// Between a client's last packet and its PING, where it floods.
+const PING_INTERVAL: Duration = Duration::from_millis(1);

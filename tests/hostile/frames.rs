@@ -157,8 +157,8 @@ fn lengths() -> Vec<Row> {
     vec![
         refused("HEADERS of 2^62 - 1 bytes", giant, Expect::Status(431)).ending(End::Open),
         refused(
-            "HEADERS of 200 MiB",
-            begun(1, 200 << 20),
+            "HEADERS of 200 MiB, some of which come",
+            [begun(1, 200 << 20), vec![0; 48 << 10]].concat(),
             Expect::Status(431),
         )
         .ending(End::Open),

@@ -291,6 +291,11 @@ fn streams() -> Vec<Row> {
             vec![open(control(&frame(0x21, b"x")))],
         ),
         row(
+            "a giant frame of unknown type on the control stream",
+            vec![open(control(&begun(0x21, (1 << 62) - 1)))],
+        ),
+        row("pings", vec![Step::Pings(100)]),
+        row(
             "an empty stream of one direction",
             vec![Step::OneWay(vec![], End::Finished)],
         ),

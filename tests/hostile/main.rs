@@ -13,17 +13,20 @@ mod legal;
 mod qpack;
 mod recorder;
 mod row;
+mod slow;
 mod streams;
 mod target;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use wayhold::http3::{Rules, Violation};
 
 use self::attack::{Outcome, PATIENCE, Target};
 use self::recorder::{Recorded, Speaks};
 use self::row::{Message, Reaches, Row, ordinary, served};
+use self::slow::Slow;
 
 fn families() -> Vec<(&'static str, Vec<Row>)> {
     vec![
@@ -33,25 +36,50 @@ fn families() -> Vec<(&'static str, Vec<Row>)> {
         ("streams", streams::rows()),
         ("qpack", qpack::rows()),
         ("floods", floods::rows()),
+        (
+            "slow",
+            slow::rows().into_iter().map(|slow| slow.row).collect(),
+        ),
         ("legal", legal::rows()),
     ]
 }
 
+/// Those that need no other limits than the usual ones.
 fn rows() -> impl Iterator<Item = Row> {
-    families().into_iter().flat_map(|(_, rows)| rows)
+    let families = families()
+        .into_iter()
+        .filter(|(family, _)| *family != "slow");
+    families.flat_map(|(_, rows)| rows)
 }
 
 #[test]
-fn the_table_is_wide() {
-    let mut names = BTreeSet::new();
+fn the_table_is_wide_and_does_not_shrink() {
+    let (mut names, mut played) = (BTreeSet::new(), BTreeSet::new());
+    let mut counts = Vec::new();
     for (family, rows) in families() {
-        assert!(rows.len() >= 15, "{family} has {} rows", rows.len());
+        counts.push((family, rows.len()));
         for row in rows {
             assert!(names.insert(row.name), "{} twice", row.name);
+            let steps = format!("{:?}", row.steps);
+            assert!(played.insert(steps), "{} is another row too", row.name);
         }
     }
-    assert!(names.len() >= 150, "{} rows", names.len());
+    let shrunk = |(had, has): (&(&str, usize), &(&str, usize))| had.0 != has.0 || had.1 > has.1;
+    let shrunk = LEAST.iter().zip(&counts).any(shrunk);
+    assert!(!shrunk && LEAST.len() <= counts.len(), "{counts:?}");
 }
+
+/// How many rows each family has, or more.
+const LEAST: [(&str, usize); 8] = [
+    ("fields", 67),
+    ("target", 67),
+    ("frames", 37),
+    ("streams", 41),
+    ("qpack", 38),
+    ("floods", 18),
+    ("slow", 23),
+    ("legal", 57),
+];
 
 #[test]
 fn the_engine_alone_refuses_what_is_for_it_to_refuse() {
@@ -94,27 +122,56 @@ async fn no_row_harms_a_backend_that_speaks_http2() {
 }
 
 async fn whole_table(speaks: Speaks) {
-    let target = Target::start(speaks).await;
+    let mut target = Target::start(speaks, "").await;
     let mut failures = Vec::new();
     for row in rows() {
-        let outcome = target.attack(&row).await;
-        if outcome != Outcome::from(row.expect) {
-            failures.push(format!("{}: {outcome:?}, not {:?}", row.name, row.expect));
-        }
-        let mut recorded = after(&target, &row).await;
-        // Of a flood some requests are still on their way, and would be taken for those of another row.
-        let mut quiet = u32::from(row.reaches != Reaches::Ordinary) * QUIET;
-        while quiet < QUIET {
-            let late = after(&target, &row).await;
-            quiet = if late.is_empty() { quiet + 1 } else { 0 };
-            recorded.extend(late);
-        }
-        if let Some(failure) = harm(&row, recorded) {
-            failures.push(failure);
-        }
+        failures.extend(failures_of(&target, &row).await);
     }
     assert_eq!(target.metrics.panics.get(), 0);
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+    for reason in ["rapid_reset", "noise", "protocol"] {
+        assert!(target.refused(reason) > 0, "nothing counted as {reason}");
+    }
+    // Some of these clients never say that they have closed their connection.
+    target.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_take_their_time_are_cut_off_and_counted() {
+    let mut playing = JoinSet::new();
+    for Slow { row, counted } in slow::rows() {
+        playing.spawn(async move {
+            let mut target = Target::start(Speaks::Http1, slow::LIMITS).await;
+            let mut failures = failures_of(&target, &row).await;
+            if counted.is_some_and(|reason| target.failed(reason) == 0) {
+                failures.push(format!("{}: not counted as {counted:?}", row.name));
+            }
+            assert_eq!(target.metrics.panics.get(), 0);
+            target.end().await.unwrap();
+            failures
+        });
+    }
+    let failures = playing.join_all().await.concat();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Plays a row, and gives what is wrong with what came of it.
+async fn failures_of(target: &Target, row: &Row) -> Vec<String> {
+    let mut failures = Vec::new();
+    let outcome = target.attack(row).await;
+    if outcome != Outcome::from(row.expect) {
+        failures.push(format!("{}: {outcome:?}, not {:?}", row.name, row.expect));
+    }
+    let mut recorded = after(target, row).await;
+    // Of a flood some requests are still on their way, and would be taken for those of another row.
+    let mut quiet = u32::from(row.reaches != Reaches::Ordinary) * QUIET;
+    while quiet < QUIET {
+        let late = after(target, row).await;
+        quiet = if late.is_empty() { quiet + 1 } else { 0 };
+        recorded.extend(late);
+    }
+    failures.extend(harm(row, recorded));
+    failures
 }
 
 /// Asks for something ordinary, so that whatever the row made the gateway send has come, and gives that.

@@ -17,7 +17,8 @@ use tokio::task::JoinSet;
 
 use crate::row::Message;
 
-/// A backend of one protocol. It answers 200, but for `/forever`, to which it says nothing.
+/// A backend of one protocol. It answers 200 without content, with a megabyte at `/large`, and says nothing
+/// at all to `/forever`.
 pub(crate) struct Recorder {
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<Log>>,
@@ -99,6 +100,7 @@ async fn http1(mut stream: TcpStream, log: Arc<Mutex<Log>>) {
         let (mut message, framing) = read_head(&head);
         let whole = read_content(&mut stream, framing, &mut message).await;
         let forever = message.target == "/forever";
+        let length = length(&message);
         if forever {
             // Nothing comes any more until the gateway gives the request up.
             drop(stream.read(&mut [0]).await);
@@ -107,11 +109,17 @@ async fn http1(mut stream: TcpStream, log: Arc<Mutex<Log>>) {
         if !whole || forever {
             return;
         }
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-        if stream.write_all(answer).await.is_err() {
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+        let answer = [answer.into_bytes(), vec![b'x'; length]].concat();
+        if stream.write_all(&answer).await.is_err() {
             return;
         }
     }
+}
+
+/// How long the response is.
+fn length(message: &Message) -> usize {
+    usize::from(message.target == "/large") << 20
 }
 
 enum Framing {
@@ -263,10 +271,12 @@ impl Record {
         {
             std::future::pending::<()>().await;
         }
+        let mut response = Response::default();
         if let Some((log, message)) = self.0.take() {
+            *response.body_mut() = vec![b'x'; length(&message)].into();
             end(&log, message, true);
         }
-        Response::default()
+        response
     }
 }
 

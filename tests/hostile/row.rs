@@ -21,6 +21,19 @@ pub(crate) enum Step {
     Request(Vec<Vec<u8>>, End),
     /// Stops reading the gateway's control stream.
     StopControl,
+    /// Sends packets with a PING, as many as these and then some.
+    Pings(u64),
+    /// Opens this many request streams and sends nothing on them. Whatever comes on a later one opens
+    /// them at the other end (RFC 9000, section 2.1).
+    Open(usize),
+    /// Opens a request stream, sends the first bytes at once, and each of the others after a while.
+    Drip(Vec<u8>, Vec<u8>),
+    /// Opens a stream of one direction and sends each byte after a while.
+    DripOneWay(Vec<u8>),
+    /// Sends a request and reads nothing of the response.
+    Unread(Vec<u8>),
+    /// Sends a request and reads a little of the response now and then.
+    Sip(Vec<u8>),
 }
 
 /// How a stream goes on.

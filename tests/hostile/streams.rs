@@ -81,9 +81,9 @@ fn settings() -> Vec<Row> {
             Code::ExcessiveLoad,
         ),
         closed_by(
-            "SETTINGS of 2^62 - 1 bytes",
-            [&[0, 4][..], &long((1 << 62) - 1)].concat(),
-            Code::ExcessiveLoad,
+            "SETTINGS of 2^62 - 1 bytes behind SETTINGS",
+            [&CONTROL[..], &[4], &long((1 << 62) - 1)].concat(),
+            Code::FrameUnexpected,
         ),
         closed_by(
             "a setting without a value",
@@ -98,7 +98,6 @@ fn settings() -> Vec<Row> {
         wrong("a setting twice", &[6, 1, 0x21, 0, 6, 1]),
         wrong("a setting twice in two forms", &[6, 1, 0x40, 6, 2]),
         wrong("a setting of HTTP/2", &[2, 0]),
-        wrong("the setting 0", &[0, 0]),
         wrong("extended CONNECT neither on nor off", &[8, 2]),
         wrong("datagrams neither on nor off", &[0x33, 0x40, 0xff]),
     ]

@@ -6,6 +6,7 @@ mod incoming;
 mod one_way;
 mod request;
 mod shared;
+mod usage;
 mod writer;
 
 use std::pin::pin;
@@ -20,11 +21,12 @@ use self::one_way::Tended;
 use self::request::Exchange;
 use self::shared::{Opened, Shared};
 use super::course::{Course, Phase};
+use super::pace::PaceTerms;
 use super::quic::transport::{self, RecvStream, SendStream};
 use super::service::Service;
-use crate::http3::{Code, Limits, Terms};
+use crate::http3::{Code, Limits, Violation};
 use crate::request::ClientFacts;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Reason};
 
 /// What every connection's HTTP/3 layer needs.
 #[derive(Clone, Debug)]
@@ -44,8 +46,14 @@ pub(crate) struct Rules {
     pub(crate) limits: Limits,
     /// From the start of a request stream to its complete header section.
     pub(crate) header_timeout: Duration,
-    /// Between two pieces of a body that the client takes.
+    /// The most that is held until the client acknowledges it.
+    pub(crate) send_window: u32,
+    /// While the client takes nothing of a body.
     pub(crate) body_idle: Duration,
+    /// How fast it has to take it, while it is waited for.
+    pub(crate) body_rate: PaceTerms,
+    /// Without a request, until the client is told to go.
+    pub(crate) idle: Duration,
     /// When the process ends, from the last answer to the end of the connection.
     pub(crate) linger: Duration,
 }
@@ -54,13 +62,14 @@ impl Http3 {
     /// Serves one connection until it ends or, once it is told to go, until its last request was
     /// answered and the client has closed it. `facts` is asked once for each request.
     ///
-    /// It is told when the process ends, and while the node drains as soon as it has been of use: a
-    /// client that was accepted meanwhile gets its first answer and then connects elsewhere.
+    /// It is told when it has not asked for anything for too long, when the process ends, and while the
+    /// node drains as soon as it has been of use: a client that was accepted meanwhile gets its first
+    /// answer and then connects elsewhere.
     pub(crate) async fn serve<F>(&self, connection: transport::Connection, facts: F, course: Course)
     where
         F: Fn() -> ClientFacts,
     {
-        let shared = Arc::new(Shared::new(connection, Terms::new(self.rules.limits)));
+        let shared = Arc::new(Shared::new(connection, self.rules));
         let opening = tokio::time::timeout(self.rules.header_timeout, shared.open_control()).await;
         let Ok(Ok(control)) = opening else {
             return;
@@ -73,6 +82,15 @@ impl Http3 {
                 Tended::Broken(violation) => shared.close(violation),
                 Tended::Lost => {}
             },
+        }
+        if let Some(violation) = shared.broken() {
+            let reason = match violation {
+                Violation::Cancellations => "rapid_reset",
+                Violation::Glitches => "noise",
+                _ => "protocol",
+            };
+            let refused = &self.metrics.connections_refused;
+            refused.get_or_create(&Reason { reason }).inc();
         }
         // Does nothing where it is closed already.
         shared.connection().close(var_int(Code::NoError), NO_REASON);
@@ -88,6 +106,7 @@ impl Http3 {
         F: Fn() -> ClientFacts,
     {
         let used = Arc::new(Notify::new());
+        let known = Arc::clone(&shared);
         let mut open = Open {
             shared,
             control,
@@ -103,6 +122,7 @@ impl Http3 {
             tokio::select! {
                 () = draining => {}
                 () = course.reached(Phase::Ending) => {}
+                () = known.usage().unused(self.rules.idle) => {}
             }
         };
         let mut halt = self.accept_until(told, &mut open).await;
@@ -125,6 +145,9 @@ impl Http3 {
                     Ok((send, receive)) => self.start(open, send, receive),
                     Err(error) => {
                         tracing::debug!(%error, "the HTTP/3 connection ended");
+                        while let Some(ended) = open.requests.try_join_next() {
+                            self.count(ended);
+                        }
                         return Halt::Ended;
                     }
                 },
@@ -183,7 +206,8 @@ impl Http3 {
     ///
     /// A client that was not scheduled, or whose network is away, learns it late; a connection that is
     /// closed before leaves it with requests of which it does not know what became. So a node that
-    /// drains, which loses nothing by it, waits long, and a process that ends less so.
+    /// drains, which loses nothing by it, waits long, and a process that ends less so. Nor does the end
+    /// wait for a client that has vanished while responses wait for nobody but it.
     async fn finish<F>(&self, open: Open<F>, course: Course) {
         let Open {
             shared,
@@ -192,6 +216,10 @@ impl Http3 {
             ..
         } = open;
         let mut rejecting = pin!(shared.reject_new());
+        let mut forsaken = pin!(async {
+            course.reached(Phase::Ending).await;
+            shared.forsaken(self.rules.linger).await;
+        });
         loop {
             tokio::select! {
                 ended = requests.join_next() => match ended {
@@ -199,6 +227,7 @@ impl Http3 {
                     None => break,
                 },
                 () = &mut rejecting => return,
+                () = &mut forsaken => return,
             }
         }
         let ending = async {

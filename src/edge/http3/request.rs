@@ -62,6 +62,7 @@ impl Exchange {
         match outcome {
             Outcome::Answered => {
                 place.shared.count_answered();
+                let _waiting = place.shared.usage().wait();
                 // The client has the end of the response when its last byte is acknowledged.
                 drop(tokio::time::timeout(body_idle, stopped).await);
             }
@@ -94,8 +95,8 @@ impl Exchange {
         }
         let Self {
             service,
-            rules,
             mut client,
+            ..
         } = self;
         if !client.handshake.is_complete() {
             let Ok(answered) = early(&client, &head.method, &mut body).await else {
@@ -112,11 +113,25 @@ impl Exchange {
         }
         let request: Request<Body> = head.into_request().map(|()| Body::new(body));
         let written = async {
+<<<<<<< HEAD
             let replying = service.respond(request, client);
             match reply(&service, replying, &interim, writer, rules.body_idle).await? {
                 Reply::Response(response) => {
                     writer.respond(response, &broken, rules.body_idle).await
                 }
+=======
+            let mut replying = pin!(service.respond(request, client));
+            let reply = tokio::select! {
+                biased;
+                reply = &mut replying => reply,
+                () = wanted.notified() => {
+                    writer.proceed().await?;
+                    replying.await
+                }
+            };
+            match reply {
+                Reply::Response(response, blame) => writer.respond(response, &broken, &blame).await,
+>>>>>>> w-hostile
                 Reply::Reset(reset) => {
                     let code = broken.code().map(Code::value);
                     writer.reset(code.unwrap_or_else(|| reset.http3()));
@@ -137,7 +152,7 @@ impl Exchange {
             Failure::Broken(violation) => match violation.consequence() {
                 Consequence::Reset(code) | Consequence::Close(code) => writer.reset(code.value()),
                 Consequence::TooLarge => {
-                    let written = writer.too_large(self.rules.body_idle).await;
+                    let written = writer.too_large().await;
                     conclude(written, writer);
                 }
             },

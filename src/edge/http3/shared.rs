@@ -1,13 +1,16 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::Rules;
 use super::incoming::Incoming;
+use super::usage::Usage;
 use super::var_int;
 use super::writer::Writer;
+use crate::edge::quic::FIRST_SEND_WINDOW;
 use crate::edge::quic::transport::{Connection, RecvStream, SendStream, VarInt, WriteError};
 use crate::http3::{
     self, Admission, Code, Consequence, OneWay, Priority, Step, StreamId, Terms, Violation,
@@ -16,7 +19,11 @@ use crate::http3::{
 /// A connection as all of its streams see it.
 pub(super) struct Shared {
     connection: Connection,
+    rules: Rules,
     engine: Mutex<Engine>,
+    usage: Usage,
+    /// The first rule for which the connection was closed.
+    broken: OnceLock<Violation>,
 }
 
 struct Engine {
@@ -53,19 +60,52 @@ pub(super) struct RequestPlace {
 }
 
 impl Shared {
-    pub(super) fn new(connection: Connection, terms: Terms) -> Self {
+    pub(super) fn new(connection: Connection, rules: Rules) -> Self {
         let engine = Engine {
-            connection: http3::Connection::new(terms, now()),
+            connection: http3::Connection::new(Terms::new(rules.limits), now()),
             urgencies: HashMap::new(),
         };
         Self {
             connection,
+            rules,
             engine: Mutex::new(engine),
+            usage: Usage::new(),
+            broken: OnceLock::new(),
         }
     }
 
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The rule for which the connection was closed, if it was.
+    pub(super) fn broken(&self) -> Option<Violation> {
+        self.broken.get().copied()
+    }
+
+    /// Holds as much ahead of the acknowledgements as the path is known to carry: two congestion windows,
+    /// of which one is under way while the next one is written.
+    pub(super) fn fit_send_window(&self) {
+        let most = u64::from(self.rules.send_window);
+        if most > FIRST_SEND_WINDOW {
+            let fitting = self.connection.stats().path.cwnd.saturating_mul(2);
+            let fitting = fitting.clamp(FIRST_SEND_WINDOW, most);
+            self.connection.set_send_window(fitting);
+        }
+    }
+
+    pub(super) fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Resolves when the client is silent for so long although requests wait for it alone.
+    pub(super) async fn forsaken(&self, limit: Duration) {
+        let heard = || self.connection.stats().udp_rx.datagrams;
+        self.usage.forsaken(limit, heard).await;
     }
 
     /// Opens the gateway's control stream.
@@ -95,6 +135,7 @@ impl Shared {
                 }
                 engine.urgencies.insert(id, Arc::clone(&urgency));
                 drop(engine);
+                self.usage.begin();
                 let place = Arc::new(RequestPlace {
                     id,
                     shared: Arc::clone(self),
@@ -164,6 +205,7 @@ impl Shared {
     pub(super) fn close(&self, violation: Violation) {
         if let Consequence::Close(code) = violation.consequence() {
             tracing::debug!(%violation, "the client broke a rule of HTTP/3");
+            self.broken.get_or_init(|| violation);
             self.connection
                 .close(var_int(code), violation.text().as_bytes());
         }
@@ -206,6 +248,7 @@ impl RequestPlace {
 impl Drop for RequestPlace {
     fn drop(&mut self) {
         self.shared.engine().urgencies.remove(&self.id);
+        self.shared.usage.end();
     }
 }
 

@@ -1,27 +1,39 @@
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+<<<<<<< HEAD
 use http::{HeaderMap, Response};
+=======
+use http::response::Parts;
+use http::{HeaderMap, Response, StatusCode};
+>>>>>>> w-hostile
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 
 use super::incoming::Broken;
 use super::shared::RequestPlace;
 use super::var_int;
+use crate::edge::pace::Pace;
 use crate::edge::quic::transport::{SendStream, VarInt, WriteError};
+use crate::edge::service::Blame;
 use crate::http3::{Code, ResponseStream};
+<<<<<<< HEAD
 use crate::request::{Body, BodyError, RequestError, Section, fields};
 use crate::telemetry::Informed;
+=======
+use crate::request::{Body, BodyError, RequestError, clock, fields};
+>>>>>>> w-hostile
 
 /// The gateway's side of a request stream.
 pub(super) struct Writer {
     send: SendStream,
     stream: ResponseStream,
     place: Arc<RequestPlace>,
+    pace: Pace,
     priority: i32,
     ended: bool,
 }
@@ -46,6 +58,7 @@ impl Writer {
         Self {
             send,
             stream: ResponseStream::default(),
+            pace: Pace::new(place.shared.rules().body_rate),
             place,
             priority: 0,
             ended: false,
@@ -58,17 +71,34 @@ impl Writer {
         async move { drop(stopped.await) }
     }
 
-    /// Writes a response to its end. Each piece may take the client `idle` to make room for.
+    /// Writes a response to its end. The client may take `body_idle` to make room for more, and no less
+    /// at a time than `body_rate` over as long.
     pub(super) async fn respond(
         &mut self,
         response: Response<Body>,
         broken: &Broken,
-        idle: Duration,
+        blame: &Blame,
     ) -> Result<(), CutShort> {
         let (head, mut body) = response.into_parts();
+        let responded = self.respond_with(&head, &mut body, broken).await;
+        if let Err(CutShort::Failed(RequestError::Body(
+            error @ (BodyError::TimedOut | BodyError::TooSlow),
+        ))) = responded
+        {
+            blame.put(error);
+        }
+        responded
+    }
+
+    async fn respond_with(
+        &mut self,
+        head: &Parts,
+        body: &mut Body,
+        broken: &Broken,
+    ) -> Result<(), CutShort> {
         self.check_section(&head.headers)?;
         let length = body.size_hint().exact();
-        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
+        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
         let mut next = match first {
             Poll::Ready(frame) => Some(frame),
             Poll::Pending => None,
@@ -79,22 +109,23 @@ impl Writer {
             let frame = if let Some(frame) = next.take() {
                 frame
             } else {
-                self.write([std::mem::take(&mut before)], idle).await?;
+                self.write([std::mem::take(&mut before)]).await?;
                 body.frame().await
             };
             check(broken)?;
             let Some(frame) = frame.transpose().map_err(RequestError::from)? else {
                 break;
             };
-            if self.frame(frame, std::mem::take(&mut before), idle).await? == Last::Yes {
+            if self.frame(frame, std::mem::take(&mut before)).await? == Last::Yes {
                 break;
             }
         }
-        self.write([before], idle).await?;
+        self.write([before]).await?;
         check(broken)?;
         self.finish()
     }
 
+<<<<<<< HEAD
     /// Writes a head that promises another one (RFC 9110, section 15.2), unless it is larger than the
     /// client takes.
     pub(super) async fn inform(
@@ -108,12 +139,18 @@ impl Writer {
         let interim = ResponseStream::interim(status, &fields);
         self.write([interim], idle).await?;
         Ok(Informed::SENT)
+=======
+    /// Writes a head that promises another one (RFC 9110, section 15.2.1).
+    pub(super) async fn proceed(&mut self) -> Result<(), CutShort> {
+        let interim = ResponseStream::interim(StatusCode::CONTINUE, &HeaderMap::new());
+        self.write([interim]).await
+>>>>>>> w-hostile
     }
 
     /// Answers a request whose header section is over the limit. Ten bytes fit into any new stream's
     /// window, so nothing waits here.
-    pub(super) async fn too_large(&mut self, idle: Duration) -> Result<(), CutShort> {
-        self.write([ResponseStream::too_large()], idle).await?;
+    pub(super) async fn too_large(&mut self) -> Result<(), CutShort> {
+        self.write([ResponseStream::too_large()]).await?;
         self.finish()
     }
 
@@ -123,21 +160,16 @@ impl Writer {
         self.ended = true;
     }
 
-    async fn frame(
-        &mut self,
-        frame: Frame<Bytes>,
-        before: Bytes,
-        idle: Duration,
-    ) -> Result<Last, CutShort> {
+    async fn frame(&mut self, frame: Frame<Bytes>, before: Bytes) -> Result<Last, CutShort> {
         match frame.into_data() {
             Ok(data) if data.is_empty() => {
-                self.write([before], idle).await?;
+                self.write([before]).await?;
                 Ok(Last::No)
             }
             Ok(data) => {
                 let header = self.stream.data(data.len());
                 let header = header.map_err(|_overrun| RequestError::Internal)?;
-                self.write([before, header, data], idle).await?;
+                self.write([before, header, data]).await?;
                 Ok(Last::No)
             }
             Err(frame) => {
@@ -147,18 +179,14 @@ impl Writer {
                 } else {
                     ResponseStream::trailers(&trailers)
                 };
-                self.write([before, trailers], idle).await?;
+                self.write([before, trailers]).await?;
                 Ok(Last::Yes)
             }
         }
     }
 
     /// Writes pieces without a copy, of which any may be empty.
-    async fn write<const N: usize>(
-        &mut self,
-        mut pieces: [Bytes; N],
-        idle: Duration,
-    ) -> Result<(), CutShort> {
+    async fn write<const N: usize>(&mut self, mut pieces: [Bytes; N]) -> Result<(), CutShort> {
         let mut count = 0;
         for index in 0..N {
             if !pieces[index].is_empty() {
@@ -175,11 +203,34 @@ impl Writer {
             // Fails only when the stream has ended, which writing tells as well.
             drop(self.send.set_priority(urgency));
         }
-        match tokio::time::timeout(idle, self.send.write_all_chunks(&mut pieces[..count])).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(lost(&error)),
-            Err(_) => Err(CutShort::Failed(BodyError::TimedOut.into())),
+        let mut left = &mut pieces[..count];
+        while !left.is_empty() {
+            let written = self.write_some(left).await?;
+            left = &mut left[written..];
         }
+        Ok(())
+    }
+
+    /// Writes what there is room for, at least a byte, and gives the number of pieces that were whole.
+    async fn write_some(&mut self, pieces: &mut [Bytes]) -> Result<usize, CutShort> {
+        let mut writing = pin!(self.send.write_chunks(pieces));
+        let at_once = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await;
+        let (written, waited) = if let Poll::Ready(written) = at_once {
+            (written, Duration::ZERO)
+        } else {
+            let shared = &self.place.shared;
+            let _waiting = shared.usage().wait();
+            shared.fit_send_window();
+            let begun = clock::now();
+            let written = tokio::time::timeout(shared.rules().body_idle, writing).await;
+            let written = written.map_err(|_elapsed| BodyError::TimedOut.into());
+            (written.map_err(CutShort::Failed)?, clock::now() - begun)
+        };
+        let written = written.map_err(|error| lost(&error))?;
+        self.pace.moved(written.bytes as u64);
+        let paced = self.pace.waited(waited);
+        paced.map_err(|_too_slow| CutShort::Failed(BodyError::TooSlow.into()))?;
+        Ok(written.chunks)
     }
 
     fn finish(&mut self) -> Result<(), CutShort> {

@@ -27,6 +27,7 @@ pub(crate) use application::{Served, SharedApplication};
 pub(crate) use control::{QuicChange, QuicControl};
 pub(crate) use identity::Issuer;
 pub(crate) use minters::{Make, Minters};
+pub(super) use settings::FIRST_SEND_WINDOW;
 pub use settings::QuicConfigs;
 pub(crate) use settings::{EndpointParts, configs, endpoint};
 

@@ -2,7 +2,8 @@
 //!
 //! quinn reads padding as one frame for each byte. Clients pad two datagrams of each handshake to 1200
 //! bytes, and each probe for a larger MTU to its size, so that it costs a node more than most of what else a
-//! handshake does. Everything else about a packet stays as it is.
+//! handshake does. What is left is copied out of the buffer with which the kernel gave it. Everything else about a
+//! packet stays as it is.
 //!
 //! Initial packets keep theirs. quinn measures the first one of a client when it is decrypted, and answers at most
 //! three times that much until it knows the client's address to be real (RFC 9000, section 8.1): without its padding
@@ -127,7 +128,9 @@ impl PacketKey for UnpaddingKey {
         payload: &mut BytesMut,
     ) -> Result<(), CryptoError> {
         self.0.decrypt(packet, header, payload)?;
-        payload.truncate(unpadded_len(payload));
+        // Of its own: a payload would else hold on to everything that was received with it, up to 64 KiB,
+        // as long as a byte of it is not read. quinn counts what is held by what is in the packets.
+        *payload = BytesMut::from(&payload[..unpadded_len(payload)]);
         Ok(())
     }
 

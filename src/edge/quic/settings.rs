@@ -111,7 +111,10 @@ pub(super) fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig
         })
         .stream_receive_window(VarInt::from_u32(quic.stream_receive_window))
         .receive_window(VarInt::from_u32(quic.receive_window))
-        .send_window(u64::from(quic.send_window))
+        .send_window(match parts.application {
+            Some(_) => quic.send_window.into(),
+            None => u64::from(quic.send_window).min(FIRST_SEND_WINDOW),
+        })
         .datagram_receive_buffer_size(None);
     if let Some(application) = parts.application {
         application.transport(&mut transport);
@@ -139,6 +142,9 @@ pub(super) fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig
     Ok(transport)
 }
 
+/// What is held for a client of HTTP/3 until it acknowledges it, before its path is known to carry more.
+/// With `quic.receive_window` it is most of what one connection can cost.
+pub(in crate::edge) const FIRST_SEND_WINDOW: u64 = 512 << 10;
 /// The control stream, the two of QPACK, and a few that clients open to exercise the extension
 /// point (RFC 9114, section 6.2.3).
 const UNI_STREAMS: u32 = 8;

@@ -103,6 +103,7 @@ impl Exchange {
     }
 
     pub(super) fn answer(&mut self, status: StatusCode, by: Option<AnsweredBy>) {
+        self.upload.answer();
         self.first_byte = Some(clock::now() - self.began);
         self.status = Some(status);
         self.answered_by = by;
@@ -117,6 +118,7 @@ impl Exchange {
     }
 
     pub(super) fn count_panic(&self) {
+        tracing::error!(path = self.uri.path(), "a handler panicked");
         self.telemetry.metrics.panics.inc();
     }
 

@@ -15,6 +15,7 @@ pub(super) struct Idle {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     running: bool,
+    waited: Duration,
 }
 
 /// Nothing came in time.
@@ -27,7 +28,13 @@ impl Idle {
             limit,
             timer: None,
             running: false,
+            waited: Duration::ZERO,
         }
+    }
+
+    /// How long the body was waited for since the last call.
+    pub(super) fn take_waited(&mut self) -> Duration {
+        std::mem::take(&mut self.waited)
     }
 
     /// Passes on what the body returned, or [`Stalled`] when it has been pending for too long. The
@@ -38,6 +45,10 @@ impl Idle {
         polled: Poll<T>,
     ) -> Poll<Result<T, Stalled>> {
         if let Poll::Ready(piece) = polled {
+            if let (true, Some(timer)) = (self.running, &self.timer) {
+                let left = timer.deadline().saturating_duration_since(clock::now());
+                self.waited += self.limit.saturating_sub(left);
+            }
             self.running = false;
             return Poll::Ready(Ok(piece));
         }

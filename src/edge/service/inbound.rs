@@ -1,5 +1,5 @@
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
@@ -9,6 +9,7 @@ use http_body::{Frame, SizeHint};
 
 use super::Rules;
 use super::idle::Idle;
+use crate::edge::pace::Pace;
 use crate::request::fields;
 use crate::request::{Body, BodyError};
 
@@ -21,6 +22,7 @@ pub(super) struct Inbound {
     trailer_bytes: u64,
     trailer_fields: usize,
     idle: Idle,
+    pace: Pace,
     tally: Arc<Tally>,
     ended: bool,
 }
@@ -30,11 +32,23 @@ pub(super) struct Inbound {
 pub(super) struct Tally {
     bytes: AtomicU64,
     failure: OnceLock<BodyError>,
+    answered: AtomicBool,
 }
 
 impl Tally {
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes why it failed, and gives the first reason.
+    pub(super) fn note(&self, error: BodyError) -> BodyError {
+        *self.failure.get_or_init(|| error)
+    }
+
+    /// The response begins. From here on the upload may be as slow as it likes: the handler knows of it,
+    /// and whoever talks both ways at once says little for long.
+    pub(super) fn answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     /// Why the body failed. It explains a handler's failure better than the handler can.
@@ -52,15 +66,21 @@ impl Inbound {
             trailer_bytes: rules.header_bytes,
             trailer_fields: rules.header_fields,
             idle: Idle::new(rules.body_idle),
+            pace: Pace::new(rules.body_rate),
             tally,
             ended: false,
         }
     }
 
-    fn accept(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+    fn accept(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
         match frame.into_data() {
             Ok(data) => {
                 let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                self.pace.moved(length);
+                let paced = self.pace.waited(self.idle.take_waited());
+                if paced.is_err() && !self.tally.answered.load(Ordering::Relaxed) {
+                    return Err(BodyError::TooSlow);
+                }
                 let seen = self.tally.bytes.fetch_add(length, Ordering::Relaxed) + length;
                 if self.declared.is_some_and(|declared| seen > declared) {
                     Err(BodyError::LengthMismatch)
@@ -108,7 +128,7 @@ impl Inbound {
 
     fn fail(&mut self, error: BodyError) -> BodyError {
         self.ended = true;
-        *self.tally.failure.get_or_init(|| error)
+        self.tally.note(error)
     }
 }
 

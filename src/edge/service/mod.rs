@@ -22,7 +22,8 @@ use arc_swap::ArcSwap;
 use http::{HeaderValue, Request, Response};
 
 use self::exchange::{Exchange, Telemetry};
-use self::inbound::Inbound;
+use self::inbound::{Inbound, Tally};
+use super::pace::PaceTerms;
 use crate::config::{Limits, Timeouts};
 use crate::request::{
     Body, BodyError, ClientFacts, Informational, Interim, RequestError, ResetCode, SharedHandler,
@@ -54,6 +55,7 @@ pub(crate) struct Rules {
     header_fields: usize,
     body_bytes: Option<u64>,
     body_idle: Duration,
+    body_rate: PaceTerms,
     alt_svc: Option<HeaderValue>,
 }
 
@@ -61,9 +63,20 @@ pub(crate) struct Rules {
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// Send this. A body that ends with an error resets the stream.
-    Response(Response<Body>),
+    Response(Response<Body>, Blame),
     /// Reset the stream; nobody waits for a response.
     Reset(ResetCode),
+}
+
+/// Takes note of why a transport gives up a response whose body did not fail.
+#[derive(Debug)]
+pub(crate) struct Blame(Arc<Tally>);
+
+impl Blame {
+    /// Notes it; to be done before the body is dropped.
+    pub(crate) fn put(&self, error: BodyError) {
+        self.0.note(error);
+    }
 }
 
 impl Service {
@@ -108,7 +121,10 @@ impl Service {
         let answer =
             answer.and_then(|response| response::Checked::new(response, exchange.method()));
         match answer {
-            Ok(checked) => Reply::Response(checked.dress(protocol, rules, exchange)),
+            Ok(checked) => {
+                let blame = Blame(Arc::clone(exchange.upload()));
+                Reply::Response(checked.dress(protocol, rules, exchange), blame)
+            }
             Err(error) => {
                 let error = exchange
                     .upload()
@@ -119,7 +135,8 @@ impl Service {
                     return Reply::Reset(error.reset());
                 }
                 let checked = response::Checked::error(error, exchange.method());
-                Reply::Response(checked.dress(protocol, rules, exchange))
+                let blame = Blame(Arc::clone(exchange.upload()));
+                Reply::Response(checked.dress(protocol, rules, exchange), blame)
             }
         }
     }
@@ -157,6 +174,10 @@ impl Rules {
             header_fields: usize::try_from(limits.header_fields).unwrap_or(usize::MAX),
             body_bytes: (limits.body_bytes > 0).then_some(limits.body_bytes),
             body_idle: timeouts.body_idle,
+            body_rate: PaceTerms {
+                rate: limits.body_rate,
+                window: timeouts.body_idle,
+            },
             alt_svc,
         }
     }

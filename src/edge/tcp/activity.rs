@@ -84,7 +84,7 @@ impl Activity {
         loop {
             let phase = *watched.borrow_and_update();
             let limit = match phase {
-                Phase::Idle => timeouts.tcp_idle,
+                Phase::Idle => timeouts.idle,
                 Phase::Head => timeouts.header,
                 Phase::Busy(_) => Duration::MAX,
                 Phase::Abusive => Duration::ZERO,
@@ -250,12 +250,12 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_connection_is_overdue_after_tcp_idle() {
+    async fn a_silent_connection_is_overdue_after_the_idle_timeout() {
         let timeouts = Timeouts::default();
         let begun = sleep(Duration::ZERO).deadline();
         let activity = Activity::new();
         assert_eq!(activity.overdue(&timeouts).await, Phase::Idle);
-        assert_eq!(elapsed(begun), timeouts.tcp_idle);
+        assert_eq!(elapsed(begun), timeouts.idle);
     }
 
     #[tokio::test(start_paused = true)]

@@ -146,6 +146,7 @@ pub(super) struct PanicCount(pub(super) Counter);
 impl Drop for PanicCount {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            tracing::error!("a TCP task panicked");
             self.0.inc();
         }
     }

@@ -60,7 +60,7 @@ impl Exchanges {
             let reply = service.respond(request, client).await;
             busy.answered();
             match reply {
-                Reply::Response(mut response) => {
+                Reply::Response(mut response, _blame) => {
                     if protocol == Protocol::Http1 && course.phase() >= Phase::Draining {
                         let close = HeaderValue::from_static("close");
                         response.headers_mut().insert(header::CONNECTION, close);

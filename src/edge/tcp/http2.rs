@@ -136,7 +136,7 @@ const PENDING_RESETS: usize = 20;
 /// Streams that this side reset for the client's errors; one more ends the connection
 /// (CVE-2025-8671).
 const ERROR_RESETS: usize = 1024;
-/// Bytes that a client may send ahead on one stream and on all, as over QUIC by default.
+/// Bytes that a client may send ahead on one stream and on all.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Bytes of a response that are held for one stream until the client takes them.

@@ -44,7 +44,7 @@ pub(crate) struct TcpParts {
     pub(crate) node: NodeId,
     /// `connections`, `handshakes`, `streams`, `header_bytes` and `header_fields` are heeded here.
     pub(crate) limits: Limits,
-    /// `handshake`, `header`, `body_idle` and `tcp_idle` are heeded here.
+    /// `handshake`, `header`, `body_idle` and `idle` are heeded here.
     pub(crate) timeouts: Timeouts,
     /// Where connections and failures are counted.
     pub(crate) metrics: Metrics,

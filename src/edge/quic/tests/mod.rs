@@ -10,6 +10,7 @@ use crate::cid::{CidConfig, ConfigId, ConfigSet, FirstOctet, Lane, Minter, Minte
 use crate::config::{Quic, Timeouts};
 use crate::edge::cid_keys::SharedCidKeys;
 use crate::edge::http3::{Http3, Rules as Http3Rules};
+use crate::edge::pace::PaceTerms;
 use crate::edge::service::{Policy, Rules, Service};
 use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::socket::SocketParts;
@@ -60,7 +61,13 @@ impl Edge {
             rules: Http3Rules {
                 limits: crate::http3::Limits::default(),
                 header_timeout: timeouts.header,
+                send_window: quic.send_window,
                 body_idle: timeouts.body_idle,
+                body_rate: PaceTerms {
+                    rate: limits.body_rate,
+                    window: timeouts.body_idle,
+                },
+                idle: timeouts.idle,
                 linger: Duration::from_secs(1),
             },
             metrics: metrics.clone(),
@@ -175,7 +182,12 @@ impl Application for Greedy {
 async fn an_application_changes_nothing_that_steering_relies_on() {
     let (identity, _client) = identity_and_client(&[Protocol::Http3]);
     let node = Node::new(&identity, keys(1));
-    let (limits, quic) = (Limits::default(), Quic::default());
+    let limits = Limits::default();
+    let quic = Quic {
+        // HTTP/3 begins with no more than this, whatever is configured.
+        send_window: 512 << 10,
+        ..Quic::default()
+    };
     let parts = node.parts(&limits, &quic);
     let plain = format!("{:?}", settings::transport(&parts).unwrap());
     assert!(plain.contains("max_idle_timeout: Some"), "{plain}");

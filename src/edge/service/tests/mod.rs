@@ -131,7 +131,7 @@ async fn respond_over(
     protocol: Protocol,
 ) -> Response<Body> {
     match service.respond(request, client(protocol)).await {
-        Reply::Response(response) => response,
+        Reply::Response(response, _) => response,
         Reply::Reset(code) => panic!("reset {code:?}"),
     }
 }
@@ -385,6 +385,33 @@ async fn a_long_upload_keeps_a_silent_response_alive() {
     assert_eq!(failures(&early, "body_timeout"), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_upload_is_held_to_its_rate_until_its_response_begins() {
+    let none = Limits {
+        body_rate: 0,
+        ..Limits::default()
+    };
+    let trickle = Timeouts::default().body_idle * 2 / 3;
+    let steady = Duration::from_secs(1) / Limits::default().body_rate * 9 / 10;
+    for (limits, pause, left, status) in [
+        (Limits::default(), trickle, 100, StatusCode::REQUEST_TIMEOUT),
+        (Limits::default(), steady, 5000, StatusCode::OK),
+        (none, trickle, 100, StatusCode::OK),
+    ] {
+        let service = reader(&limits);
+        let body = Body::new(Slow {
+            left,
+            pause,
+            timer: Box::pin(tokio::time::sleep(pause)),
+        });
+        let response = respond(&service, request("POST", "https://gw.test/", &[], body)).await;
+        assert_eq!(response.status(), status, "a byte each {pause:?}");
+        drop(response);
+        let slow = u64::from(status == StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(failures(&service, "body_too_slow"), slow);
+    }
+}
+
 #[tokio::test]
 async fn responses_lose_what_must_not_go_out() {
     let mut response = declaring("3", Body::full("abc"));
@@ -460,7 +487,9 @@ async fn only_responses_over_tcp_tell_of_http3_and_only_hyper_dates_them() {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_handler_fails_one_request_and_is_counted() {
+async fn a_panic_of_the_handler_fails_one_request_and_is_counted_and_logged() {
+    let lines = Lines::default();
+    let _default = tracing::subscriber::set_default(lines.clone());
     let calls = service(&Limits::default(), |request| {
         assert_ne!(request.uri().path(), "/call");
         async move {
@@ -481,6 +510,9 @@ async fn a_panic_of_the_handler_fails_one_request_and_is_counted() {
     let body = respond(&calls, get(&[])).await.into_body();
     assert_eq!(body.collect().await.map(drop), Err(BodyError::Internal));
     assert_eq!(calls.telemetry.metrics.panics.get(), 3);
+    let lines = lines.0.lock().unwrap();
+    let told = |line: &&String| line.contains("a handler panicked");
+    assert_eq!(lines.iter().filter(told).count(), 3);
     assert_eq!(failures(&calls, "internal"), 3);
 }
 
@@ -498,13 +530,13 @@ impl http_body::Body for Panics {
     }
 }
 
-/// Keeps the fields of every access event.
+/// Keeps the fields of every access event and every error.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl tracing::Subscriber for Lines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "access"
+        metadata.target() == "access" || *metadata.level() == tracing::Level::ERROR
     }
     fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
         tracing::span::Id::from_u64(1)
@@ -546,7 +578,7 @@ async fn every_request_leaves_one_record() {
 
     let client = client(Protocol::Http3);
     client.path.count_change();
-    let Reply::Response(response) = service.respond(asked(), client).await else {
+    let Reply::Response(response, _) = service.respond(asked(), client).await else {
         panic!("reset");
     };
     assert!(response.extensions().get::<AnsweredBy>().is_none());

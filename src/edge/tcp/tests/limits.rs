@@ -87,7 +87,7 @@ async fn a_slow_second_request_gets_408_after_the_first_response() {
 async fn an_idle_connection_is_closed_in_order() {
     for protocols in BOTH {
         let (mut setup, client) = Setup::new(protocols);
-        setup.timeouts.tcp_idle = SHORT;
+        setup.timeouts.idle = SHORT;
         let edge = setup.start().await;
         let mut tasks = JoinSet::new();
         let mut sender = Sender::connect(&client, edge.address, &mut tasks).await;
@@ -102,7 +102,7 @@ async fn an_idle_connection_is_closed_in_order() {
 async fn a_running_request_keeps_its_connection() {
     for protocols in BOTH {
         let (mut setup, client) = Setup::new(protocols);
-        setup.timeouts.tcp_idle = SHORT;
+        setup.timeouts.idle = SHORT;
         setup.timeouts.header = SHORT;
         let edge = setup.start().await;
         let mut tasks = JoinSet::new();
