@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use super::download::{Download, Held};
 use super::headers;
 use super::http2::Busy;
+use super::key;
 use super::pool::{Asked, Place, Pool};
 use super::replay::Replay;
 use super::sticky::Sticky;
@@ -59,7 +60,6 @@ impl<'a> Delivery<'a> {
     ) -> Self {
         let (parts, body) = request.into_parts();
         let retry = &pool.config.retry;
-        let repeatable = repeatable(&parts);
         let sticky = pool.config.sticky_cookie.as_deref();
         let sticky = sticky.map(|name| Sticky::of(name, &parts));
         let early = if client.early_data {
@@ -69,13 +69,8 @@ impl<'a> Delivery<'a> {
         };
         Self {
             asked: Asked {
-                key: super::key::of(&pool.config, &parts, client),
                 before: sticky.as_ref().and_then(Sticky::before),
-                tried: Vec::new(),
-                repeatable: match retry.attempts {
-                    0 => Repeatable::No,
-                    _ => repeatable,
-                },
+                ..asked(pool, &parts, client)
             },
             body: Replay::new(
                 body,
@@ -83,8 +78,8 @@ impl<'a> Delivery<'a> {
             ),
             pool,
             client,
+            repeatable: repeatable(&parts),
             parts,
-            repeatable,
             sticky,
             early,
         }
@@ -222,6 +217,19 @@ impl<'a> Delivery<'a> {
         };
         let body = Body::new(Download::new(body, held, name));
         Ok(Response::from_parts(parts, body))
+    }
+}
+
+/// What a request that no backend has failed yet is sent by.
+pub(super) fn asked(pool: &Pool, parts: &request::Parts, client: &ClientFacts) -> Asked {
+    Asked {
+        key: key::of(&pool.config, parts, client),
+        before: None,
+        tried: Vec::new(),
+        repeatable: match pool.config.retry.attempts {
+            0 => Repeatable::No,
+            _ => repeatable(parts),
+        },
     }
 }
 

@@ -201,7 +201,7 @@ impl Keeper {
 
 /// What one response may have in flight: at a round trip of 0.5 ms, 2 Gbit/s. It bounds what a client
 /// that reads slowly makes the gateway hold.
-const STREAM_WINDOW: u32 = 128 << 10;
+pub(super) const STREAM_WINDOW: u32 = 128 << 10;
 
 /// As large as HTTP/2 allows: with less, a few clients that do not read would use up the window of
 /// all the others.
@@ -211,7 +211,7 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const SEND_BUFFER: usize = 128 << 10;
 
 /// The largest header section of a response.
-const HEADER_BYTES: u32 = 64 << 10;
+pub(super) const HEADER_BYTES: u32 = 64 << 10;
 
 /// A connection under whose requests the upstream's machine has vanished would take new requests
 /// until the kernel gives up, after 15 minutes; with this, for 20 s.

@@ -17,6 +17,7 @@ mod routes;
 mod sticky;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod upload;
 mod upstream;
 
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use http::uri::Authority;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use tokio::task::JoinSet;
 
 use self::delivery::Delivery;
@@ -116,12 +117,18 @@ impl Handler for Bridge {
         request: Request<Body>,
         client: ClientFacts,
     ) -> Result<Response<Body>, RequestError> {
+        if *request.method() == Method::CONNECT && !tunnel::is_passed_on(&request) {
+            return Err(RequestError::NotImplemented);
+        }
         let uri = request.uri();
         let host = uri.host().unwrap_or_default();
         let pool = self
             .routes
             .find(host, uri.path())
             .ok_or(RequestError::NoRoute)?;
+        if *request.method() == Method::CONNECT {
+            return Box::pin(tunnel::handle(pool, request, client)).await;
+        }
         Delivery::new(pool, request, &client).run().await
     }
 

@@ -34,6 +34,9 @@ impl Handler for Origin {
         request: Request<Body>,
         client: ClientFacts,
     ) -> Result<Response<Body>, RequestError> {
+        if *request.method() == Method::CONNECT {
+            return Err(RequestError::NotImplemented);
+        }
         let path = request.uri().path();
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         let write = matches!(*request.method(), Method::POST | Method::PUT);

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use hyper::ext::on_informational;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::TokioTimer;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -28,8 +30,10 @@ pub(super) struct Upstream {
     /// What every node knows it by.
     pub(super) identity: u64,
     channel: Channel,
-    connect: Duration,
-    first_byte: Duration,
+    pub(super) tasks: Tasks,
+    pub(super) connect: Duration,
+    pub(super) first_byte: Duration,
+    pub(super) tunnel_idle: Duration,
 }
 
 #[derive(Debug)]
@@ -65,9 +69,27 @@ impl Upstream {
             protocol: upstream.protocol,
             channel,
             identity,
+            tasks: tasks.clone(),
             connect: timeouts.connect,
             first_byte: timeouts.first_byte,
+            tunnel_idle: timeouts.tunnel_idle,
         }
+    }
+
+    /// Makes a connection that is for one request alone.
+    pub(super) async fn connect(&self) -> Result<TcpStream, RequestError> {
+        let connecting = async {
+            let stream = TcpStream::connect(&*self.name).await?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        };
+        timeout(self.connect, connecting)
+            .await
+            .map_err(|_elapsed| RequestError::UpstreamConnectTimeout)?
+            .map_err(|error: io::Error| {
+                tracing::debug!(upstream = %self.name, %error, "cannot connect");
+                RequestError::UpstreamConnect
+            })
     }
 
     /// Sends a request and waits for the header section of the response. What an HTTP/1.1 upstream says
@@ -165,4 +187,4 @@ where
 }
 
 /// Bytes that a connection reads ahead; also the largest header section of a response.
-const BUFFER: usize = 64 << 10;
+pub(super) const BUFFER: usize = 64 << 10;

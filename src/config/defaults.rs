@@ -138,6 +138,7 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(10),
             body_idle: Duration::from_mins(1),
+            tunnel_idle: Duration::from_mins(10),
             connect: Duration::from_secs(2),
             first_byte: Duration::from_mins(1),
             idle: Duration::from_mins(2),

@@ -357,6 +357,13 @@ const TRANSPORT_KEYS: &[Key] = &[
         meaning: "Between two pieces of a request or response body.",
     },
     Key {
+        path: "timeouts.tunnel_idle",
+        kind: TIMEOUT,
+        default: "10m",
+        example: "1h",
+        meaning: "A WebSocket or another tunnel in which nothing passes either way for this long ends.",
+    },
+    Key {
         path: "timeouts.connect",
         kind: TIMEOUT,
         default: "2s",

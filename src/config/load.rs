@@ -296,6 +296,7 @@ impl Reader<'_> {
         self.read("timeouts.handshake", &mut timeouts.handshake);
         self.read("timeouts.header", &mut timeouts.header);
         self.read("timeouts.body_idle", &mut timeouts.body_idle);
+        self.read("timeouts.tunnel_idle", &mut timeouts.tunnel_idle);
         self.read("timeouts.connect", &mut timeouts.connect);
         self.read("timeouts.first_byte", &mut timeouts.first_byte);
         self.read("timeouts.idle", &mut timeouts.idle);

@@ -284,6 +284,9 @@ pub struct Timeouts {
     pub header: Duration,
     /// Between two pieces of a request or response body. Default 60 s.
     pub body_idle: Duration,
+    /// A tunnel in which nothing passes either way for this long ends, at the latest after twice as long.
+    /// Default 10 min.
+    pub tunnel_idle: Duration,
     /// To connect to a backend. Default 2 s.
     pub connect: Duration,
     /// From the request's last sent byte to the response's header section. Default 60 s.

@@ -44,5 +44,5 @@ pub use priority::Priority;
 pub use request_stream::{Part, RequestStream};
 pub use response::{Overrun, ResponseStream};
 pub use stream_id::StreamId;
-pub use terms::{Features, Limits, Offer, Terms};
+pub use terms::{Limits, Terms};
 pub use violation::{Consequence, Rules, Violation};

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::{Offer, Rules, Terms, Violation, frame, varint};
+use super::{Rules, Terms, Violation, frame, varint};
 
 /// What the client's SETTINGS say that matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +42,13 @@ pub(super) fn read(mut payload: &[u8], rules: Rules) -> Result<Settings, Violati
 
 /// Appends the gateway's SETTINGS. No QPACK setting means no dynamic table (RFC 9204, section 5).
 pub(super) fn put(out: &mut BytesMut, terms: &Terms) {
-    let mut entries = vec![(
-        MAX_FIELD_SECTION_SIZE,
-        u64::from(terms.limits.section_bytes),
-    )];
-    if terms.features.extended_connect == Offer::Yes {
-        entries.push((ENABLE_CONNECT_PROTOCOL, 1));
-    }
+    let entries = [
+        (
+            MAX_FIELD_SECTION_SIZE,
+            u64::from(terms.limits.section_bytes),
+        ),
+        (ENABLE_CONNECT_PROTOCOL, 1),
+    ];
     let mut payload = BytesMut::new();
     for (id, value) in entries {
         varint::put(&mut payload, id);

@@ -6,8 +6,6 @@ use super::Rules;
 pub struct Terms {
     /// Sizes.
     pub limits: Limits,
-    /// What the gateway offers beyond RFC 9114.
-    pub features: Features,
     /// All rules, but in tests of the rules.
     #[doc(hidden)]
     pub rules: Rules,
@@ -52,23 +50,6 @@ impl Limits {
     pub(super) fn frame_bytes(self) -> u64 {
         u64::from(self.section_bytes) + SECTION_PREFIX
     }
-}
-
-/// Extensions that are offered in SETTINGS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Features {
-    /// Extended CONNECT (RFC 9220).
-    pub extended_connect: Offer,
-}
-
-/// Whether the gateway offers an extension.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Offer {
-    /// It is not offered, and to use it is an error.
-    #[default]
-    No,
-    /// It is offered in SETTINGS.
-    Yes,
 }
 
 const SECTION_PREFIX: u64 = 2;

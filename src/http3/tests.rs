@@ -183,25 +183,53 @@ fn connect_has_an_authority_with_a_port_and_nothing_else() {
 }
 
 #[test]
-fn extended_connect_is_for_those_who_offer_it() {
-    let protocol = (":protocol", "websocket");
-    let bytes = request("CONNECT", &[]);
-    refused(&bytes, Violation::ConnectTarget);
-    let fields = [
+fn extended_connect_names_a_protocol_and_a_whole_target() {
+    let [method, scheme, authority, path, protocol] = [
         (":method", "CONNECT"),
         (":scheme", "https"),
         (":authority", "gw.test"),
         (":path", "/chat"),
-        protocol,
+        (":protocol", "websocket"),
     ];
-    refused(&headers(&fields), Violation::UnofferedProtocol);
-    let mut terms = Terms::default();
-    terms.features.extended_connect = Offer::Yes;
-    let seen = run(terms, &[&headers(&fields)[..]]);
+    let whole_target = headers(&[method, scheme, authority, path, protocol]);
+    let seen = run(Terms::default(), &[&whole_target[..]]);
     assert!(seen.ended && seen.head.unwrap().contains("websocket"));
-    let get = headers(&[&[(":method", "GET")], &fields[1..]].concat());
-    let seen = run(terms, &[&get[..]]);
-    assert_eq!(seen.violation, Some(Violation::StrayProtocol));
+    accepted(&[&whole_target[..], &frame(0, b"x")].concat());
+    let trailers = [whole_target, headers(&[("x", "y")])].concat();
+    refused(&trailers, Violation::HeadersInTunnel);
+    for (fields, violation) in [
+        (
+            &[(":method", "GET"), scheme, authority, path, protocol][..],
+            Violation::StrayProtocol,
+        ),
+        (&[method, authority, path, protocol], Violation::NoScheme),
+        (&[method, scheme, authority, protocol], Violation::NoPath),
+        (&[method, scheme, path, protocol], Violation::NoAuthority),
+        (&[method, scheme, authority, path], Violation::ConnectTarget),
+        (
+            &[method, scheme, authority, path, protocol, protocol],
+            Violation::SecondPseudoField,
+        ),
+        (
+            &[
+                method,
+                scheme,
+                authority,
+                path,
+                protocol,
+                ("content-length", "0"),
+            ],
+            Violation::TunnelLength,
+        ),
+    ] {
+        refused(&headers(fields), violation);
+    }
+    let named = |name| headers(&[method, scheme, authority, path, (":protocol", name)]);
+    accepted(&named("HTTP/2.0"));
+    let long = "x".repeat(65);
+    for bad in ["", "web socket", "websocket,x", "a/b/c", "/", "a/", &long] {
+        refused(&named(bad), Violation::IllegalProtocol);
+    }
 }
 
 #[test]
@@ -578,12 +606,8 @@ fn the_opening_is_a_control_stream_with_settings() {
     let connection = Connection::new(Terms::default(), testing::start());
     assert_eq!(
         &connection.opening()[..],
-        b"\x00\x04\x05\x06\x80\x00\x80\x00"
+        b"\x00\x04\x07\x06\x80\x00\x80\x00\x08\x01"
     );
-    let mut terms = Terms::default();
-    terms.features.extended_connect = Offer::Yes;
-    let opening = Connection::new(terms, testing::start()).opening();
-    assert!(opening.ends_with(b"\x08\x01"));
 }
 
 #[test]

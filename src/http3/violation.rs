@@ -201,8 +201,10 @@ violations! {
     ConnectPort => Reset(MessageError), "CONNECT without a port";
     /// RFC 8441, section 4; RFC 9220, section 3.
     StrayProtocol => Reset(MessageError), ":protocol without CONNECT";
-    /// RFC 9220, section 3: extended CONNECT was not offered.
-    UnofferedProtocol => Reset(MessageError), ":protocol was not offered";
+    /// RFC 8441, section 4; RFC 9110, section 7.8: a token, here of at most 64 bytes.
+    IllegalProtocol => Reset(MessageError), ":protocol is not the name of one";
+    /// RFC 9110, section 9.3.6: what follows CONNECT is not content.
+    TunnelLength => Reset(MessageError), "content-length on CONNECT";
     /// What broke no other rule, and still is no message for the `http` crate.
     Unrepresentable => Reset(MessageError), "no message";
 }

@@ -24,7 +24,7 @@ pub enum RequestError {
     /// No route matches the request's host and path.
     #[error("no route matches")]
     NoRoute,
-    /// The method is one this gateway does not carry (CONNECT and upgrades).
+    /// The method, or the protocol of a tunnel, is one that nobody here serves.
     #[error("the method is not implemented")]
     NotImplemented,
     /// `Expect` names something other than `100-continue` (RFC 9110, section 10.1.1).
@@ -51,6 +51,9 @@ pub enum RequestError {
     /// The upstream's response has fields or framing that must not be passed on.
     #[error("the upstream's response is malformed")]
     UpstreamMalformed,
+    /// The upstream offers no tunnels, or answered a request for one as if it were an ordinary request.
+    #[error("the upstream opens no tunnel")]
+    NoTunnel,
     /// The upstream did not answer in time.
     #[error("the upstream did not answer in time")]
     UpstreamTimeout,
@@ -86,6 +89,7 @@ impl RequestError {
             | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
+            | Self::NoTunnel
             | Self::UpstreamTimeout
             | Self::Body(BodyError::UpstreamGone) => Origin::Upstream,
         }
@@ -108,6 +112,7 @@ impl RequestError {
             Self::Body(_)
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
+            | Self::NoTunnel
             | Self::UpstreamTimeout
             | Self::Internal => Stage::Sent,
         }
@@ -140,6 +145,7 @@ impl RequestError {
             | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
+            | Self::NoTunnel
             | Self::Body(BodyError::UpstreamGone) => StatusCode::BAD_GATEWAY,
             Self::UpstreamConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal | Self::Body(BodyError::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -157,6 +163,7 @@ impl RequestError {
             Self::UpstreamConnectTimeout => Some("connection_timeout"),
             Self::UpstreamRefused | Self::UpstreamBroken => Some("connection_terminated"),
             Self::UpstreamMalformed => Some("http_protocol_error"),
+            Self::NoTunnel => Some("http_upgrade_failed"),
             Self::UpstreamTimeout => Some("http_response_timeout"),
             Self::Body(BodyError::UpstreamGone) => Some("http_response_incomplete"),
             Self::Internal | Self::Body(BodyError::Internal | BodyError::Shutdown) => {
@@ -197,6 +204,7 @@ impl RequestError {
             | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
+            | Self::NoTunnel
             | Self::UpstreamTimeout
             | Self::Internal => ResetCode::Internal,
         }
@@ -227,6 +235,7 @@ impl RequestError {
             Self::UpstreamRefused => "upstream_refused",
             Self::UpstreamBroken => "upstream_broken",
             Self::UpstreamMalformed => "upstream_malformed",
+            Self::NoTunnel => "no_tunnel",
             Self::UpstreamTimeout => "upstream_timeout",
         }
     }

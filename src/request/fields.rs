@@ -27,6 +27,15 @@ pub(crate) fn remove_hop_by_hop(fields: &mut HeaderMap) {
     }
 }
 
+/// Whether `Connection` names this option (RFC 9110, section 7.6.1).
+pub(crate) fn nominates(fields: &HeaderMap, option: &str) -> bool {
+    fields
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .any(|token| token.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+}
+
 /// Reads `Content-Length` (RFC 9110, section 8.6): absent, or one field of digits only.
 ///
 /// # Errors

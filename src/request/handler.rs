@@ -9,8 +9,10 @@ use super::{BackendReport, Body, ClientFacts, RequestError};
 /// Answers requests: the bridge to backends, or an embedder's own code.
 ///
 /// The gateway calls a handler with a request that has passed the rules of RFC 9110 and RFC 9114
-/// and the configured limits; its URI always has scheme, authority and path. Both bodies are streamed; a
-/// handler that stops reading the request body stops the client by flow control. Trailers of a response
+/// and the configured limits; its URI always has scheme, authority and path. One with the method CONNECT
+/// asks for a tunnel, and has a [`ConnectProtocol`](super::ConnectProtocol) in its extensions; a handler
+/// that does not know the protocol fails with [`RequestError::NotImplemented`]. Both bodies are streamed;
+/// a handler that stops reading the request body stops the client by flow control. Trailers of a response
 /// reach clients that ask for them with `te: trailers` (RFC 9110, section 10.1.4), and
 /// [`ClientFacts::informational`] sends what is to reach the client ahead of a response. The future is
 /// dropped when the client cancels the request, so every await in it must be cancel safe.

@@ -6,15 +6,18 @@
 mod body;
 mod client;
 pub(crate) mod clock;
+mod connect;
 mod error;
 pub(crate) mod fields;
 mod handler;
 mod handshake;
 mod informational;
 mod upstream;
+pub(crate) mod websocket;
 
 pub use body::{Body, BodyError};
 pub use client::{ClientFacts, PathFacts, Protocol};
+pub use connect::ConnectProtocol;
 pub use error::{Origin, RequestError, ResetCode, Stage};
 pub use handler::{Handler, HandlerFuture, SharedHandler};
 pub use handshake::{Handshake, HandshakeFailed};

@@ -112,6 +112,8 @@ pub struct Metrics {
     pub requests_failed: Family<Reason, Counter>,
     /// Informational responses of handlers and backends, by what became of them.
     pub informational: Family<Informed, Counter>,
+    /// Tunnels of requests that are open, in one direction or both.
+    pub connect_tunnels: Gauge,
     /// Backends that get no more requests, by reason.
     pub upstream_ejections: Family<PoolReason, Counter>,
     /// Backends that are fit.
@@ -361,6 +363,11 @@ impl Metrics {
             "informational",
             "Informational responses, by outcome",
             self.informational.clone(),
+        );
+        registry.register(
+            "connect_tunnels",
+            "Open tunnels of requests",
+            self.connect_tunnels.clone(),
         );
         self.register_pools(registry);
         registry.register("reloads", "Reloads, by outcome", self.reloads.clone());

@@ -243,20 +243,21 @@ async fn what_is_not_safe_or_has_content_waits_for_the_handshake() {
     let requests = [
         head("POST", "/post", &[]),
         [get("/content"), frame(DATA, b"x")].concat(),
+        head("CONNECT", "/tunnel", &[(":protocol", "websocket")]),
         get("/safe"),
     ];
     let returned = client.return_with(tap.address, &requests).await;
     until(|| ledger.early("/safe") == Some(true)).await;
-    assert_eq!(
-        (ledger.early("/post"), ledger.early("/content")),
-        (None, None)
-    );
+    for path in ["/post", "/content", "/tunnel"] {
+        assert_eq!(ledger.early(path), None, "{path}");
+    }
     tap.unmute();
     assert!(returned.finish().await);
-    assert_eq!(ledger.early("/post"), Some(false));
-    assert_eq!(ledger.early("/content"), Some(false));
+    for path in ["/post", "/content", "/tunnel"] {
+        assert_eq!(ledger.early(path), Some(false), "{path}");
+    }
     let early = &solo.node.metrics.early_requests;
-    assert_eq!(early.get_or_create(&Early::WAITED).get(), 2);
+    assert_eq!(early.get_or_create(&Early::WAITED).get(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

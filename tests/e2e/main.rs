@@ -19,6 +19,7 @@ mod fleet_command;
 mod garbage;
 mod get;
 mod hand_over;
+#[cfg(feature = "large-clients")]
 mod independent;
 mod initial;
 mod interim;
@@ -44,6 +45,8 @@ mod sessions;
 mod stage;
 mod tap;
 mod transfer;
+mod tunnels;
 mod upgrade;
+mod websocket;
 mod wild;
 mod workers;

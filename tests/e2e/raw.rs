@@ -123,13 +123,13 @@ pub(crate) async fn ended(mut stream: RecvStream) -> Ended {
 /// The status of a response that ended cleanly.
 pub(crate) async fn status(stream: RecvStream) -> u16 {
     match ended(stream).await {
-        Ended::Cleanly(bytes) => parse_status(&bytes),
+        Ended::Cleanly(bytes) => frame_status(&bytes),
         Ended::Reset(code) => panic!("reset with {code:#x}"),
     }
 }
 
 /// The status at the beginning of a response (RFC 9204, section 4.5 and appendix A).
-pub(crate) fn parse_status(bytes: &[u8]) -> u16 {
+pub(crate) fn frame_status(bytes: &[u8]) -> u16 {
     let (kind, _, rest) = split_frame(bytes);
     assert_eq!(kind, HEADERS);
     let indexed = |index: u8| match index {
@@ -141,6 +141,7 @@ pub(crate) fn parse_status(bytes: &[u8]) -> u16 {
         63 => 100,
         64 => 204,
         67 => 400,
+        68 => 403,
         71 => 500,
         other => panic!("static entry {other}"),
     };

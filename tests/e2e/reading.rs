@@ -8,7 +8,7 @@ use quinn::RecvStream;
 use tokio::time::timeout;
 use wayhold::http3::{Admission, Connection, Part, StreamId, Terms};
 
-use crate::raw::{DATA, HEADERS, frame, parse_status, take_varint};
+use crate::raw::{DATA, HEADERS, frame, frame_status, take_varint};
 use crate::stage::PATIENCE;
 
 /// A response stream whose parts a test takes one after the other.
@@ -35,7 +35,7 @@ impl Reading {
     pub(crate) async fn head(&mut self) -> (u16, HeaderMap) {
         let (kind, payload) = self.frame().await.expect("a response ends after its head");
         assert_eq!(kind, HEADERS);
-        let status = parse_status(&frame(HEADERS, &payload));
+        let status = frame_status(&frame(HEADERS, &payload));
         (status, fields(&payload[2 + status_line(&payload[2..])..]))
     }
 

@@ -5,6 +5,7 @@
 #![expect(clippy::too_many_lines, reason = "most of it is a table")]
 
 mod attack;
+mod connect;
 mod engine;
 mod fields;
 mod floods;
@@ -32,6 +33,7 @@ fn families() -> Vec<(&'static str, Vec<Row>)> {
     vec![
         ("fields", fields::rows()),
         ("target", target::rows()),
+        ("connect", connect::rows()),
         ("frames", frames::rows()),
         ("streams", streams::rows()),
         ("qpack", qpack::rows()),

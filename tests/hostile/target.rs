@@ -97,10 +97,6 @@ fn connect() -> Vec<Row> {
             "CONNECT to port 0",
             &[connect, (":authority", "localhost:0")],
         ),
-        row(
-            "a websocket that was not offered",
-            &[connect, SCHEME, AUTHORITY, PATH, (":protocol", "websocket")],
-        ),
         refused(
             "trailers behind CONNECT",
             [headers(&[connect, port]), headers(&[("x", "y")])].concat(),

@@ -22,6 +22,7 @@ mod early;
 mod http1;
 mod http2;
 mod pools;
+mod tunnel;
 
 /// A backend on loopback whose connections the test plays byte by byte.
 struct Backend(TcpListener);

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -5,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::Frame;
+use tokio::sync::oneshot;
 
 use super::incoming::{Failure, Incoming};
 use crate::http3::Part;
@@ -17,6 +19,8 @@ pub(super) struct RequestBody {
     ended: bool,
     /// Told once when somebody wants the body and none of it is there.
     held_back: Option<Arc<Interim>>,
+    /// Dropped with the body, which somebody may wait for.
+    open: Option<oneshot::Sender<Infallible>>,
 }
 
 impl RequestBody {
@@ -26,6 +30,7 @@ impl RequestBody {
             peeked: None,
             ended: false,
             held_back: None,
+            open: None,
         }
     }
 
@@ -51,6 +56,11 @@ impl RequestBody {
     /// section 10.1.1).
     pub(super) fn proceed_when_wanted(&mut self, interim: Arc<Interim>) {
         self.held_back = Some(interim);
+    }
+
+    /// Drops `open` with the body.
+    pub(super) fn hold_until_over(&mut self, open: oneshot::Sender<Infallible>) {
+        self.open = Some(open);
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {

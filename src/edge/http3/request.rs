@@ -1,9 +1,10 @@
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, StatusCode, header};
+use tokio::sync::oneshot;
 
 use super::Rules;
 use super::body::RequestBody;
@@ -13,7 +14,7 @@ use super::writer::{CutShort, Writer};
 use crate::edge::service::{Reply, Service};
 use crate::http3::{Code, Consequence, Head, Part};
 use crate::request::{
-    Body, BodyError, ClientFacts, HandshakeFailed, Interim, RequestError, Section,
+    Body, BodyError, ClientFacts, ConnectProtocol, HandshakeFailed, Interim, RequestError, Section,
 };
 use crate::telemetry::Early;
 
@@ -54,17 +55,21 @@ impl Exchange {
         } = *streams;
         let mut stopped = pin!(writer.stopped());
         let body_idle = self.rules.body_idle;
+        let (open, over) = oneshot::channel();
         let outcome = tokio::select! {
             biased;
-            outcome = self.answer(incoming, &mut writer, &place) => outcome,
+            outcome = self.answer(incoming, &mut writer, &place, open) => outcome,
             () = &mut stopped => Outcome::Wasted,
         };
         match outcome {
             Outcome::Answered => {
                 place.shared.count_answered();
-                let _waiting = place.shared.usage().wait();
+                let waiting = place.shared.usage().wait();
                 // The client has the end of the response when its last byte is acknowledged.
                 drop(tokio::time::timeout(body_idle, stopped).await);
+                drop(waiting);
+                // The client's direction of a tunnel may go on.
+                drop(over.await);
             }
             Outcome::Wasted => place.shared.count_cancelled(),
             Outcome::Failed => {}
@@ -76,6 +81,7 @@ impl Exchange {
         mut incoming: Incoming,
         writer: &mut Writer,
         place: &RequestPlace,
+        open: oneshot::Sender<Infallible>,
     ) -> Outcome {
         let head = tokio::time::timeout(self.rules.header_timeout, head(&mut incoming)).await;
         let head = match head {
@@ -111,27 +117,17 @@ impl Exchange {
         if expects_continue(&head.fields) {
             body.proceed_when_wanted(Arc::clone(&interim));
         }
-        let request: Request<Body> = head.into_request().map(|()| Body::new(body));
+        let request = into_request(head, body, open);
+        let tunnel = request.extensions().get::<ConnectProtocol>().is_some();
         let written = async {
-<<<<<<< HEAD
             let replying = service.respond(request, client);
-            match reply(&service, replying, &interim, writer, rules.body_idle).await? {
-                Reply::Response(response) => {
-                    writer.respond(response, &broken, rules.body_idle).await
+            match reply(&service, replying, &interim, writer).await? {
+                Reply::Response(response, blame) => {
+                    if tunnel && response.status().is_success() {
+                        writer.unpaced();
+                    }
+                    writer.respond(response, &broken, &blame).await
                 }
-=======
-            let mut replying = pin!(service.respond(request, client));
-            let reply = tokio::select! {
-                biased;
-                reply = &mut replying => reply,
-                () = wanted.notified() => {
-                    writer.proceed().await?;
-                    replying.await
-                }
-            };
-            match reply {
-                Reply::Response(response, blame) => writer.respond(response, &broken, &blame).await,
->>>>>>> w-hostile
                 Reply::Reset(reset) => {
                     let code = broken.code().map(Code::value);
                     writer.reset(code.unwrap_or_else(|| reset.http3()));
@@ -159,6 +155,24 @@ impl Exchange {
         }
         Outcome::Wasted
     }
+}
+
+/// Joins a head and its body. A body that is one direction of a tunnel drops `open` when it is over.
+fn into_request(
+    mut head: Head,
+    mut body: RequestBody,
+    open: oneshot::Sender<Infallible>,
+) -> Request<Body> {
+    let protocol = head.protocol.take();
+    let protocol = protocol.and_then(|name| ConnectProtocol::new(&name));
+    if protocol.is_some() {
+        body.hold_until_over(open);
+    }
+    let mut request = head.into_request().map(|()| Body::new(body));
+    if let Some(protocol) = protocol {
+        request.extensions_mut().insert(protocol);
+    }
+    request
 }
 
 fn conclude(written: Result<(), CutShort>, writer: &mut Writer) -> Outcome {
@@ -193,7 +207,6 @@ async fn reply(
     replying: impl Future<Output = Reply>,
     interim: &Interim,
     writer: &mut Writer,
-    idle: Duration,
 ) -> Result<Reply, CutShort> {
     let _closing = Closing(interim);
     let mut replying = pin!(replying);
@@ -203,10 +216,10 @@ async fn reply(
             reply = &mut replying => break reply,
             section = interim.next() => section,
         };
-        inform(service, section, writer, idle).await?;
+        inform(service, section, writer).await?;
     };
     for section in interim.close() {
-        inform(service, section, writer, idle).await?;
+        inform(service, section, writer).await?;
     }
     Ok(reply)
 }
@@ -220,14 +233,9 @@ impl Drop for Closing<'_> {
     }
 }
 
-async fn inform(
-    service: &Service,
-    section: Section,
-    writer: &mut Writer,
-    idle: Duration,
-) -> Result<(), CutShort> {
+async fn inform(service: &Service, section: Section, writer: &mut Writer) -> Result<(), CutShort> {
     let status = section.0;
-    let outcome = writer.inform(section, idle).await?;
+    let outcome = writer.inform(section).await?;
     // What the gateway itself says is no response of a handler's.
     if status != StatusCode::CONTINUE {
         service.count_informed(outcome);

@@ -5,28 +5,20 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-<<<<<<< HEAD
-use http::{HeaderMap, Response};
-=======
 use http::response::Parts;
-use http::{HeaderMap, Response, StatusCode};
->>>>>>> w-hostile
+use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 
 use super::incoming::Broken;
 use super::shared::RequestPlace;
 use super::var_int;
-use crate::edge::pace::Pace;
+use crate::edge::pace::{Pace, PaceTerms};
 use crate::edge::quic::transport::{SendStream, VarInt, WriteError};
 use crate::edge::service::Blame;
 use crate::http3::{Code, ResponseStream};
-<<<<<<< HEAD
-use crate::request::{Body, BodyError, RequestError, Section, fields};
+use crate::request::{Body, BodyError, RequestError, Section, clock, fields};
 use crate::telemetry::Informed;
-=======
-use crate::request::{Body, BodyError, RequestError, clock, fields};
->>>>>>> w-hostile
 
 /// The gateway's side of a request stream.
 pub(super) struct Writer {
@@ -63,6 +55,14 @@ impl Writer {
             priority: 0,
             ended: false,
         }
+    }
+
+    /// The response is one direction of a tunnel, of which the client may take little for long.
+    pub(super) fn unpaced(&mut self) {
+        self.pace = Pace::new(PaceTerms {
+            rate: 0,
+            ..self.place.shared.rules().body_rate
+        });
     }
 
     /// Resolves when the client no longer wants the response or has all of it.
@@ -125,26 +125,15 @@ impl Writer {
         self.finish()
     }
 
-<<<<<<< HEAD
     /// Writes a head that promises another one (RFC 9110, section 15.2), unless it is larger than the
     /// client takes.
-    pub(super) async fn inform(
-        &mut self,
-        (status, fields): Section,
-        idle: Duration,
-    ) -> Result<Informed, CutShort> {
+    pub(super) async fn inform(&mut self, (status, fields): Section) -> Result<Informed, CutShort> {
         if self.check_section(&fields).is_err() {
             return Ok(Informed::EXCESS);
         }
         let interim = ResponseStream::interim(status, &fields);
-        self.write([interim], idle).await?;
+        self.write([interim]).await?;
         Ok(Informed::SENT)
-=======
-    /// Writes a head that promises another one (RFC 9110, section 15.2.1).
-    pub(super) async fn proceed(&mut self) -> Result<(), CutShort> {
-        let interim = ResponseStream::interim(StatusCode::CONTINUE, &HeaderMap::new());
-        self.write([interim]).await
->>>>>>> w-hostile
     }
 
     /// Answers a request whose header section is over the limit. Ten bytes fit into any new stream's

@@ -3,9 +3,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
 use super::inbound::Tally;
+use super::tunnel::{self, Tunnel};
 use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, RequestError, clock, fields};
 use crate::telemetry::{AccessLog, AccessRecord, Answered, Metrics, Reason};
 
@@ -50,6 +52,10 @@ pub(super) struct Exchange {
     began: Instant,
     first_byte: Option<Duration>,
     outcome: Option<Outcome>,
+    /// Of a request for one, until it opens.
+    tunnel: Option<Arc<Tunnel>>,
+    /// Whether it has opened.
+    counted: Option<OpenTunnel>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,11 +87,25 @@ impl Exchange {
             began: clock::now(),
             first_byte: None,
             outcome: None,
+            tunnel: tunnel::is_asked_for(request).then(Arc::default),
+            counted: None,
         }
     }
 
     pub(super) fn upload(&self) -> &Arc<Tally> {
         &self.upload
+    }
+
+    /// What the directions of the tunnel have in common that the request is for, if it is for one.
+    pub(super) fn tunnel(&self) -> Option<&Arc<Tunnel>> {
+        self.tunnel.as_ref()
+    }
+
+    /// Counts the tunnel as open until this is dropped.
+    pub(super) fn open_tunnel(&mut self) -> Arc<Tunnel> {
+        let open = self.telemetry.metrics.connect_tunnels.clone();
+        self.counted = Some(OpenTunnel::new(open));
+        self.tunnel.take().unwrap_or_default()
     }
 
     /// Whether more of the request body was read since the last call.
@@ -199,6 +219,22 @@ impl Drop for Exchange {
         if self.access == AccessLog::On {
             self.access.write(&self.record(failure));
         }
+    }
+}
+
+#[derive(Debug)]
+struct OpenTunnel(Gauge);
+
+impl OpenTunnel {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for OpenTunnel {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

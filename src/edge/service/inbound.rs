@@ -40,8 +40,14 @@ impl Tally {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Counts a piece, and gives the sum.
+    pub(super) fn count(&self, bytes: usize) -> u64 {
+        let length = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes.fetch_add(length, Ordering::Relaxed) + length
+    }
+
     /// Notes why it failed, and gives the first reason.
-    pub(super) fn note(&self, error: BodyError) -> BodyError {
+    pub(super) fn fail(&self, error: BodyError) -> BodyError {
         *self.failure.get_or_init(|| error)
     }
 
@@ -75,13 +81,13 @@ impl Inbound {
     fn accept(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
         match frame.into_data() {
             Ok(data) => {
-                let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-                self.pace.moved(length);
+                self.pace
+                    .moved(u64::try_from(data.len()).unwrap_or(u64::MAX));
                 let paced = self.pace.waited(self.idle.take_waited());
                 if paced.is_err() && !self.tally.answered.load(Ordering::Relaxed) {
                     return Err(BodyError::TooSlow);
                 }
-                let seen = self.tally.bytes.fetch_add(length, Ordering::Relaxed) + length;
+                let seen = self.tally.count(data.len());
                 if self.declared.is_some_and(|declared| seen > declared) {
                     Err(BodyError::LengthMismatch)
                 } else if self.limit.is_some_and(|limit| seen > limit) {
@@ -128,7 +134,7 @@ impl Inbound {
 
     fn fail(&mut self, error: BodyError) -> BodyError {
         self.ended = true;
-        self.tally.note(error)
+        self.tally.fail(error)
     }
 }
 

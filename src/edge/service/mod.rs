@@ -12,6 +12,7 @@ mod rules;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub(crate) struct Rules {
     body_bytes: Option<u64>,
     body_idle: Duration,
     body_rate: PaceTerms,
+    tunnel_idle: Duration,
     alt_svc: Option<HeaderValue>,
 }
 
@@ -75,7 +77,7 @@ pub(crate) struct Blame(Arc<Tally>);
 impl Blame {
     /// Notes it; to be done before the body is dropped.
     pub(crate) fn put(&self, error: BodyError) {
-        self.0.note(error);
+        self.0.fail(error);
     }
 }
 
@@ -112,14 +114,18 @@ impl Service {
         let answer = match rules::check(&mut request, protocol, rules) {
             Ok(declared) => {
                 let tally = Arc::clone(exchange.upload());
-                let request =
-                    request.map(|body| Body::new(Inbound::new(body, declared, rules, tally)));
+                let request = match exchange.tunnel().map(Arc::clone) {
+                    None => {
+                        request.map(|body| Body::new(Inbound::new(body, declared, rules, tally)))
+                    }
+                    Some(tunnel) => request
+                        .map(|body| Body::new(tunnel::Upload::new(body, rules, tally, tunnel))),
+                };
                 call(&policy.handler, request, client, &exchange).await
             }
             Err(error) => Err(error),
         };
-        let answer =
-            answer.and_then(|response| response::Checked::new(response, exchange.method()));
+        let answer = answer.and_then(|response| response::Checked::new(response, &exchange));
         match answer {
             Ok(checked) => {
                 let blame = Blame(Arc::clone(exchange.upload()));
@@ -178,6 +184,7 @@ impl Rules {
                 rate: limits.body_rate,
                 window: timeouts.body_idle,
             },
+            tunnel_idle: timeouts.tunnel_idle,
             alt_svc,
         }
     }

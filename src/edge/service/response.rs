@@ -4,6 +4,7 @@ use super::Rules;
 use super::exchange::Exchange;
 use super::idle::Idle;
 use super::outbound::Outbound;
+use super::tunnel;
 use crate::request::fields;
 use crate::request::{AnsweredBy, Body, Protocol, RequestError, clock};
 
@@ -12,6 +13,15 @@ use crate::request::{AnsweredBy, Body, Protocol, RequestError, clock};
 pub(super) struct Checked {
     response: Response<Body>,
     declared: Option<u64>,
+    body: Content,
+}
+
+/// What the body of a response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Message,
+    /// One direction of a tunnel.
+    Tunnel,
 }
 
 impl Checked {
@@ -20,7 +30,10 @@ impl Checked {
     ///
     /// # Errors
     /// A status below 200 and a content-length that is not one are the handler's fault.
-    pub(super) fn new(mut response: Response<Body>, method: &Method) -> Result<Self, RequestError> {
+    pub(super) fn new(
+        mut response: Response<Body>,
+        exchange: &Exchange,
+    ) -> Result<Self, RequestError> {
         if response.status().is_informational() {
             return Err(RequestError::Internal);
         }
@@ -28,16 +41,31 @@ impl Checked {
         *response.version_mut() = Version::HTTP_11;
         let fields = response.headers_mut();
         fields::remove_hop_by_hop(fields);
+        if exchange.tunnel().is_some() && response.status().is_success() {
+            // RFC 9110, section 9.3.6.
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            return Ok(Self {
+                response,
+                declared: None,
+                body: Content::Tunnel,
+            });
+        }
+        let fields = response.headers_mut();
         let declared = fields::declared_length(fields).map_err(|_rule| RequestError::Internal)?;
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(header::CONTENT_LENGTH);
         }
-        if has_content(response.status(), method) {
-            return Ok(Self { response, declared });
+        if has_content(response.status(), exchange.method()) {
+            return Ok(Self {
+                response,
+                declared,
+                body: Content::Message,
+            });
         }
         Ok(Self {
             response: response.map(|_unsent| Body::empty()),
             declared: None,
+            body: Content::Message,
         })
     }
 
@@ -71,6 +99,7 @@ impl Checked {
         Self {
             response,
             declared: None,
+            body: Content::Message,
         }
     }
 
@@ -93,6 +122,11 @@ impl Checked {
                         .or_insert_with(|| value.clone());
                 }
             }
+        }
+        if self.body == Content::Tunnel {
+            return self
+                .response
+                .map(|body| Body::new(tunnel::Download::new(body, rules, exchange)));
         }
         let idle = Idle::new(rules.body_idle);
         let declared = self.declared;

@@ -1,8 +1,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
 
-use super::{Rules, target};
+use super::{Rules, target, tunnel};
 use crate::request::fields;
-use crate::request::{Body, BodyError, Protocol, RequestError};
+use crate::request::{Body, BodyError, ConnectProtocol, Protocol, RequestError};
 
 /// Refuses what two recipients could read in two ways, before the handler sees any of it, and gives
 /// the request its whole URI. Returns the content-length.
@@ -15,7 +15,10 @@ pub(super) fn check(
     rules: &Rules,
 ) -> Result<Option<u64>, RequestError> {
     check_size(request, rules)?;
-    check_method(request.method())?;
+    let tunnel = tunnel::is_asked_for(request);
+    if !tunnel {
+        check_method(request.method())?;
+    }
     for (name, value) in request.headers() {
         check_field(name, value).map_err(RequestError::Malformed)?;
     }
@@ -27,7 +30,11 @@ pub(super) fn check(
     }
     target::normalise(request)?;
     check_expect(request.headers())?;
-    check_length(request, rules)
+    let declared = check_length(request, rules)?;
+    if tunnel && declared.is_some() {
+        return Err(RequestError::Malformed("content-length on CONNECT"));
+    }
+    Ok(declared)
 }
 
 fn check_size(request: &Request<Body>, rules: &Rules) -> Result<(), RequestError> {
@@ -103,8 +110,16 @@ fn check_no_connection_fields(fields: &HeaderMap) -> Result<(), &'static str> {
 
 fn check_connection_fields(request: &Request<Body>) -> Result<(), RequestError> {
     let fields = request.headers();
-    if fields.contains_key(header::UPGRADE) {
-        return Err(RequestError::NotImplemented);
+    // What asks for a tunnel as it should is CONNECT by now.
+    if let Some(protocol) = fields.get(header::UPGRADE)
+        && request.version() != Version::HTTP_10
+    {
+        let websocket = ConnectProtocol::WEBSOCKET.as_bytes();
+        return Err(if protocol.as_bytes().eq_ignore_ascii_case(websocket) {
+            RequestError::Malformed("the handshake of a WebSocket")
+        } else {
+            RequestError::NotImplemented
+        });
     }
     let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {

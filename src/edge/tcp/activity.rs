@@ -1,7 +1,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::sending::Sending;
 use crate::config::Timeouts;
 
 /// What a connection is doing, which says how long it may go on.
@@ -141,28 +142,41 @@ const CANCELLED: u64 = 500;
 
 /// Whose turn it is in sending a response: odd while a piece waits for the client to take it.
 #[derive(Debug, Default)]
-pub(super) struct Progress(AtomicU64);
+pub(super) struct Progress {
+    turn: AtomicU64,
+    tunnel: OnceLock<Sending>,
+}
 
 impl Progress {
     /// The transport asks for a piece or has done with the response, so the client has taken the
     /// piece before.
     pub(super) fn asked(&self) {
-        let turn = self.0.load(Ordering::Relaxed);
-        self.0.store(turn + (turn & 1), Ordering::Relaxed);
+        let turn = self.turn.load(Ordering::Relaxed);
+        self.turn.store(turn + (turn & 1), Ordering::Relaxed);
     }
 
     /// A piece was handed to the transport.
     pub(super) fn handed(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says that the response opens a tunnel over HTTP/2.
+    pub(super) fn open_tunnel(&self) -> Sending {
+        self.tunnel.get_or_init(Sending::default).clone()
+    }
+
+    /// The tunnel that the response opened, if it did.
+    pub(super) fn tunnel(&self) -> Option<Sending> {
+        self.tunnel.get().cloned()
     }
 
     /// Resolves when the client has not taken a piece for `limit`, and at the latest for twice
     /// that: looking now and then costs a response nothing, a timer for each piece would.
     pub(super) async fn stalled(&self, limit: Duration) {
-        let mut before = self.0.load(Ordering::Relaxed);
+        let mut before = self.turn.load(Ordering::Relaxed);
         loop {
             sleep(limit).await;
-            let turn = self.0.load(Ordering::Relaxed);
+            let turn = self.turn.load(Ordering::Relaxed);
             if turn == before && turn & 1 == 1 {
                 return;
             }
@@ -186,6 +200,11 @@ impl<T> Watched<T> {
             activity,
             flushed: true,
         }
+    }
+
+    /// The stream.
+    pub(super) fn into_inner(self) -> T {
+        self.inner
     }
 
     /// The stream, if nothing of what was written to it is held back.

@@ -11,6 +11,7 @@ use super::activity::Activity;
 use super::closing::close;
 use super::exchange::Exchanges;
 use super::opening::{self, Refusal};
+use super::tunnel::Tunnels;
 use super::{TcpParts, http1, http2};
 use crate::edge::course::{Course, Phase};
 use crate::edge::places::Place;
@@ -96,6 +97,7 @@ impl Connection {
             client,
             activity: Activity::new(),
             course: self.course.clone(),
+            tunnels: Tunnels::Connection(Arc::default()),
         };
         let ended = if protocol == Protocol::Http2 {
             http2::serve(self, &mut stream, exchanges).await

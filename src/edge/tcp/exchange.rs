@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::activity::{Activity, Busy, Progress};
+use super::tunnel::{self, Asked, Tunnel, Tunnels};
 use crate::edge::course::{Course, Phase};
 use crate::edge::service::{Reply, Service};
 use crate::request::{
@@ -30,6 +31,7 @@ pub(super) struct Exchanges {
     pub(super) client: ClientFacts,
     pub(super) activity: Activity,
     pub(super) course: Course,
+    pub(super) tunnels: Tunnels,
 }
 
 impl Exchanges {
@@ -40,37 +42,51 @@ impl Exchanges {
     /// the connection without a response.
     pub(super) fn answer(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, h2::Error>> + use<> {
         let mut busy = self.activity.begin();
         let Self {
             service,
             client,
             course,
+            tunnels,
             ..
         } = self.clone();
+        let asked = Asked::take(&mut request);
         async move {
             let Ok(client) = proven(&service, client, &request).await else {
                 let gone = RequestError::Body(BodyError::ClientGone);
                 service.never_began(gone);
                 return Err(reset(gone.reset()));
             };
-            let request = request.map(|body| Body::new(body.map_err(|error| body_error(&error))));
+            let (request, asked) = match asked {
+                None => {
+                    let body = |body: Incoming| body.map_err(|error| body_error(&error));
+                    (request.map(|incoming| Body::new(body(incoming))), None)
+                }
+                Some(asked) => {
+                    let (sender, body) = tunnel::channel();
+                    (request.map(|_empty| body), Some((asked, sender)))
+                }
+            };
             let protocol = client.protocol;
             let reply = service.respond(request, client).await;
             busy.answered();
             match reply {
                 Reply::Response(mut response, _blame) => {
+                    if let Some((asked, sender)) = asked
+                        && response.status().is_success()
+                    {
+                        let body = std::mem::take(response.body_mut());
+                        let tunnel = Tunnel { body, sender, busy };
+                        tunnels.open(asked, &mut response, tunnel);
+                        return Ok(response.map(|body| ResponseBody::new(body, None)));
+                    }
                     if protocol == Protocol::Http1 && course.phase() >= Phase::Draining {
                         let close = HeaderValue::from_static("close");
                         response.headers_mut().insert(header::CONNECTION, close);
                     }
-                    Ok(response.map(|body| ResponseBody {
-                        body,
-                        rest: Bytes::new(),
-                        progress: PROGRESS.get(),
-                        _busy: busy,
-                    }))
+                    Ok(response.map(|body| ResponseBody::new(body, Some(busy))))
                 }
                 Reply::Reset(code) => Err(reset(code)),
             }
@@ -107,7 +123,19 @@ pub(super) struct ResponseBody {
     body: Body,
     rest: Bytes,
     progress: Arc<Progress>,
-    _busy: Busy,
+    _busy: Option<Busy>,
+}
+
+impl ResponseBody {
+    /// In a task within the scope of [`PROGRESS`].
+    fn new(body: Body, busy: Option<Busy>) -> Self {
+        Self {
+            body,
+            rest: Bytes::new(),
+            progress: PROGRESS.get(),
+            _busy: busy,
+        }
+    }
 }
 
 impl http_body::Body for ResponseBody {
@@ -201,7 +229,7 @@ mod tests {
             body: Body::full(vec![7; 3 * PIECE + 1]),
             rest: Bytes::new(),
             progress: Arc::default(),
-            _busy: activity.begin(),
+            _busy: Some(activity.begin()),
         };
         for (length, left) in [
             (PIECE, 2 * PIECE + 1),

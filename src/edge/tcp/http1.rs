@@ -1,9 +1,12 @@
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body::Body;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
@@ -11,6 +14,7 @@ use super::activity::{Phase, Progress, Watched};
 use super::closing::say_goodbye;
 use super::connection::{Connection, End, in_order};
 use super::exchange::{Exchanges, PROGRESS};
+use super::tunnel::{self, Ended, Tunnels};
 use crate::config::Limits;
 use crate::edge::course;
 use crate::edge::tls::TlsStream;
@@ -38,12 +42,19 @@ async fn drive(
 ) -> hyper::Result<End> {
     let timeouts = &connection.parts.timeouts;
     let activity = exchanges.activity.clone();
+    let tunnels = exchanges.tunnels.clone();
     let stream = TokioIo::new(Watched::new(stream, activity.clone()));
     let answer = service_fn(move |request| exchanges.answer(request));
     let mut http = builder(&connection.parts.limits).serve_connection(stream, answer);
     let overdue = tokio::select! {
         ended = &mut http => {
-            return in_order(ended).inspect_err(|error| count(connection, error));
+            return match ended {
+                Ok(()) => Ok(go_on(connection, http, &tunnels).await),
+                Err(error) => {
+                    count(connection, &error);
+                    Err(error)
+                }
+            };
         }
         () = connection.course.reached(course::Phase::Ending) => None,
         phase = activity.overdue(timeouts) => Some(phase),
@@ -51,7 +62,8 @@ async fn drive(
     match overdue {
         None => {
             Pin::new(&mut http).graceful_shutdown();
-            in_order(http.await)
+            (&mut http).await?;
+            Ok(go_on(connection, http, &tunnels).await)
         }
         Some(Phase::Head) => {
             connection.failed(RequestError::RequestTimeout);
@@ -65,6 +77,33 @@ async fn drive(
             timeout(CLOSING_TIME, http)
                 .await
                 .map_or(Ok(End::Cut), in_order)
+        }
+    }
+}
+
+/// Carries the tunnel for which hyper has let go of the connection, if that is why.
+async fn go_on<S>(
+    connection: &Connection,
+    http: http1::Connection<TokioIo<Watched<&mut TlsStream>>, S>,
+    tunnels: &Tunnels,
+) -> End
+where
+    S: HttpService<Incoming>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::ResBody: Body + 'static,
+    <S::ResBody as Body>::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let Some(tunnel) = tunnels.take() else {
+        return End::InOrder;
+    };
+    let parts = http.into_parts();
+    let stream = parts.io.into_inner().into_inner();
+    let idle = connection.parts.timeouts.body_idle;
+    match tunnel::carry(&mut *stream, parts.read_buf, tunnel, idle).await {
+        Ended::Whole => End::InOrder,
+        Ended::Broken => {
+            stream.reset_when_dropped();
+            End::Cut
         }
     }
 }

@@ -2,9 +2,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::timeout;
@@ -14,6 +16,8 @@ use tokio_util::task::TaskTracker;
 use super::activity::{Activity, Phase, Progress};
 use super::connection::{Connection, End, PanicCount, in_order};
 use super::exchange::{Exchanges, PROGRESS};
+use super::sending::{Http2Tunnel, Sending, Task};
+use super::tunnel::{self, Tunnel, Tunnels};
 use crate::config::Limits;
 use crate::edge::course::{self, Course};
 use crate::edge::tls::TlsStream;
@@ -23,7 +27,7 @@ use crate::request::RequestError;
 pub(super) async fn serve(
     connection: &Connection,
     stream: &mut TlsStream,
-    exchanges: Exchanges,
+    mut exchanges: Exchanges,
 ) -> hyper::Result<End> {
     let timeouts = &connection.parts.timeouts;
     let streams = StreamTasks {
@@ -33,6 +37,7 @@ pub(super) async fn serve(
         panics: connection.parts.metrics.panics.clone(),
     };
     let _cut_at_end = streams.cut.clone().drop_guard();
+    exchanges.tunnels = Tunnels::Streams(streams.clone());
     let activity = exchanges.activity.clone();
     let answer = service_fn(move |request| exchanges.answer(request));
     let http =
@@ -81,6 +86,7 @@ fn builder(limits: &Limits, streams: StreamTasks) -> http2::Builder<StreamTasks>
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
+        .enable_connect_protocol()
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.header_bytes)
         .max_pending_accept_reset_streams(PENDING_RESETS)
@@ -103,11 +109,37 @@ fn count(connection: &Connection, error: &hyper::Error) {
 
 /// Runs each stream of one connection as a task that does not outlive the connection.
 #[derive(Clone, Debug)]
-struct StreamTasks {
+pub(super) struct StreamTasks {
     tasks: TaskTracker,
     cut: CancellationToken,
     patience: Duration,
     panics: Counter,
+}
+
+impl StreamTasks {
+    /// Carries the tunnel that a stream becomes.
+    pub(super) fn carry(&self, stream: OnUpgrade, sending: Sending, tunnel: Tunnel) {
+        let Self {
+            tasks,
+            cut,
+            patience,
+            panics,
+        } = self.clone();
+        let carrying = async move {
+            let _panics = PanicCount(panics);
+            // It is an error only when the connection has ended.
+            if let Ok(stream) = stream.await {
+                let stream = Http2Tunnel::new(stream, sending);
+                tunnel::carry(stream, Bytes::new(), tunnel, patience).await;
+            }
+        };
+        tasks.spawn(async move {
+            tokio::select! {
+                () = carrying => {}
+                () = cut.cancelled() => {}
+            }
+        });
+    }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamTasks {
@@ -118,6 +150,17 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamTasks {
             patience,
             panics,
         } = self.clone();
+        if let Ok(Some(sending)) = PROGRESS.try_with(|progress| progress.tunnel()) {
+            // hyper asks for this one in the task of the stream that it belongs to.
+            tasks.spawn(async move {
+                let _panics = PanicCount(panics);
+                tokio::select! {
+                    () = Task::new(stream, sending) => {}
+                    () = cut.cancelled() => {}
+                }
+            });
+            return;
+        }
         let progress = Arc::new(Progress::default());
         tasks.spawn(async move {
             let _panics = PanicCount(panics);

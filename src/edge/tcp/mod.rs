@@ -10,6 +10,8 @@ mod exchange;
 mod http1;
 mod http2;
 mod opening;
+mod sending;
+mod tunnel;
 
 use std::io;
 use std::net::SocketAddr;

@@ -113,6 +113,18 @@ pub(crate) enum TlsStream {
     Early(EarlyStream),
 }
 
+impl TlsStream {
+    /// Makes the client see that the connection broke off, and did not end.
+    pub(crate) fn reset_when_dropped(&self) {
+        let set = match self {
+            Self::Whole(stream) => stream.get_ref().0.set_zero_linger(),
+            Self::Early(stream) => stream.reset_when_dropped(),
+        };
+        // Fails only where the connection is gone already.
+        drop(set);
+    }
+}
+
 impl AsyncRead for TlsStream {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -51,6 +51,10 @@ impl EarlyStream {
         self.lock().tls.alpn_protocol().map(<[u8]>::to_vec)
     }
 
+    pub(super) fn reset_when_dropped(&self) -> io::Result<()> {
+        self.lock().transport.set_zero_linger()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Halves> {
         self.0.lock().expect("no holder panics")
     }

@@ -12,7 +12,7 @@ use crate::http3::{Priority, Rules, Terms, Violation};
 pub struct Head {
     /// A token.
     pub method: Method,
-    /// Scheme, authority and path; for CONNECT the authority alone.
+    /// Scheme, authority and path; for CONNECT without a protocol the authority alone.
     pub uri: Uri,
     /// The fields without the pseudo-fields.
     pub fields: HeaderMap,
@@ -56,7 +56,10 @@ pub(in crate::http3) fn read(section: &[u8], terms: &Terms) -> Result<Head, Viol
             reader.field(line)?;
         }
     }
-    let named = reader.target.finish(terms.features, rules)?;
+    let named = reader.target.finish(rules)?;
+    if named.method == Method::CONNECT && reader.content_length.is_some() {
+        rules.refuse(Violation::TunnelLength)?;
+    }
     Ok(Head {
         method: named.method,
         uri: named.uri,

@@ -6,7 +6,7 @@ use http::{Method, uri};
 
 use super::field::is_token;
 use crate::http3::qpack::Line;
-use crate::http3::{Features, Offer, Rules, Violation};
+use crate::http3::{Rules, Violation};
 
 /// The pseudo-fields and the Host field, as they come.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Target {
     }
 
     /// Judges them together.
-    pub(super) fn finish(self, features: Features, rules: Rules) -> Result<Named, Violation> {
+    pub(super) fn finish(self, rules: Rules) -> Result<Named, Violation> {
         let method = required(self.method.as_ref(), Violation::NoMethod, rules)?;
         if !is_token(&method) {
             rules.refuse(Violation::IllegalMethod)?;
@@ -63,12 +63,12 @@ impl Target {
         let Ok(method) = Method::from_bytes(&method) else {
             return Err(Violation::Unrepresentable);
         };
-        if self.protocol.is_some() {
+        if let Some(protocol) = &self.protocol {
             if method != Method::CONNECT {
                 rules.refuse(Violation::StrayProtocol)?;
             }
-            if features.extended_connect == Offer::No {
-                rules.refuse(Violation::UnofferedProtocol)?;
+            if !is_protocol(protocol) {
+                rules.refuse(Violation::IllegalProtocol)?;
             }
         } else if method == Method::CONNECT {
             return self.connect(method, rules);
@@ -139,6 +139,12 @@ fn required(field: Option<&Bytes>, violation: Violation, rules: Rules) -> Result
     Ok(Bytes::from_static(substitute.as_bytes()))
 }
 
+/// RFC 9110, section 7.8: a name, and a version behind a slash where there is one.
+fn is_protocol(protocol: &[u8]) -> bool {
+    let mut parts = protocol.splitn(2, |byte| *byte == b'/');
+    protocol.len() <= PROTOCOL_BYTES && parts.all(is_token)
+}
+
 fn parse_scheme(scheme: &Bytes, rules: Rules) -> Result<Scheme, Violation> {
     if &scheme[..] == b"https" {
         return Ok(Scheme::HTTPS);
@@ -188,6 +194,9 @@ fn parse_path(path: Bytes) -> Result<PathAndQuery, Violation> {
 fn unrepresentable<E>(_invalid: E) -> Violation {
     Violation::Unrepresentable
 }
+
+/// The longest name of a protocol; registered ones are much shorter.
+const PROTOCOL_BYTES: usize = 64;
 
 /// Stands for an authority that is missing where the rule that refuses it is switched off.
 const MISSING: &str = "missing.invalid";

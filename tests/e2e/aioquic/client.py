@@ -8,12 +8,17 @@ Each line is a command, each answer one JSON object on a line:
   rebind              goes on from a new UDP socket, as after a NAT rebinding; {"port":N}
   return PATH         ends the connection, and fetches in the first flight of another one: as get does,
                       and {"early":BOOL}, whether the early data was accepted
+  websocket PATH      asks for a WebSocket by extended CONNECT; {"status":N}
+  begin BYTES         sends the first half of a message of that many bytes; {"begun":true}
+  end                 sends the rest and waits for the message that comes back; {"sha256":"HEX","echo":"HEX"}
+  close               ends the WebSocket; {"closed":true} when the stream has ended cleanly behind the answer
   quit
 """
 
 import asyncio
 import hashlib
 import json
+import os
 import socket
 import sys
 from collections import deque
@@ -34,11 +39,12 @@ class Response:
         self.hash = hashlib.sha256()
         self.length = 0
         self.body = bytearray()
+        self.head = asyncio.get_running_loop().create_future()
         self.first_byte = asyncio.get_running_loop().create_future()
         self.done = asyncio.get_running_loop().create_future()
 
     def fail(self, why):
-        for future in (self.first_byte, self.done):
+        for future in (self.head, self.first_byte, self.done):
             if not future.done():
                 future.set_exception(RuntimeError(why))
                 future.exception()
@@ -80,10 +86,32 @@ class Client(QuicConnectionProtocol):
                 for name, value in http_event.headers:
                     if name == b":status":
                         response.status = int(value)
+                        if not response.head.done():
+                            response.head.set_result(None)
             elif isinstance(http_event, DataReceived):
                 response.on_data(http_event.data)
             if getattr(http_event, "stream_ended", False):
                 response.end()
+
+    def websocket(self, authority, path):
+        stream_id = self._quic.get_next_available_stream_id()
+        response = self.responses[stream_id] = WebSocket()
+        response.stream_id = stream_id
+        headers = [
+            (b":method", b"CONNECT"),
+            (b":protocol", b"websocket"),
+            (b":scheme", b"https"),
+            (b":authority", authority.encode()),
+            (b":path", path.encode()),
+            (b"sec-websocket-version", b"13"),
+        ]
+        self.http.send_headers(stream_id, headers)
+        self.transmit()
+        return response
+
+    def send(self, socket, frame, last=False):
+        self.http.send_data(socket.stream_id, frame, end_stream=last)
+        self.transmit()
 
     def request(self, authority, method, path, body=None):
         stream_id = self._quic.get_next_available_stream_id()
@@ -101,6 +129,46 @@ class Client(QuicConnectionProtocol):
             self.http.send_data(stream_id, body, end_stream=True)
         self.transmit()
         return response
+
+
+class WebSocket(Response):
+    """RFC 6455, section 5, as far as the test needs it."""
+
+    def __init__(self):
+        super().__init__()
+        self.frames = asyncio.Queue()
+        self.held = bytearray()
+
+    def on_data(self, data):
+        self.held += data
+        while len(self.held) >= 2:
+            length, start = self.held[1] & 0x7F, 2
+            if length >= 126:
+                start += 2 if length == 126 else 8
+                if len(self.held) < start:
+                    return
+                length = int.from_bytes(self.held[2:start], "big")
+            if len(self.held) < start + length:
+                return
+            opcode = self.held[0] & 0x0F
+            self.frames.put_nowait((opcode, self.held[0] & 0x80 != 0, bytes(self.held[start : start + length])))
+            del self.held[: start + length]
+
+    async def message(self):
+        parts, last = [], False
+        while not last:
+            opcode, last, part = await asyncio.wait_for(self.frames.get(), TIMEOUT)
+            assert opcode == (0 if parts else 2), opcode
+            parts.append(part)
+        return b"".join(parts)
+
+
+def masked(opcode, last, payload):
+    mask = os.urandom(4)
+    pattern = mask * (len(payload) // 4 + 1)
+    count = len(payload)
+    body = (int.from_bytes(payload, "big") ^ int.from_bytes(pattern[:count], "big")).to_bytes(count, "big")
+    return bytes([0x80 * last | opcode, 0x80 | 127]) + count.to_bytes(8, "big") + mask + body
 
 
 async def summary(response):
@@ -174,6 +242,26 @@ async def serve(client, authority, early):
             answer = await summary(response)
             answer["body"] = response.body.decode()
             answer["sha256"] = hashlib.sha256(body).hexdigest()
+        elif words[0] == "websocket":
+            websocket = client.websocket(authority, words[1])
+            await asyncio.wait_for(websocket.head, TIMEOUT)
+            answer = {"status": websocket.status}
+        elif words[0] == "begin":
+            message = bytes(index * 37 % 253 for index in range(int(words[1])))
+            client.send(websocket, masked(2, False, message[: len(message) // 2]))
+            answer = {"begun": True}
+        elif words[0] == "end":
+            client.send(websocket, masked(0, True, message[len(message) // 2 :]))
+            echo = await websocket.message()
+            answer = {
+                "sha256": hashlib.sha256(message).hexdigest(),
+                "echo": hashlib.sha256(echo).hexdigest(),
+            }
+        elif words[0] == "close":
+            client.send(websocket, masked(8, True, b"\x03\xe8"), last=True)
+            opcode, _, _ = await asyncio.wait_for(websocket.frames.get(), TIMEOUT)
+            await asyncio.wait_for(websocket.done, TIMEOUT)
+            answer = {"closed": opcode == 8}
         elif words[0] == "rebind":
             answer = await rebind(client)
         else:

@@ -11,6 +11,7 @@ use wayhold::testbed::Move;
 use crate::stage::Stage;
 use crate::tap::Tap;
 use crate::transfer::digest;
+use crate::websocket::backend::{Backend, Speaks};
 use process::Aioquic;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,6 +45,30 @@ async fn an_independent_client_fetches_uploads_and_survives_a_rebinding_and_a_fl
         "the flip was forwarded"
     );
     stage.until_moved().await;
+    client.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_independent_client_speaks_websocket_through_a_rebinding_and_a_flip() {
+    let backend = Backend::echoing(Speaks::Http1).await;
+    let stage = Stage::built(2, &backend.route(), |builder| builder).await;
+    let trusted = stage.directory.file("tls.pem");
+    let client = Aioquic::connect(stage.relay.address(), &trusted);
+    let Some(mut client) = client.await else {
+        return;
+    };
+    assert_eq!(client.ask("websocket /chat").await["status"], 200);
+    client.ask("begin 2000000").await;
+    stage.relay.make(Move::Flip).await.unwrap();
+    client.ask("rebind").await;
+    let ended = client.ask("end").await;
+    assert_eq!(ended["echo"], ended["sha256"]);
+    stage.until_moved().await;
+    client.ask("begin 2000").await;
+    let ended = client.ask("end").await;
+    assert_eq!(ended["echo"], ended["sha256"]);
+    assert_eq!(client.ask("close").await["closed"], true);
+    assert!(stage.sum(|metrics| metrics.datagrams_forwarded.get()) > 0);
     client.quit().await;
 }
 

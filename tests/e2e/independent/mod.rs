@@ -1,5 +1,5 @@
-//! Claims that need clients which not every machine has: Chromium, and curl with HTTP/3. They run by hand;
-//! docs/http3.md says how to get these clients.
+//! Claims about clients that few machines have: Chromium, and curl with HTTP/3. The feature
+//! `large-clients` has them among the tests; docs/http3.md says how to get these clients.
 
 use std::ffi::OsString;
 use std::pin::Pin;
@@ -131,7 +131,6 @@ async fn site() -> (Solo, mpsc::UnboundedReceiver<Value>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs Chromium in WAYHOLD_CHROMIUM; docs/http3.md"]
 async fn chromium_loads_pages_over_http3_alone() {
     let chromium = program("WAYHOLD_CHROMIUM");
     let (solo, mut results) = site().await;
@@ -177,7 +176,6 @@ async fn chromium_loads_pages_over_http3_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs curl with HTTP/3 in WAYHOLD_CURL; docs/http3.md"]
 async fn curl_does_all_that_it_can_over_each_protocol() {
     let (solo, _results) = site().await;
     for (option, version, informed) in [
