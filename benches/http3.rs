@@ -3,7 +3,7 @@
 //! Three servers answer the same client in the same thread: one with the engine of this crate, one with
 //! the h3 crate, and one that moves equal bytes over bare QUIC streams and understands nothing. What is
 //! measured is the processor time of that thread, with the client's part, which is the same for all. So
-//! what HTTP/3 adds is the difference to the bare server.
+//! what HTTP/3 adds is the difference to the bare server. Allocations are counted in the same way.
 
 use std::fs;
 use std::hint::black_box;
@@ -21,6 +21,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use wayhold::client::{Trust, tls_config};
 use wayhold::http3::{self, Admission, Part, RequestStream, ResponseStream, StreamId, Terms};
+use wayhold::sys::allocation::{Allocations, CountingAllocator};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -295,6 +299,9 @@ fn measure(criterion: &mut Criterion) {
             group.bench_function(server, |bencher| {
                 bencher.iter_custom(|iterations| ask(&runtime, &client, iterations));
             });
+            allocations(&format!("{name}/{server}"), || {
+                ask(&runtime, &client, COUNTED);
+            });
         }
         group.finish();
     }
@@ -329,6 +336,16 @@ fn sections(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Says how many allocations each of so many requests takes, at both ends.
+#[expect(clippy::print_stdout, reason = "the report")]
+fn allocations(name: &str, requests: impl FnOnce()) {
+    let before = Allocations::own().expect("the allocator is installed");
+    requests();
+    let taken = Allocations::own().expect("the allocator is installed") - before;
+    let (count, bytes) = (taken.count / COUNTED, taken.bytes / COUNTED);
+    println!("{name}: {count} allocations of {bytes} bytes in all");
+}
+
 /// What the processor has spent on this thread.
 fn processor_time() -> Duration {
     // The kernel brings the figure up to date when the thread gives its turn away.
@@ -337,6 +354,9 @@ fn processor_time() -> Duration {
     let nanoseconds = statistics.split(' ').next().unwrap_or_default();
     Duration::from_nanos(nanoseconds.parse().expect("a number"))
 }
+
+/// Requests whose allocations are counted.
+const COUNTED: u64 = 50;
 
 #[expect(clippy::disallowed_methods, reason = "a server has a clock")]
 fn now() -> Instant {

@@ -115,10 +115,11 @@ impl Connection {
         let rules = self.terms.rules;
         match kind {
             Kind::Control => loop {
-                let update = self.control.next(input, rules)?;
+                let update = self.control.next(input, rules);
+                // Those before a violation count first, so that it does not matter where the stream was cut.
                 let glitches = self.control.take_glitches();
                 self.count_glitches(glitches, now)?;
-                let Some(update) = update else {
+                let Some(update) = update? else {
                     return Ok(Step::More);
                 };
                 self.count_glitches(1, now)?;

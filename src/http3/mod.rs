@@ -10,8 +10,8 @@
 //! (`Limits::section_bytes`, 32 KiB unless set otherwise) until the head is complete, and 200 bytes
 //! after. Content is never held. What the peer may send ahead is bounded by QUIC's flow control.
 //!
-//! QPACK works with the static table only, in both directions; see the numbers in the record of the
-//! decision, `docs/adr/0010-own-http3-engine.md`. Push is not implemented, because clients have given it
+//! QPACK works with the static table only, in both directions; see the numbers in
+//! `docs/adr/0012-no-dynamic-table-yet.md`. Push is not implemented, because clients have given it
 //! up: a client that allows it gets none.
 
 mod allowance;

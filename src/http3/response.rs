@@ -1,4 +1,4 @@
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 
 use super::frame::count;
@@ -84,7 +84,8 @@ fn section(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
     let mut header = &mut out[start..MAX_HEADER];
     varint::put(&mut header, frame::HEADERS);
     varint::put(&mut header, length);
-    out.split_off(start)
+    out.advance(start);
+    out
 }
 
 fn put_header(out: &mut BytesMut, kind: u64, length: u64) {

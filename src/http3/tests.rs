@@ -621,6 +621,19 @@ fn a_rule_that_is_switched_off_is_not_held() {
 }
 
 /// Pieces of requests, right and wrong.
+#[test]
+fn an_allowance_that_ends_before_a_violation_is_told_wherever_the_stream_was_cut() {
+    let bytes = [&[0][..], &frame(4, &[]), &frame(0x21, &[]), &frame(4, &[])].concat();
+    for size in [1, bytes.len()] {
+        let mut peer = Peer::new();
+        peer.connection.count_glitches(1000, peer.now).unwrap();
+        let sent = bytes
+            .chunks(size)
+            .try_for_each(|piece| peer.send(2, piece).map(drop));
+        assert_eq!(sent, Err(Violation::Glitches), "{size} bytes at once");
+    }
+}
+
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     let name = prop::sample::select(vec![
         ":method",

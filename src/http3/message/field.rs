@@ -7,19 +7,24 @@ use crate::http3::{Rules, Violation};
 
 /// Checks a line that is no pseudo-field, and adds it to `fields`.
 pub(super) fn add(line: Line<'_>, fields: &mut HeaderMap, rules: Rules) -> Result<(), Violation> {
-    check_value(line.value.as_bytes(), rules)?;
-    let known = line.entry.and_then(|entry| entry.field.as_ref());
+    check_ends(line.value.as_bytes(), rules)?;
+    let known = match line.entry {
+        Some(entry) => entry.field.as_ref(),
+        None => usual(line.name),
+    };
     let name = if let Some(name) = known {
-        name.clone()
+        Some(name.clone())
     } else {
         check_name(line.name, rules)?;
-        let Ok(name) = HeaderName::from_bytes(line.name) else {
-            return rules.refuse(Violation::Unrepresentable);
-        };
-        name
+        HeaderName::from_bytes(line.name).ok()
     };
     let never_indexed = line.never_indexed;
+    // The `http` crate allows the same values, so what it takes needs no look of our own.
     let Some(mut value) = line.value.into_header() else {
+        rules.refuse(Violation::IllegalValue)?;
+        return rules.refuse(Violation::Unrepresentable);
+    };
+    let Some(name) = name else {
         return rules.refuse(Violation::Unrepresentable);
     };
     value.set_sensitive(never_indexed);
@@ -45,14 +50,46 @@ fn check_name(name: &[u8], rules: Rules) -> Result<(), Violation> {
 
 /// Allows visible characters, spaces and tabs within, and bytes over 0x7f (RFC 9110, section 5.5).
 pub(super) fn check_value(value: &[u8], rules: Rules) -> Result<(), Violation> {
-    if let (Some(b' ' | b'\t'), _) | (_, Some(b' ' | b'\t')) = (value.first(), value.last()) {
-        rules.refuse(Violation::PaddedValue)?;
-    }
+    check_ends(value, rules)?;
     if value.iter().any(|byte| is_nowhere(*byte)) {
         rules.refuse(Violation::IllegalValue)?;
     }
     Ok(())
 }
+
+fn check_ends(value: &[u8], rules: Rules) -> Result<(), Violation> {
+    if let (Some(b' ' | b'\t'), _) | (_, Some(b' ' | b'\t')) = (value.first(), value.last()) {
+        rules.refuse(Violation::PaddedValue)?;
+    }
+    Ok(())
+}
+
+/// Finds a name that browsers and other usual clients send and the static table has not. It needs no look
+/// at its characters then, and no memory of its own.
+fn usual(name: &[u8]) -> Option<&'static HeaderName> {
+    let index = USUAL.binary_search_by(|usual| usual.as_str().as_bytes().cmp(name));
+    index.ok().map(|index| &USUAL[index])
+}
+
+/// In alphabetical order.
+static USUAL: [HeaderName; 16] = [
+    HeaderName::from_static("grpc-accept-encoding"),
+    HeaderName::from_static("grpc-timeout"),
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("priority"),
+    HeaderName::from_static("sec-ch-ua"),
+    HeaderName::from_static("sec-ch-ua-mobile"),
+    HeaderName::from_static("sec-ch-ua-platform"),
+    HeaderName::from_static("sec-fetch-dest"),
+    HeaderName::from_static("sec-fetch-mode"),
+    HeaderName::from_static("sec-fetch-site"),
+    HeaderName::from_static("sec-fetch-user"),
+    HeaderName::from_static("sec-gpc"),
+    HeaderName::from_static("te"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("x-request-id"),
+];
 
 /// Whether a byte is in no name and no value.
 fn is_nowhere(byte: u8) -> bool {
@@ -134,6 +171,16 @@ pub(super) fn length(value: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn usual_names_are_found_and_no_others() {
+        for name in &USUAL {
+            assert_eq!(usual(name.as_str().as_bytes()), Some(name));
+        }
+        assert_eq!(usual(b"sec-fetch"), None);
+        assert_eq!(usual(b"Te"), None);
+        assert_eq!(usual(b""), None);
+    }
 
     #[test]
     fn names_are_tokens_in_lower_case() {

@@ -131,5 +131,5 @@ impl Reader {
     }
 }
 
-/// What browsers send; more make the map grow.
-const USUAL_FIELDS: usize = 12;
+/// More than browsers send, which is up to 20; where there are still more, the map grows.
+const USUAL_FIELDS: usize = 24;
