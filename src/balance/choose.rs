@@ -162,13 +162,14 @@ impl Draw {
 
     /// At least 0 and less than 1.
     fn fraction(&mut self) -> f64 {
-        const BITS: u32 = 53;
-        (self.next() >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
+        let high = u32::try_from(self.next() >> 32).unwrap_or_default();
+        f64::from(high) / (f64::from(u32::MAX) + 1.0)
     }
 
     /// Less than that; 0 of nothing.
     fn below(&mut self, count: usize) -> usize {
-        (self.next() % count.max(1) as u64) as usize
+        let below = self.next() % u64::try_from(count.max(1)).unwrap_or(u64::MAX);
+        usize::try_from(below).unwrap_or_default()
     }
 }
 

@@ -12,7 +12,7 @@ impl Maglev {
     /// Makes the table for backends with these hashes and weights; those of weight 0 get nothing.
     pub(super) fn new(backends: &[(u64, u16)]) -> Self {
         let size = size(backends.len());
-        let modulus = size as u64;
+        let modulus = u64::from(size);
         let heaviest = backends
             .iter()
             .map(|&(_, weight)| weight)
@@ -27,7 +27,7 @@ impl Maglev {
                 weight: weight.into(),
             })
             .collect();
-        let mut slots = vec![EMPTY; size].into_boxed_slice();
+        let mut slots = vec![EMPTY; usize::from(size)].into_boxed_slice();
         let mut left = if heaviest == 0 { 0 } else { size };
         while left > 0 {
             for (index, walk) in walks.iter_mut().enumerate() {
@@ -40,10 +40,10 @@ impl Maglev {
                     continue;
                 }
                 walk.credit -= u32::from(heaviest);
-                while slots[walk.at as usize] != EMPTY {
+                while slots[walk.place()] != EMPTY {
                     walk.at = (walk.at + walk.step) % modulus;
                 }
-                slots[walk.at as usize] = u16::try_from(index).unwrap_or(EMPTY);
+                slots[walk.place()] = u16::try_from(index).unwrap_or(EMPTY);
                 left -= 1;
             }
         }
@@ -52,8 +52,8 @@ impl Maglev {
 
     /// The backends for a key, the one that it belongs to first; each may come more than once.
     pub(super) fn candidates(&self, key: u64) -> impl Iterator<Item = usize> + '_ {
-        let size = self.slots.len();
-        let first = (mix(key) % size as u64) as usize;
+        let size = u64::try_from(self.slots.len()).unwrap_or(u64::MAX);
+        let first = usize::try_from(mix(key) % size).unwrap_or_default();
         let (before, after) = self.slots.split_at(first);
         after
             .iter()
@@ -72,12 +72,18 @@ struct Walk {
     weight: u32,
 }
 
+impl Walk {
+    fn place(&self) -> usize {
+        usize::try_from(self.at).unwrap_or_default()
+    }
+}
+
 /// About a hundred slots for each backend, so that shares differ by a percent.
-fn size(backends: usize) -> usize {
+fn size(backends: usize) -> u16 {
     let wanted = backends.saturating_mul(100);
     PRIMES
         .into_iter()
-        .find(|prime| *prime >= wanted)
+        .find(|prime| usize::from(*prime) >= wanted)
         .unwrap_or(PRIMES[PRIMES.len() - 1])
 }
 
@@ -89,7 +95,7 @@ pub(super) fn mix(value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-const PRIMES: [usize; 4] = [1021, 4093, 16381, 65521];
+const PRIMES: [u16; 4] = [1021, 4093, 16381, 65521];
 const EMPTY: u16 = u16::MAX;
 const STEP_SEED: u64 = 0x5bd1_e995_97f4_a7c1;
 

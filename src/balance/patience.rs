@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 ///
 /// A queue that empties now and then only smooths a burst, and requests in it may wait. One that has
 /// not been empty for a while is a standing queue: everybody waits and nobody is served sooner, so the
-/// wait is cut to what hardly delays an answer, and the rest is refused at once (CoDel, as in Maurer's
-/// "Fail at Scale", 2015).
+/// wait is cut to what hardly delays an answer, and the rest is refused at once (controlled delay, as in
+/// Maurer's "Fail at Scale", 2015).
 #[derive(Debug)]
 pub struct Patience {
     terms: PatienceTerms,

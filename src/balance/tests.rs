@@ -281,7 +281,7 @@ fn what_fails_much_more_than_the_others_is_ejected_at_the_end_of_the_interval() 
         assert_eq!(pool.tell(id, answer, start()), None);
         pool.end(id);
     }
-    assert_eq!(pool.review(end - MS), []);
+    assert_eq!(pool.review(start() + Duration::from_millis(4999)), []);
     let changes = pool.review(end);
     assert!(matches!(changes[..], [Change::Out(_, Unfit::SuccessRate)]));
     assert_eq!(pool.review(end), []);

@@ -1,7 +1,6 @@
 //! One request on its way to a backend, and to another one where that is safe.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body::Body as _;
@@ -106,7 +105,8 @@ impl<'a> Delivery<'a> {
                 Some(reason)
                     if tries < self.pool.config.retry.attempts && self.pool.may_retry(reason) =>
                 {
-                    sent = sent.or(tried.err().filter(|error| error.stage() == Stage::Sent));
+                    sent =
+                        sent.or_else(|| tried.err().filter(|error| error.stage() == Stage::Sent));
                     self.asked.tried.push(backend);
                     self.back_off(tries).await;
                     tries += 1;
@@ -117,7 +117,7 @@ impl<'a> Delivery<'a> {
                         Some(earlier) if error.stage() != Stage::Sent => earlier,
                         _ => error,
                     };
-                    return self.answer(tried.map_err(unsent)?);
+                    return tried.map(|begun| self.answer(begun)).map_err(unsent);
                 }
             }
         }
@@ -170,11 +170,10 @@ impl<'a> Delivery<'a> {
     fn another(&self, tried: &Tried) -> Option<&'static str> {
         let (reason, safe) = match tried {
             Ok(begun) if is_unable(begun.response.status()) => ("unavailable", false),
-            Ok(_) => return None,
             Err(error) if error.retryable() => ("connect", true),
             Err(RequestError::UpstreamBroken) => ("broken", false),
             Err(RequestError::UpstreamTimeout) => ("timeout", false),
-            Err(_) => return None,
+            Ok(_) | Err(_) => return None,
         };
         let may = safe || self.repeatable == Repeatable::Yes;
         (may && self.body.is_whole()).then_some(reason)
@@ -202,7 +201,7 @@ impl<'a> Delivery<'a> {
         tokio::time::sleep(doubled.mul_f64(self.pool.part())).await;
     }
 
-    fn answer(&self, begun: Begun) -> Result<Response<Body>, RequestError> {
+    fn answer(&self, begun: Begun) -> Response<Body> {
         let upstream = &begun.place.upstream;
         let (mut parts, body) = begun.response.into_parts();
         let name = Arc::clone(&upstream.name);
@@ -216,7 +215,7 @@ impl<'a> Delivery<'a> {
             _busy: begun.busy,
         };
         let body = Body::new(Download::new(body, held, name));
-        Ok(Response::from_parts(parts, body))
+        Response::from_parts(parts, body)
     }
 }
 
@@ -235,7 +234,7 @@ pub(super) fn asked(pool: &Pool, parts: &request::Parts, client: &ClientFacts) -
 
 /// Tells the pool what a try came to, unless it was the client that failed.
 fn tell(place: &Place, sent: &Result<(Response<Incoming>, Option<Busy>), RequestError>) {
-    let took: Duration = place.age();
+    let took = place.age();
     match sent {
         Ok((response, _)) if is_unable(response.status()) => place.tell(Answer::Failed),
         Ok((response, _)) if response.status().is_server_error() => {

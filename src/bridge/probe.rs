@@ -37,6 +37,8 @@ pub(super) fn start(pools: &[Arc<Pool>]) -> JoinSet<()> {
     probes
 }
 
+/// Probes a backend until the task is aborted.
+#[expect(clippy::infinite_loop, reason = "the set that owns it ends it")]
 async fn watch(pool: Arc<Pool>, id: BackendId, upstream: Arc<Upstream>) {
     let config = &pool.config;
     loop {
