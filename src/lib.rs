@@ -3,8 +3,8 @@
 //! packets reach.
 //!
 //! The crate is the library behind the `wayhold` command. Its core modules (`cid`, `wire`, `link`,
-//! `balance`, `fleet`, `session`, `steer`, `http3`) do no IO, read no clock and draw no randomness;
-//! they build with `--no-default-features`. Everything that touches a socket stands behind the
+//! `balance`, `fleet`, `session`, `steer`, `http3`, `connect_udp`) do no IO, read no clock and draw no
+//! randomness; they build with `--no-default-features`. Everything that touches a socket stands behind the
 //! `gateway` feature.
 //!
 //! A program embeds a `Gateway`. It answers requests with a `request::Handler`, or takes QUIC
@@ -12,6 +12,7 @@
 
 pub mod balance;
 pub mod cid;
+pub mod connect_udp;
 pub mod fleet;
 pub mod http3;
 pub mod link;

@@ -18,6 +18,7 @@ mod sticky;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod udp;
 mod upload;
 mod upstream;
 
@@ -32,6 +33,7 @@ use tokio::task::JoinSet;
 use self::delivery::Delivery;
 use self::pool::{Pool, member};
 use self::routes::Routes;
+use self::udp::{UdpProxy, UdpRoute};
 use self::upstream::{Tasks, Upstream};
 use crate::config::{self, Config};
 use crate::request::{BackendReport, Body, ClientFacts, Handler, RequestError};
@@ -45,10 +47,18 @@ pub use origin::{Origin, pattern};
 /// closes them when their requests have ended.
 #[derive(Debug)]
 pub struct Bridge {
-    routes: Routes<Arc<Pool>>,
+    routes: Routes<Destination>,
     pools: Vec<Arc<Pool>>,
-    /// Their probes, which end with the bridge.
+    udp: UdpProxy,
+    /// The probes of the pools, which end with the bridge.
     _probes: JoinSet<()>,
+}
+
+/// Where the requests of a route go.
+#[derive(Debug)]
+enum Destination {
+    Pool(Arc<Pool>),
+    Udp(UdpRoute),
 }
 
 /// Why routes cannot be served.
@@ -86,20 +96,23 @@ impl Bridge {
         }
         let mut table = Routes::new();
         for (number, route) in config.route.iter().enumerate() {
-            let pool = match &route.pool {
-                Some(name) => named
-                    .get(name.as_str())
-                    .map(Arc::clone)
-                    .ok_or(BridgeError::UnknownPool(number))?,
-                None if route.to.is_empty() => return Err(BridgeError::NoUpstream(number)),
-                None => {
+            let destination = match (&route.connect_udp, &route.pool) {
+                (Some(allow), _) => Destination::Udp(UdpRoute::new(&route.path, allow.clone())),
+                (None, Some(name)) => {
+                    let pool = named.get(name.as_str());
+                    Destination::Pool(Arc::clone(pool.ok_or(BridgeError::UnknownPool(number))?))
+                }
+                (None, None) if route.to.is_empty() => {
+                    return Err(BridgeError::NoUpstream(number));
+                }
+                (None, None) => {
                     let name = format!("route.{number}");
                     let made = maker.pool(config::Pool::new(name, route.to.clone()))?;
                     pools.push(Arc::clone(&made));
-                    made
+                    Destination::Pool(made)
                 }
             };
-            if !table.add(route.host.as_deref(), &route.path, pool) {
+            if !table.add(route.host.as_deref(), &route.path, destination) {
                 return Err(BridgeError::Duplicate(number));
             }
         }
@@ -107,6 +120,7 @@ impl Bridge {
             routes: table,
             _probes: probe::start(&pools),
             pools,
+            udp: UdpProxy::new(config.connect_udp.clone(), metrics.udp.clone()),
         })
     }
 }
@@ -117,15 +131,16 @@ impl Handler for Bridge {
         request: Request<Body>,
         client: ClientFacts,
     ) -> Result<Response<Body>, RequestError> {
+        let uri = request.uri();
+        let host = uri.host().unwrap_or_default();
+        let destination = self.routes.find(host, uri.path());
+        let pool = match destination.ok_or(RequestError::NoRoute)? {
+            Destination::Pool(pool) => pool,
+            Destination::Udp(route) => return self.udp.handle(route, request, &client).await,
+        };
         if *request.method() == Method::CONNECT && !tunnel::is_passed_on(&request) {
             return Err(RequestError::NotImplemented);
         }
-        let uri = request.uri();
-        let host = uri.host().unwrap_or_default();
-        let pool = self
-            .routes
-            .find(host, uri.path())
-            .ok_or(RequestError::NoRoute)?;
         if *request.method() == Method::CONNECT {
             return Box::pin(tunnel::handle(pool, request, client)).await;
         }

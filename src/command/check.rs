@@ -65,6 +65,9 @@ fn describe_listen(listen: &Listen) -> String {
 
 fn describe_route(route: &Route) -> String {
     let host = route.host.as_deref().unwrap_or("every host");
+    if route.connect_udp.is_some() {
+        return format!("{host} {} takes tunnels of UDP", route.path);
+    }
     if let Some(pool) = &route.pool {
         return format!("{host} {} to pool {pool}", route.path);
     }

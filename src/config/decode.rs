@@ -15,6 +15,7 @@ use super::{
 };
 use crate::balance::Choice;
 use crate::cid::{ConfigId, FirstOctet};
+use crate::connect_udp::{AllowList, Rule};
 use crate::fleet::NodeId;
 
 /// A type that some key's value has.
@@ -229,6 +230,26 @@ impl Decode for Probe {
             path => names::request_path(path)
                 .map(|()| Self::Path(path.to_owned()))
                 .map_err(|reason| format!("{path:?}: {reason}; expected {}", key.kind)),
+        }
+    }
+}
+
+impl Decode for AllowList {
+    fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
+        match &entry.value {
+            Value::List(items) if items.is_empty() => {
+                Err(format!("the list is empty; expected {}", key.kind))
+            }
+            Value::List(items) => items
+                .iter()
+                .map(|item| {
+                    let rule = text(item, key)?;
+                    rule.parse::<Rule>()
+                        .map_err(|error| format!("{rule:?}: {error}"))
+                })
+                .collect::<Result<_, _>>()
+                .map(Self::new),
+            _ => Err(mismatch(entry, key)),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Admin, AdminAddress, Cid, Config, EarlyData, Fleet, Hooks, Keepalive, Limits, Listen, Log,
-    LogFormat, Node, Profile, Quic, Shutdown, Tcp, Timeouts, Upgrade,
+    Admin, AdminAddress, Cid, Config, ConnectUdp, EarlyData, Fleet, Hooks, Keepalive, Limits,
+    Listen, Log, LogFormat, Node, Profile, Quic, Shutdown, Tcp, Timeouts, Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
 use crate::fleet::Timing;
@@ -23,6 +23,7 @@ impl Default for Config {
             node: Node::default(),
             fleet: None,
             cid: Cid::default(),
+            connect_udp: ConnectUdp::default(),
             quic: Quic::default(),
             tcp: Tcp::default(),
             limits: Limits::default(),

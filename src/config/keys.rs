@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::connect_udp_keys::CONNECT_UDP_KEYS;
 use super::fleet_keys::FLEET_KEYS;
 use super::operating_keys::OPERATING_KEYS;
 use super::pool_keys::POOL_KEYS;
@@ -10,24 +11,16 @@ use super::schema::{Key, Kind};
 /// Every key of the configuration, in the order of docs/config.md.
 pub static KEYS: &[Key] = &JOINED;
 
-const PARTS: [&[Key]; 5] = [
+const PARTS: [&[Key]; 6] = [
     CLIENT_KEYS,
     POOL_KEYS,
+    CONNECT_UDP_KEYS,
     FLEET_KEYS,
     TRANSPORT_KEYS,
     OPERATING_KEYS,
 ];
 
-const COUNT: usize = {
-    let (mut part, mut count) = (0, 0);
-    while part < PARTS.len() {
-        count += PARTS[part].len();
-        part += 1;
-    }
-    count
-};
-
-const JOINED: [Key; COUNT] = {
+const JOINED: [Key; count_all()] = {
     let mut keys = [CLIENT_KEYS[0]; _];
     let (mut part, mut index, mut joined) = (0, 0, 0);
     while joined < keys.len() {
@@ -40,6 +33,15 @@ const JOINED: [Key; COUNT] = {
     }
     keys
 };
+
+const fn count_all() -> usize {
+    let (mut part, mut count) = (0, 0);
+    while part < PARTS.len() {
+        count += PARTS[part].len();
+        part += 1;
+    }
+    count
+}
 
 /// What clients reach and where it leads.
 const CLIENT_KEYS: &[Key] = &[
@@ -485,12 +487,12 @@ mod tests {
             ("fleet.member.1.relay", "127.0.0.1:8".into()),
         ];
         let from_file = key.path == "fleet.file";
-        // A route leads to one of both.
-        let to_pool = key.path == "route.N.pool";
+        // A route leads to one of these.
+        let elsewhere = matches!(key.path, "route.N.pool" | "route.N.connect_udp");
         let settings = needed
             .into_iter()
             .filter(|(path, _)| !(from_file && path.starts_with("fleet")))
-            .filter(|(path, _)| !(to_pool && path.starts_with("route")))
+            .filter(|(path, _)| !(elsewhere && *path == "route.0.to"))
             .map(|(path, value)| Setting::flag("--set", path, value))
             .collect();
         Sources {

@@ -8,8 +8,8 @@ use super::layers::{Sources, Tree};
 use super::schema::{self, Shape};
 use super::tree::Entry;
 use super::{
-    Admin, AdminAddress, Backend, Cid, Config, Fleet, Hooks, Limits, Listen, Log, Member, Node,
-    Pool, Profile, Quic, Route, Shutdown, Tcp, Timeouts, Upstream, defaults, rules,
+    Admin, AdminAddress, Backend, Cid, Config, ConnectUdp, Fleet, Hooks, Limits, Listen, Log,
+    Member, Node, Pool, Profile, Quic, Route, Shutdown, Tcp, Timeouts, Upstream, defaults, rules,
 };
 use crate::fleet::NodeId;
 
@@ -122,6 +122,7 @@ impl Reader<'_> {
         config.node = self.node();
         config.fleet = self.is_set("fleet").then(|| self.fleet());
         config.cid = self.cid(sources);
+        config.connect_udp = self.connect_udp();
         config.quic = self.quic();
         config.tcp = self.tcp();
         config.limits = self.limits();
@@ -157,6 +158,10 @@ impl Reader<'_> {
 
     fn route(&mut self, at: &str) -> Route {
         let mut route = Route::new(Vec::new());
+        self.read(&format!("{at}.connect_udp"), &mut route.connect_udp);
+        if self.is_set(&format!("{at}.connect_udp")) {
+            route.path = ConnectUdp::PATH.into();
+        }
         self.read(&format!("{at}.host"), &mut route.host);
         self.read(&format!("{at}.path"), &mut route.path);
         self.read(&format!("{at}.to"), &mut route.to);
@@ -204,6 +209,20 @@ impl Reader<'_> {
         self.read(&format!("{at}.weight"), &mut backend.weight);
         self.read(&format!("{at}.zone"), &mut backend.zone);
         backend
+    }
+
+    fn connect_udp(&mut self) -> ConnectUdp {
+        let mut bounds = ConnectUdp::default();
+        self.read("connect_udp.tunnels", &mut bounds.tunnels);
+        self.read(
+            "connect_udp.tunnels_per_client",
+            &mut bounds.tunnels_per_client,
+        );
+        self.read("connect_udp.idle_timeout", &mut bounds.idle_timeout);
+        self.read("connect_udp.payload_bytes", &mut bounds.payload_bytes);
+        self.read("connect_udp.queue", &mut bounds.queue);
+        self.read("connect_udp.resolve_timeout", &mut bounds.resolve_timeout);
+        bounds
     }
 
     fn node(&mut self) -> Node {

@@ -5,6 +5,8 @@
 //! the variable or the flag that it came from, so that an error can name it. docs/config.md is the
 //! operator's page.
 
+mod connect_udp;
+mod connect_udp_keys;
 mod decode;
 mod defaults;
 mod error;
@@ -28,6 +30,7 @@ mod test_directory;
 mod tree;
 mod units;
 
+pub use connect_udp::ConnectUdp;
 pub use error::{LoadError, LoadErrors, Origin, UpstreamError};
 pub use explain::{Explained, explain};
 pub use keys::KEYS;

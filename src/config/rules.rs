@@ -84,15 +84,25 @@ fn routes(config: &Config, reader: &mut Reader<'_>) {
 
 /// Checks where a route leads.
 fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut Reader<'_>) {
-    let [to, pool] = ["to", "pool"].map(|name| format!("route.{index}.{name}"));
-    match &route.pool {
-        None if route.to.is_empty() => {
-            reader.refuse(&[&to], "missing: the backends of the route, or a \"pool\"");
+    let [to, pool, udp] = ["to", "pool", "connect_udp"].map(|name| format!("route.{index}.{name}"));
+    match (&route.connect_udp, &route.pool) {
+        (Some(_), _) if reader.is_set(&to) || route.pool.is_some() => {
+            reader.refuse(
+                &[&to, &pool, &udp],
+                "a route with connect_udp has no backends; give them a route of their own",
+            );
         }
-        Some(_) if !route.to.is_empty() => {
+        (None, None) if route.to.is_empty() => {
+            reader.refuse(
+                &[&to, &udp, &pool],
+                "missing: the backends of the route, a \"pool\", or the targets of its UDP tunnels \
+                 in \"connect_udp\"",
+            );
+        }
+        (None, Some(_)) if !route.to.is_empty() => {
             reader.refuse(&[&pool, &to], "a route has \"to\" or \"pool\", not both");
         }
-        Some(name) if pools.iter().all(|known| known.name != *name) => {
+        (None, Some(name)) if pools.iter().all(|known| known.name != *name) => {
             let known: Vec<_> = pools.iter().map(|pool| pool.name.as_str()).collect();
             let message = format!(
                 "no pool is called {name:?}; there are: {}",
@@ -407,7 +417,7 @@ const MAX_UNIX_PATH: usize = 107;
 #[cfg(test)]
 mod tests {
     use crate::config::test_directory::TestDirectory;
-    use crate::config::{Config, LoadErrors, Setting, Sources, load};
+    use crate::config::{Config, ConnectUdp, LoadErrors, Setting, Sources, load};
 
     fn with(settings: &[(&str, &str)]) -> Result<Config, LoadErrors> {
         let settings = settings
@@ -496,8 +506,50 @@ mod tests {
         let error = error(&[("route.0.path", "/a")]);
         assert_eq!(
             error,
-            "--set: route.0.to: missing: the backends of the route, or a \"pool\""
+            "--set: route.0.to: missing: the backends of the route, a \"pool\", or the targets of its \
+             UDP tunnels in \"connect_udp\""
         );
+    }
+
+    #[test]
+    fn a_route_has_backends_or_takes_tunnels_of_udp() {
+        let udp = ("route.0.connect_udp", "dns.example:53,192.0.2.0/24:443");
+        let route = with(&[udp]).unwrap().route.remove(0);
+        assert_eq!(route.path, ConnectUdp::PATH);
+        assert!(route.connect_udp.is_some() && route.to.is_empty());
+        assert!(with(&[udp]).unwrap().datagram_bytes().is_some());
+        let path = with(&[udp, ("route.0.path", "/udp")])
+            .unwrap()
+            .route
+            .remove(0);
+        assert_eq!(path.path, "/udp");
+        let both = error(&[udp, ("route.0.to", "http://a:1")]);
+        assert_eq!(
+            both,
+            "--set: route.0.to: a route with connect_udp has no backends; give them a route of \
+             their own"
+        );
+        let neither = with(&[("route.0.to", "http://a:1")]).unwrap();
+        assert_eq!(neither.datagram_bytes(), None);
+        for (rule, message) in [
+            (
+                "*:443",
+                "\"*:443\": \"*\" alone would make an open relay; name the hosts or the networks",
+            ),
+            (
+                "a.example",
+                "\"a.example\": expected HOST:PORT, such as \"dns.example:53\"",
+            ),
+            (
+                "a.example:0",
+                "\"a.example:0\": the ports are 443, 8000-8999, or * for all",
+            ),
+        ] {
+            let error = error(&[("route.0.connect_udp", rule)]);
+            assert_eq!(error, format!("--set: route.0.connect_udp: {message}"));
+        }
+        let short = error(&[("connect_udp.idle_timeout", "119s")]);
+        assert!(short.contains("\"119s\" is out of range"), "{short}");
     }
 
     #[test]

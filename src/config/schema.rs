@@ -69,6 +69,8 @@ pub enum Kind {
     HashBy,
     /// How a backend is asked how it is.
     Probe,
+    /// A list of UDP targets.
+    UdpTargets,
     /// At most one IPv4 and one IPv6 address, each with a port that is not 0.
     Addresses,
     /// A program and its arguments.
@@ -122,6 +124,9 @@ impl fmt::Display for Kind {
             Self::Addresses => f.write_str(
                 "a list of at most one IPv4 and one IPv6 address such as [\"192.0.2.1:443\"]",
             ),
+            Self::UdpTargets => {
+                f.write_str("a list of hosts or networks with ports such as [\"dns.example:53\"]")
+            }
             Self::Upstreams => f.write_str("a list of URLs such as [\"http://10.0.0.1:8080\"]"),
             Self::Upstream => f.write_str("a URL such as \"http://10.0.0.1:8080\""),
             Self::Name => f.write_str("a name of letters, digits, \"-\", \"_\" and \".\""),

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::operating::{Admin, Hooks, Log, Shutdown, Upgrade};
-use super::{Pool, Return, UpstreamError, names};
+use super::{ConnectUdp, Pool, Return, UpstreamError, names};
 use crate::cid::{self, FirstOctet};
+use crate::connect_udp::AllowList;
 use crate::fleet::NodeId;
 
 /// The whole configuration of one gateway process, checked.
@@ -31,6 +32,8 @@ pub struct Config {
     pub fleet: Option<Fleet>,
     /// The form of connection IDs.
     pub cid: Cid,
+    /// Tunnels of UDP, where a route takes them.
+    pub connect_udp: ConnectUdp,
     /// The QUIC transport.
     pub quic: Quic,
     /// TLS over TCP.
@@ -73,19 +76,24 @@ pub struct Listen {
     pub public_port: Option<u16>,
 }
 
-/// Sends requests that match to a set of backends, any of which can serve any request.
+/// Sends requests that match to a set of backends, any of which can serve any request, or takes tunnels
+/// of UDP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Route {
     /// The host, without port, case-insensitive; `*.example.org` matches one or more labels.
     /// Absent: every host.
     pub host: Option<String>,
-    /// The path prefix, matched at a segment boundary. Default `/`.
+    /// The path prefix, matched at a segment boundary. Default `/`, and of a route with `connect_udp`
+    /// [`ConnectUdp::PATH`].
     pub path: String,
-    /// The backends, at least one unless a pool is named.
+    /// The backends, at least one unless there is a pool or `connect_udp`.
     pub to: Vec<Upstream>,
     /// The name of the pool, if there is no `to`.
     pub pool: Option<String>,
+    /// Takes tunnels of UDP to these targets in place of requests to backends (RFC 9298); the template is
+    /// `path` with `/{target_host}/{target_port}/` behind it.
+    pub connect_udp: Option<AllowList>,
 }
 
 /// One backend.
@@ -315,6 +323,7 @@ impl Route {
             path: "/".into(),
             to,
             pool: None,
+            connect_udp: None,
         }
     }
 }

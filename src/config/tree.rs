@@ -242,7 +242,7 @@ fn read(text: &str, shape: Shape, origin: &Origin) -> Result<Value, String> {
     let text = text.trim();
     match shape {
         Shape::Value(Key {
-            kind: kind @ (Kind::Upstreams | Kind::Addresses | Kind::Command),
+            kind: kind @ (Kind::Upstreams | Kind::UdpTargets | Kind::Addresses | Kind::Command),
             ..
         }) if !text.starts_with('[') => {
             let separator = if *kind == Kind::Command { ' ' } else { ',' };
@@ -256,7 +256,10 @@ fn read(text: &str, shape: Shape, origin: &Origin) -> Result<Value, String> {
             Ok(Value::List(items.collect()))
         }
         Shape::Value(key)
-            if !matches!(key.kind, Kind::Upstreams | Kind::Addresses | Kind::Command) =>
+            if !matches!(
+                key.kind,
+                Kind::Upstreams | Kind::UdpTargets | Kind::Addresses | Kind::Command
+            ) =>
         {
             Ok(Value::Untyped(text.into()))
         }

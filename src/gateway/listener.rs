@@ -197,6 +197,7 @@ impl Bound<'_> {
             application: self.plan.application,
             quic: &self.plan.config.quic,
             limits: &self.plan.config.limits,
+            datagram_bytes: self.plan.config.datagram_bytes(),
             max_udp_payload: self.plan.max_udp_payload,
         }
     }

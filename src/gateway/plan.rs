@@ -73,6 +73,10 @@ impl Plan<'_> {
                     window: timeouts.body_idle,
                 },
                 idle: timeouts.idle,
+                datagrams: self
+                    .config
+                    .datagram_bytes()
+                    .map(|_| usize::from(self.config.connect_udp.queue)),
                 linger: (shutdown.grace / 2).min(MOST_LINGER),
             },
             metrics: self.metrics.clone(),

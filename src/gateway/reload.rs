@@ -113,7 +113,8 @@ impl Reloader {
             watched,
             handler,
             listeners,
-            relimited: (&old.quic, &old.limits) != (&config.quic, &config.limits),
+            relimited: (&old.quic, &old.limits, old.datagram_bytes())
+                != (&config.quic, &config.limits, config.datagram_bytes()),
             applied: Applied { sections },
             config,
         })
@@ -132,12 +133,13 @@ impl Reloader {
             let Config {
                 route,
                 pool,
+                connect_udp,
                 limits,
                 timeouts,
                 node,
                 ..
             } = config.clone();
-            (route, pool, limits, timeouts, node.zone)
+            (route, pool, connect_udp, limits, timeouts, node.zone)
         };
         let same = of(old) == of(new);
         if same || self.given.handler.is_some() {
@@ -154,7 +156,8 @@ fn change(
 ) -> Result<ListenerChange, GatewayError> {
     let tls = plan.identities.quic(index);
     let terms = plan.quic_terms(&listener.service);
-    let of = (&plan.config.quic, &plan.config.limits);
+    let config = plan.config;
+    let of = (&config.quic, &config.limits, config.datagram_bytes());
     let workers = listener.quic.iter();
     let quic = workers
         .map(|worker| worker.prepare(Arc::clone(tls), terms.clone(), of, plan.max_udp_payload))

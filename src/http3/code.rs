@@ -4,6 +4,8 @@ use std::fmt;
 /// section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
+    /// `H3_DATAGRAM_ERROR` (RFC 9297, section 5.2)
+    DatagramError,
     /// `H3_NO_ERROR`
     NoError,
     /// `H3_GENERAL_PROTOCOL_ERROR`
@@ -46,6 +48,7 @@ impl Code {
     /// The number on the wire.
     pub const fn value(self) -> u32 {
         match self {
+            Self::DatagramError => 0x33,
             Self::NoError => 0x0100,
             Self::GeneralProtocolError => 0x0101,
             Self::InternalError => 0x0102,

@@ -5,8 +5,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::allowance::{Allowance, Spent};
 use super::control::{ControlStream, PriorityUpdate};
+use super::datagram::{Datagrams, Fate};
 use super::one_way::{Kind, OneWay};
-use super::{Code, Priority, RequestStream, StreamId, Terms, Violation};
+use super::{Code, Offer, Priority, RequestStream, StreamId, Terms, Violation};
 use super::{frame, settings, varint};
 
 /// What the streams of one connection have in common: its control and QPACK streams, which requests are
@@ -24,6 +25,7 @@ pub struct Connection {
     end: Option<StreamId>,
     /// Priorities that came before their streams.
     early: BTreeMap<StreamId, Priority>,
+    datagrams: Datagrams,
     glitches: Allowance,
     cancellations: Allowance,
 }
@@ -68,6 +70,7 @@ impl Connection {
             next_request: StreamId::new(0),
             end: None,
             early: BTreeMap::new(),
+            datagrams: Datagrams::default(),
             glitches: Allowance::full(GLITCHES, GLITCHES_PER_SECOND, now),
             cancellations: Allowance::full(CANCELLATIONS, CANCELLATIONS_PER_SECOND, now),
         }
@@ -88,6 +91,9 @@ impl Connection {
             return Admission::Rejected(Code::RequestRejected);
         }
         self.next_request = self.next_request.max(id.next());
+        if self.terms.datagrams == Offer::Yes {
+            self.datagrams.open(id);
+        }
         let stream = RequestStream::new(self.terms);
         Admission::Accepted(Box::new(stream), priority)
     }
@@ -198,6 +204,41 @@ impl Connection {
     pub fn max_response_section(&self) -> Option<u64> {
         let most = self.control.settings()?.max_section;
         (most < varint::MAX).then_some(most)
+    }
+
+    /// Takes the payload of a QUIC DATAGRAM frame. There are none unless [`Terms::datagrams`] offers it,
+    /// because QUIC does not allow them then.
+    ///
+    /// # Errors
+    /// Every violation closes the connection.
+    pub fn receive_datagram(&mut self, frame: &Bytes) -> Result<Fate, Violation> {
+        let end = self.next_request.index() + u64::from(self.terms.limits.streams);
+        let range = (self.next_request, end);
+        self.datagrams.receive(frame, range, self.terms.rules)
+    }
+
+    /// Notes that a request takes datagrams, and gives those that came before it, at most 16.
+    pub fn take_datagrams(&mut self, request: StreamId) -> Vec<Bytes> {
+        self.datagrams.take(request)
+    }
+
+    /// Notes that a request has no use for datagrams.
+    ///
+    /// # Errors
+    /// When some came before it; the violation resets the request.
+    pub fn refuse_datagrams(&mut self, request: StreamId) -> Result<(), Violation> {
+        self.datagrams.refuse(request, self.terms.rules)
+    }
+
+    /// Notes that a request has ended, and what comes for it from here on is late.
+    pub fn close_request(&mut self, request: StreamId) {
+        self.datagrams.close(request);
+    }
+
+    /// Whether datagrams may be sent: only when both sides have offered it (RFC 9297, section 2.1.1).
+    pub fn may_send_datagrams(&self) -> bool {
+        let peer = self.control.settings().map(|settings| settings.datagrams);
+        self.terms.datagrams == Offer::Yes && peer == Some(Offer::Yes)
     }
 
     fn open(&mut self, kind: Kind, now: Instant) -> Result<(), Violation> {

@@ -1,5 +1,5 @@
 //! The server side of HTTP/3: frames and streams (RFC 9114), field compression (RFC 9204), the rules of
-//! messages (RFC 9110, RFC 9220) and priorities (RFC 9218).
+//! messages (RFC 9110, RFC 9220), priorities (RFC 9218) and HTTP datagrams (RFC 9297).
 //!
 //! It does no IO and has no clock: bytes go in, the parts of requests come out, and what goes back over
 //! the wire is given as bytes. A [`Connection`] has what streams have in common; each request stream is
@@ -18,6 +18,7 @@ mod allowance;
 mod code;
 mod connection;
 mod control;
+mod datagram;
 mod frame;
 mod message;
 mod one_way;
@@ -28,7 +29,7 @@ mod response;
 mod settings;
 mod stream_id;
 mod terms;
-mod varint;
+pub(crate) mod varint;
 mod violation;
 
 #[cfg(test)]
@@ -38,11 +39,12 @@ mod tests;
 
 pub use code::Code;
 pub use connection::{Admission, Connection, Step};
+pub use datagram::{Fate, datagram};
 pub use message::Head;
 pub use one_way::OneWay;
 pub use priority::Priority;
 pub use request_stream::{Part, RequestStream};
 pub use response::{Overrun, ResponseStream};
 pub use stream_id::StreamId;
-pub use terms::{Limits, Terms};
+pub use terms::{Limits, Offer, Terms};
 pub use violation::{Consequence, Rules, Violation};

@@ -2,19 +2,22 @@
 
 use bytes::BytesMut;
 
-use super::{Rules, Terms, Violation, frame, varint};
+use super::{Offer, Rules, Terms, Violation, frame, varint};
 
 /// What the client's SETTINGS say that matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
     /// The largest field section that it takes (RFC 9114, section 4.2.2).
     pub(super) max_section: u64,
+    /// Whether it takes HTTP datagrams in QUIC DATAGRAM frames (RFC 9297, section 2.1.1).
+    pub(super) datagrams: Offer,
 }
 
 /// Reads the payload of SETTINGS, of at most 4096 bytes.
 pub(super) fn read(mut payload: &[u8], rules: Rules) -> Result<Settings, Violation> {
     let mut settings = Settings {
         max_section: varint::MAX,
+        datagrams: Offer::No,
     };
     let mut seen = Vec::new();
     while !payload.is_empty() {
@@ -30,6 +33,7 @@ pub(super) fn read(mut payload: &[u8], rules: Rules) -> Result<Settings, Violati
             ENABLE_CONNECT_PROTOCOL | H3_DATAGRAM if value > 1 => {
                 rules.refuse(Violation::SettingValue)?;
             }
+            H3_DATAGRAM if value == 1 => settings.datagrams = Offer::Yes,
             _ => {}
         }
     }
@@ -42,13 +46,16 @@ pub(super) fn read(mut payload: &[u8], rules: Rules) -> Result<Settings, Violati
 
 /// Appends the gateway's SETTINGS. No QPACK setting means no dynamic table (RFC 9204, section 5).
 pub(super) fn put(out: &mut BytesMut, terms: &Terms) {
-    let entries = [
+    let mut entries = vec![
         (
             MAX_FIELD_SECTION_SIZE,
             u64::from(terms.limits.section_bytes),
         ),
         (ENABLE_CONNECT_PROTOCOL, 1),
     ];
+    if terms.datagrams == Offer::Yes {
+        entries.push((H3_DATAGRAM, 1));
+    }
     let mut payload = BytesMut::new();
     for (id, value) in entries {
         varint::put(&mut payload, id);

@@ -6,6 +6,8 @@ use super::Rules;
 pub struct Terms {
     /// Sizes.
     pub limits: Limits,
+    /// Whether the gateway takes HTTP datagrams in QUIC DATAGRAM frames (RFC 9297, section 2.1.1).
+    pub datagrams: Offer,
     /// All rules, but in tests of the rules.
     #[doc(hidden)]
     pub rules: Rules,
@@ -50,6 +52,16 @@ impl Limits {
     pub(super) fn frame_bytes(self) -> u64 {
         u64::from(self.section_bytes) + SECTION_PREFIX
     }
+}
+
+/// Whether the gateway offers an extension.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offer {
+    /// It is not offered, and to use it is an error.
+    #[default]
+    No,
+    /// It is offered in SETTINGS.
+    Yes,
 }
 
 const SECTION_PREFIX: u64 = 2;

@@ -611,6 +611,35 @@ fn the_opening_is_a_control_stream_with_settings() {
 }
 
 #[test]
+fn datagrams_are_sent_only_when_both_sides_take_them() {
+    let now = testing::start();
+    for (offer, setting, may) in [
+        (Offer::Yes, Some(1), true),
+        (Offer::Yes, Some(0), false),
+        (Offer::Yes, None, false),
+        (Offer::No, Some(1), false),
+    ] {
+        let terms = Terms {
+            datagrams: offer,
+            ..Terms::default()
+        };
+        let mut connection = Connection::new(terms, now);
+        let offered = connection.opening().ends_with(b"\x33\x01");
+        assert_eq!(offered, offer == Offer::Yes);
+        assert!(!connection.may_send_datagrams(), "before SETTINGS");
+        let settings = setting.map_or_else(|| vec![0, 4, 0], |value| vec![0, 4, 2, 0x33, value]);
+        let mut input = bytes::Bytes::from(settings);
+        let step = connection.receive(&mut OneWay::default(), &mut input, now);
+        assert_eq!(step, Ok(Step::More));
+        assert_eq!(
+            connection.may_send_datagrams(),
+            may,
+            "{offer:?} {setting:?}"
+        );
+    }
+}
+
+#[test]
 fn a_rule_that_is_switched_off_is_not_held() {
     let cut = request("GET", &[("connection", "close")]);
     let mut terms = Terms::default();

@@ -3,17 +3,17 @@
 use bytes::BufMut;
 
 /// The largest value, 2^62 - 1.
-pub(super) const MAX: u64 = (1 << 62) - 1;
+pub(crate) const MAX: u64 = (1 << 62) - 1;
 
 /// Takes an integer off the front; none if it is not whole.
-pub(super) fn take(input: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take(input: &mut &[u8]) -> Option<u64> {
     let (value, rest) = split(input)?;
     *input = rest;
     Some(value)
 }
 
 /// The integer at the front, and what follows.
-pub(super) fn split(input: &[u8]) -> Option<(u64, &[u8])> {
+pub(crate) fn split(input: &[u8]) -> Option<(u64, &[u8])> {
     let first = *input.first()?;
     let len = length_of(first);
     let (integer, rest) = input.split_at_checked(len)?;
@@ -24,12 +24,12 @@ pub(super) fn split(input: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// How many bytes an integer has that begins with this one.
-pub(super) fn length_of(first: u8) -> usize {
+pub(crate) fn length_of(first: u8) -> usize {
     1 << (first >> 6)
 }
 
 /// Appends the shortest form of a value, which is at most [`MAX`].
-pub(super) fn put(out: &mut impl BufMut, value: u64) {
+pub(crate) fn put(out: &mut impl BufMut, value: u64) {
     debug_assert!(value <= MAX, "a value of 62 bits");
     match value {
         0..0x40 => out.put_uint(value, 1),
@@ -40,7 +40,7 @@ pub(super) fn put(out: &mut impl BufMut, value: u64) {
 }
 
 /// How many bytes the shortest form of a value has.
-pub(super) fn len(value: u64) -> usize {
+pub(crate) fn len(value: u64) -> usize {
     match value {
         0..0x40 => 1,
         0x40..0x4000 => 2,

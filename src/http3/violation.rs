@@ -126,6 +126,12 @@ violations! {
     Acknowledgment => Close(DecoderStreamError), "acknowledgment of nothing";
     /// RFC 9204, section 4.4.2.
     CancelledInteger => Close(DecoderStreamError), "stream cancellation is too large";
+    /// RFC 9297, section 2.1.
+    ShortDatagram => Close(DatagramError), "datagram without a stream";
+    /// RFC 9297, section 2.1: the ID is larger than a stream's can be.
+    DatagramOfNoStream => Close(DatagramError), "datagram of a stream that cannot be";
+    /// RFC 9297, section 2.1.
+    DatagramBeyondLimit => Close(IdError), "datagram beyond the stream limit";
     /// The allowance for what is legal and useless (RFC 9114, section 10.5) is spent.
     Glitches => Close(ExcessiveLoad), "too much that means nothing";
     /// The allowance for requests that come to nothing (RFC 9114, section 10.5) is spent.
@@ -205,6 +211,8 @@ violations! {
     IllegalProtocol => Reset(MessageError), ":protocol is not the name of one";
     /// RFC 9110, section 9.3.6: what follows CONNECT is not content.
     TunnelLength => Reset(MessageError), "content-length on CONNECT";
+    /// RFC 9297, section 2.
+    UselessDatagram => Reset(DatagramError), "datagram of a request without a use for it";
     /// What broke no other rule, and still is no message for the `http` crate.
     Unrepresentable => Reset(MessageError), "no message";
 }

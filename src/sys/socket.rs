@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "SO_RCVBUFFORCE, SO_SNDBUFFORCE, SO_MEMINFO and TCP_FASTOPEN have no safe form in the libraries used"
+    reason = "SO_RCVBUFFORCE, SO_SNDBUFFORCE, SO_MEMINFO, TCP_FASTOPEN and the ban of fragments have no safe form in the libraries used"
 )]
 
 use std::io;
@@ -138,6 +138,31 @@ pub fn dropped_datagrams(socket: &impl AsFd) -> io::Result<u32> {
     }
 }
 
+/// Makes a UDP socket that does not block, is connected to this address, and sends packets that no node
+/// fragments, this one included: one that is too large for its link is an error (`EMSGSIZE`).
+///
+/// # Errors
+/// The system's; the address may be out of reach.
+pub fn connect_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    socket.set_nonblocking(true)?;
+    // PROBE sets the bit that forbids fragments, and heeds no ICMP message that anybody may have forged.
+    if address.is_ipv4() {
+        let option = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+        set_option(&socket, option, libc::IP_PMTUDISC_PROBE)?;
+    } else {
+        let option = (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER);
+        set_option(&socket, option, libc::IPV6_PMTUDISC_PROBE)?;
+        set_option(&socket, (libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG), 1)?;
+    }
+    socket.connect(&address.into())?;
+    Ok(socket.into())
+}
+
 fn bind(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -252,6 +277,42 @@ mod tests {
         let listener = bind_tcp(LOOPBACK).unwrap();
         enable_fast_open(&listener, 16).unwrap();
         enable_fast_open(&listener, 0).unwrap();
+    }
+
+    #[test]
+    fn a_connected_socket_hears_its_peer_alone() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let peer = UdpSocket::bind(any).unwrap();
+            let stranger = UdpSocket::bind(any).unwrap();
+            let socket = connect_udp(peer.local_addr().unwrap()).unwrap();
+            socket.set_nonblocking(false).unwrap();
+            let to = socket.local_addr().unwrap();
+            stranger.send_to(b"stranger", to).unwrap();
+            peer.send_to(b"peer", to).unwrap();
+            let mut buffer = [0; 16];
+            let length = socket.recv(&mut buffer).unwrap();
+            assert_eq!(&buffer[..length], b"peer");
+        }
+    }
+
+    #[test]
+    fn no_packet_of_a_connected_socket_is_fragmented() {
+        // What one packet carries, a link with a smaller MTU would have to send in fragments.
+        let peer = UdpSocket::bind(LOOPBACK).unwrap();
+        let socket = connect_udp(peer.local_addr().unwrap()).unwrap();
+        let mut value: libc::c_int = -1;
+        let mut length = length_of::<libc::c_int>();
+        // SAFETY: the kernel writes at most `length` bytes, the size of `value`.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_IP,
+                libc::IP_MTU_DISCOVER,
+                (&raw mut value).cast(),
+                &raw mut length,
+            )
+        };
+        assert_eq!((result, value), (0, libc::IP_PMTUDISC_PROBE));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::UdpMetrics;
 use super::labels::{Answered, Early, Informed, PoolLabel, PoolReason};
 use crate::fleet::{Finding, PeerState};
 
@@ -110,6 +111,8 @@ pub struct Metrics {
     pub requests: Family<Answered, Counter>,
     /// Requests that ended without their handler's response, by reason.
     pub requests_failed: Family<Reason, Counter>,
+    /// Tunnels of UDP.
+    pub udp: UdpMetrics,
     /// Informational responses of handlers and backends, by what became of them.
     pub informational: Family<Informed, Counter>,
     /// Tunnels of requests that are open, in one direction or both.
@@ -210,6 +213,7 @@ impl Metrics {
         metrics.register_returns(registry);
         metrics.register_fleet(registry);
         metrics.register_requests(registry);
+        metrics.udp.register(registry);
         metrics
     }
 

@@ -3,6 +3,7 @@
 mod access;
 mod labels;
 mod metrics;
+mod udp;
 
 pub use access::{AccessLog, AccessRecord};
 pub use labels::{Answered, Early, Informed, PoolLabel, PoolReason};
@@ -10,3 +11,4 @@ pub use metrics::{
     FleetFinding, HandedOver, Metrics, PathChange, PeerLife, Reason, ReloadOutcome, Transport,
     UdpSocket,
 };
+pub use udp::{UdpDirection, UdpMetrics};

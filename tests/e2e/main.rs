@@ -47,6 +47,7 @@ mod stage;
 mod tap;
 mod transfer;
 mod tunnels;
+mod udp;
 mod upgrade;
 mod websocket;
 mod wild;

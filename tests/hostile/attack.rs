@@ -69,7 +69,8 @@ impl Target {
         let text = format!(
             "state_dir = \"state\"\nadmin.listen = \"off\"\nlog.access = false\n\
              listen = [{{ addr = \"127.0.0.1:0\", cert = \"tls.pem\", key = \"tls.key\" }}]\n\
-             {more}[[route]]\nto = [\"{scheme}://{}\"]\n",
+             {more}[[route]]\nto = [\"{scheme}://{}\"]\n\
+             [[route]]\nconnect_udp = [\"127.0.0.1:9\"]\n",
             recorder.address
         );
         fs::write(file("wayhold.toml"), text).unwrap();
@@ -198,6 +199,10 @@ impl Attack {
         match step {
             Step::OneWay(bytes, end) => self.one_way(bytes, *end).await,
             Step::Request(pieces, end) => self.request(pieces, *end).await,
+            Step::Datagram(frame) => {
+                let sent = self.connection.send_datagram(frame.clone().into());
+                sent.map_err(|_closed| Over)
+            }
             Step::StopControl => {
                 let mut control = self.connection.accept_uni().await.map_err(|_closed| Over)?;
                 control.stop(0_u32.into()).map_err(|_closed| Over)
@@ -361,6 +366,7 @@ fn status(response: &[u8]) -> u16 {
                 63 => 100,
                 64 => 204,
                 67 => 400,
+                68 => 403,
                 71 => 500,
                 other => panic!("static entry {other}"),
             },

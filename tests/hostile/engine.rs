@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use wayhold::http3::{
-    Admission, Connection, OneWay, Part, RequestStream, Rules, Step as Next, StreamId, Terms,
-    Violation,
+    Admission, Connection, Fate, Head, Offer, OneWay, Part, RequestStream, Rules, Step as Next,
+    StreamId, Terms, Violation,
 };
 
 use crate::row::{End, Expect, Row, Step};
@@ -22,6 +22,7 @@ pub(crate) struct Played {
 pub(crate) fn play(row: &Row, rules: Rules, now: Instant) -> Played {
     let mut terms = Terms::default();
     terms.rules = rules;
+    terms.datagrams = Offer::Yes;
     let mut play = Play {
         connection: Connection::new(terms, now),
         now,
@@ -70,6 +71,7 @@ impl Play {
             | Step::DripOneWay(_)
             | Step::Unread(_)
             | Step::Sip(_) => Ok(()),
+            Step::Datagram(frame) => self.datagram(frame),
             Step::OneWay(bytes, end) => self.one_way(bytes, *end),
             Step::Request(pieces, end) => {
                 let id = StreamId::new(self.requests * 4);
@@ -79,7 +81,10 @@ impl Play {
                     return Ok(());
                 };
                 self.played.seen.push(format!("request {priority:?}"));
-                let result = self.request(&mut stream, pieces, *end);
+                let result = self.request((id, &mut stream), pieces, *end);
+                if *end != End::Open || result.is_err() {
+                    self.connection.close_request(id);
+                }
                 self.played.last_reset_by = None;
                 if let Err(violation) = result {
                     if let wayhold::http3::Consequence::Close(_) = violation.consequence() {
@@ -119,32 +124,61 @@ impl Play {
         }
     }
 
+    fn datagram(&mut self, frame: &[u8]) -> Result<(), Violation> {
+        let fate = self
+            .connection
+            .receive_datagram(&Bytes::copy_from_slice(frame))?;
+        self.played.seen.push(format!("{fate:?}"));
+        if let Fate::Refused(_, violation) = fate {
+            self.played.last_reset_by = Some(violation);
+        }
+        Ok(())
+    }
+
+    /// As the driver does it when it has read a head.
+    fn decide(&mut self, id: StreamId, head: &Head) -> Result<(), Violation> {
+        if head.protocol.as_deref() == Some(b"connect-udp") {
+            let early = self.connection.take_datagrams(id);
+            self.played.seen.push(format!("{early:?}"));
+            return Ok(());
+        }
+        self.connection.refuse_datagrams(id)
+    }
+
     fn request(
         &mut self,
-        stream: &mut RequestStream,
+        (id, stream): (StreamId, &mut RequestStream),
         pieces: &[Vec<u8>],
         end: End,
     ) -> Result<(), Violation> {
         for piece in pieces {
-            self.read(stream, piece)?;
+            self.read(id, stream, piece)?;
         }
         match end {
             End::Finished | End::Stopped => {
                 stream.finish()?;
-                self.read(stream, &[])
+                self.read(id, stream, &[])
             }
             End::Open | End::Reset => Ok(()),
         }
     }
 
-    fn read(&mut self, stream: &mut RequestStream, piece: &[u8]) -> Result<(), Violation> {
+    fn read(
+        &mut self,
+        id: StreamId,
+        stream: &mut RequestStream,
+        piece: &[u8],
+    ) -> Result<(), Violation> {
         let mut input = Bytes::copy_from_slice(piece);
         loop {
             let part = stream.next(&mut input);
             let glitches = stream.take_glitches();
             self.connection.count_glitches(glitches, self.now)?;
             match part? {
-                Some(Part::Head(head)) => self.played.seen.push(format!("{head:?}")),
+                Some(Part::Head(head)) => {
+                    self.played.seen.push(format!("{head:?}"));
+                    self.decide(id, &head)?;
+                }
                 Some(Part::Data(data)) => self.played.seen.push(format!("{data:?}")),
                 Some(Part::Trailers(trailers)) => {
                     self.played.seen.push(format!("{trailers:?}"));

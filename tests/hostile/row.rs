@@ -21,6 +21,8 @@ pub(crate) enum Step {
     Request(Vec<Vec<u8>>, End),
     /// Stops reading the gateway's control stream.
     StopControl,
+    /// Sends a QUIC DATAGRAM frame.
+    Datagram(Vec<u8>),
     /// Sends packets with a PING, as many as these and then some.
     Pings(u64),
     /// Opens this many request streams and sends nothing on them. Whatever comes on a later one opens

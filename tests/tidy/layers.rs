@@ -7,7 +7,15 @@ use crate::tree::{Tree, line};
 
 /// The core, from the top: sans-IO, without a clock and without randomness.
 pub(crate) const CORE: &[&str] = &[
-    "cid", "wire", "link", "balance", "fleet", "session", "steer", "http3",
+    "cid",
+    "wire",
+    "link",
+    "balance",
+    "fleet",
+    "session",
+    "steer",
+    "http3",
+    "connect_udp",
 ];
 
 /// What stands below the core, from the top.

@@ -2,6 +2,7 @@
 //! and the service.
 
 mod body;
+mod datagrams;
 mod incoming;
 mod one_way;
 mod request;
@@ -54,6 +55,8 @@ pub(crate) struct Rules {
     pub(crate) body_rate: PaceTerms,
     /// Without a request, until the client is told to go.
     pub(crate) idle: Duration,
+    /// HTTP datagrams that may wait for one request; none if they are not offered.
+    pub(crate) datagrams: Option<usize>,
     /// When the process ends, from the last answer to the end of the connection.
     pub(crate) linger: Duration,
 }
@@ -75,6 +78,12 @@ impl Http3 {
             return;
         };
         let tending = one_way::tend(&shared, control.stopped());
+        let tending = async {
+            tokio::select! {
+                tended = tending => tended,
+                tended = datagrams::receive(&shared, &self.metrics.udp) => tended,
+            }
+        };
         let serving = self.serve_requests(Arc::clone(&shared), control, facts, course);
         tokio::select! {
             () = serving => {}

@@ -58,9 +58,14 @@ impl Exchange {
         let (open, over) = oneshot::channel();
         let outcome = tokio::select! {
             biased;
-            outcome = self.answer(incoming, &mut writer, &place, open) => outcome,
-            () = &mut stopped => Outcome::Wasted,
+            outcome = self.answer(incoming, &mut writer, &place, open) => Ok(outcome),
+            () = &mut stopped => Ok(Outcome::Wasted),
+            code = place.struck() => Err(code),
         };
+        let outcome = outcome.unwrap_or_else(|code| {
+            writer.reset(code.value());
+            Outcome::Wasted
+        });
         match outcome {
             Outcome::Answered => {
                 place.shared.count_answered();
@@ -94,6 +99,9 @@ impl Exchange {
             }
         };
         place.prioritise(head.priority);
+        let protocol = head.protocol.as_ref();
+        let protocol = protocol.and_then(|name| ConnectProtocol::new(name));
+        let datagrams = place.datagrams(protocol.as_ref());
         let broken = incoming.broken();
         let mut body = RequestBody::new(incoming);
         if let Err(failure) = body.peek().await {
@@ -117,7 +125,8 @@ impl Exchange {
         if expects_continue(&head.fields) {
             body.proceed_when_wanted(Arc::clone(&interim));
         }
-        let request = into_request(head, body, open);
+        let mut request = into_request(head, body, open);
+        datagrams.and_then(|datagrams| request.extensions_mut().insert(datagrams));
         let tunnel = request.extensions().get::<ConnectProtocol>().is_some();
         let written = async {
             let replying = service.respond(request, client);

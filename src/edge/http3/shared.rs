@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Rules;
+use super::datagrams::{Receiver, Receivers};
 use super::incoming::Incoming;
 use super::usage::Usage;
 use super::var_int;
 use super::writer::Writer;
+use crate::connect_udp;
 use crate::edge::quic::FIRST_SEND_WINDOW;
 use crate::edge::quic::transport::{Connection, RecvStream, SendStream, VarInt, WriteError};
 use crate::http3::{
-    self, Admission, Code, Consequence, OneWay, Priority, Step, StreamId, Terms, Violation,
+    self, Admission, Code, Consequence, Offer, OneWay, Priority, Step, StreamId, Terms, Violation,
 };
+use crate::request::{ConnectProtocol, Datagrams};
 
 /// A connection as all of its streams see it.
 pub(super) struct Shared {
@@ -26,10 +29,11 @@ pub(super) struct Shared {
     broken: OnceLock<Violation>,
 }
 
-struct Engine {
-    connection: http3::Connection,
+pub(super) struct Engine {
+    pub(super) connection: http3::Connection,
     /// Where each open request looks for its priority.
     urgencies: HashMap<StreamId, Arc<Urgency>>,
+    pub(super) receivers: Receivers,
 }
 
 /// The priority of a response in quinn's terms: streams with a higher one are sent first, and those with
@@ -57,13 +61,20 @@ pub(super) struct RequestPlace {
     pub(super) urgency: Arc<Urgency>,
     /// Whether a frame gave the priority before the request came.
     updated: bool,
+    /// None where the connection has no datagrams.
+    receiver: Option<Arc<Receiver>>,
 }
 
 impl Shared {
     pub(super) fn new(connection: Connection, rules: Rules) -> Self {
+        let mut terms = Terms::new(rules.limits);
+        if rules.datagrams.is_some() {
+            terms.datagrams = Offer::Yes;
+        }
         let engine = Engine {
-            connection: http3::Connection::new(Terms::new(rules.limits), now()),
+            connection: http3::Connection::new(terms, now()),
             urgencies: HashMap::new(),
+            receivers: Receivers::new(rules.datagrams),
         };
         Self {
             connection,
@@ -134,6 +145,7 @@ impl Shared {
                     urgency.set(priority);
                 }
                 engine.urgencies.insert(id, Arc::clone(&urgency));
+                let receiver = engine.receivers.open(id);
                 drop(engine);
                 self.usage.begin();
                 let place = Arc::new(RequestPlace {
@@ -141,6 +153,7 @@ impl Shared {
                     shared: Arc::clone(self),
                     urgency,
                     updated: priority.is_some(),
+                    receiver,
                 });
                 Opened::Request(Box::new(Streams {
                     incoming: Incoming::new(receive, *stream, Arc::clone(&place)),
@@ -216,7 +229,7 @@ impl Shared {
         (self.connection.rtt() * count).clamp(LEAST_WAIT, MOST_WAIT)
     }
 
-    fn engine(&self) -> MutexGuard<'_, Engine> {
+    pub(super) fn engine(&self) -> MutexGuard<'_, Engine> {
         self.engine.lock().expect("no holder panics")
     }
 }
@@ -243,11 +256,32 @@ impl RequestPlace {
             self.urgency.set(priority);
         }
     }
+
+    /// The datagrams of a request with this protocol, if there are any; of another the first is an error.
+    pub(super) fn datagrams(&self, protocol: Option<&ConnectProtocol>) -> Option<Datagrams> {
+        if protocol.is_some_and(|protocol| protocol.as_str() == connect_udp::PROTOCOL) {
+            return self.shared.take_datagrams(self.id);
+        }
+        self.shared.refuse_datagrams(self.id);
+        None
+    }
+
+    /// Resolves with a code when something beside the stream makes the request one to reset.
+    pub(super) async fn struck(&self) -> Code {
+        match &self.receiver {
+            Some(receiver) => receiver.struck().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Drop for RequestPlace {
     fn drop(&mut self) {
-        self.shared.engine().urgencies.remove(&self.id);
+        let mut engine = self.shared.engine();
+        engine.urgencies.remove(&self.id);
+        engine.receivers.close(self.id);
+        engine.connection.close_request(self.id);
+        drop(engine);
         self.shared.usage.end();
     }
 }

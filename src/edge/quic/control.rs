@@ -36,7 +36,7 @@ impl QuicControl {
         &self,
         tls: Arc<TlsConfig>,
         terms: QuicTerms,
-        (quic, limits): (&Quic, &Limits),
+        (quic, limits, datagram_bytes): (&Quic, &Limits, Option<usize>),
         max_udp_payload: u16,
     ) -> io::Result<QuicChange> {
         let server = settings::server(&EndpointParts {
@@ -45,6 +45,7 @@ impl QuicControl {
             application: terms.served.application(),
             quic,
             limits,
+            datagram_bytes,
             max_udp_payload,
         })?;
         Ok(QuicChange {

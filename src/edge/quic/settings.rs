@@ -27,6 +27,8 @@ pub(crate) struct EndpointParts<'a> {
     pub(crate) application: Option<&'a SharedApplication>,
     pub(crate) quic: &'a Quic,
     pub(crate) limits: &'a Limits,
+    /// Bytes of HTTP datagrams that may wait each way on a connection; none if they are not offered.
+    pub(crate) datagram_bytes: Option<usize>,
     /// The largest UDP payload that fits through every tunnel, or the configured one.
     pub(crate) max_udp_payload: u16,
 }
@@ -115,7 +117,8 @@ pub(super) fn transport(parts: &EndpointParts<'_>) -> io::Result<TransportConfig
             Some(_) => quic.send_window.into(),
             None => u64::from(quic.send_window).min(FIRST_SEND_WINDOW),
         })
-        .datagram_receive_buffer_size(None);
+        .datagram_receive_buffer_size(parts.datagram_bytes)
+        .datagram_send_buffer_size(parts.datagram_bytes.unwrap_or_default());
     if let Some(application) = parts.application {
         application.transport(&mut transport);
     }

@@ -6,7 +6,7 @@ use super::idle::Idle;
 use super::outbound::Outbound;
 use super::tunnel;
 use crate::request::fields;
-use crate::request::{AnsweredBy, Body, Protocol, RequestError, clock};
+use crate::request::{AnsweredBy, Body, KeepsTime, Protocol, RequestError, clock};
 
 /// A response whose fields are fit for every protocol.
 #[derive(Debug)]
@@ -123,7 +123,11 @@ impl Checked {
                 }
             }
         }
+        let keeps_time = self.response.extensions_mut().remove::<KeepsTime>();
         if self.body == Content::Tunnel {
+            if let (Some(KeepsTime), Some(tunnel)) = (keeps_time, exchange.tunnel()) {
+                tunnel.keeps_time();
+            }
             return self
                 .response
                 .map(|body| Body::new(tunnel::Download::new(body, rules, exchange)));

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -21,6 +21,8 @@ use crate::request::{Body, BodyError, ConnectProtocol, RequestError};
 pub(super) struct Tunnel {
     /// Pieces that passed, in either direction.
     passed: AtomicU64,
+    /// Whether the handler bounds the silence itself.
+    keeps_time: AtomicBool,
     upload: Mutex<State>,
 }
 
@@ -67,6 +69,11 @@ pub(super) fn is_asked_for<B>(request: &Request<B>) -> bool {
 }
 
 impl Tunnel {
+    /// Leaves it to the handler how long nothing may pass.
+    pub(super) fn keeps_time(&self) {
+        self.keeps_time.store(true, Ordering::Relaxed);
+    }
+
     fn count(&self) {
         self.passed.fetch_add(1, Ordering::Relaxed);
     }
@@ -116,7 +123,8 @@ impl Silence {
                 }
                 Err(_stalled) => {
                     let passed = tunnel.passed.load(Ordering::Relaxed);
-                    if std::mem::replace(&mut self.seen, passed) == passed {
+                    let keeps_time = tunnel.keeps_time.load(Ordering::Relaxed);
+                    if !keeps_time && std::mem::replace(&mut self.seen, passed) == passed {
                         return Poll::Ready(Err(BodyError::TimedOut));
                     }
                 }

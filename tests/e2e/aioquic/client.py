@@ -8,6 +8,8 @@ Each line is a command, each answer one JSON object on a line:
   rebind              goes on from a new UDP socket, as after a NAT rebinding; {"port":N}
   return PATH         ends the connection, and fetches in the first flight of another one: as get does,
                       and {"early":BOOL}, whether the early data was accepted
+  tunnel PATH TEXT    opens a tunnel of UDP (RFC 9298) unless it is open, sends a packet through it as an HTTP
+                      datagram, and waits for one; {"status":N,"capsule_protocol":"...","packet":"..."}
   websocket PATH      asks for a WebSocket by extended CONNECT; {"status":N}
   begin BYTES         sends the first half of a message of that many bytes; {"begun":true}
   end                 sends the rest and waits for the message that comes back; {"sha256":"HEX","echo":"HEX"}
@@ -26,7 +28,7 @@ from collections import deque
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.connection import H3_ALPN, H3Connection
-from aioquic.h3.events import DataReceived, HeadersReceived
+from aioquic.h3.events import DatagramReceived, DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamReset
 
@@ -36,6 +38,7 @@ TIMEOUT = 60
 class Response:
     def __init__(self):
         self.status = None
+        self.capsule_protocol = None
         self.hash = hashlib.sha256()
         self.length = 0
         self.body = bytearray()
@@ -66,8 +69,11 @@ class Response:
 class Client(QuicConnectionProtocol):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.http = H3Connection(self._quic)
+        # What it calls WebTransport is what makes it say that it takes datagrams.
+        self.http = H3Connection(self._quic, enable_webtransport=True)
         self.responses = {}
+        self.tunnel = None
+        self.packets = asyncio.Queue()
         self.early = None
 
     def quic_event_received(self, event):
@@ -79,6 +85,9 @@ class Client(QuicConnectionProtocol):
         elif isinstance(event, HandshakeCompleted):
             self.early = event.early_data_accepted
         for http_event in self.http.handle_event(event):
+            if isinstance(http_event, DatagramReceived):
+                self.packets.put_nowait((http_event.stream_id, http_event.data))
+                continue
             response = self.responses.get(getattr(http_event, "stream_id", None))
             if response is None:
                 continue
@@ -88,6 +97,8 @@ class Client(QuicConnectionProtocol):
                         response.status = int(value)
                         if not response.head.done():
                             response.head.set_result(None)
+                    if name == b"capsule-protocol":
+                        response.capsule_protocol = value.decode()
             elif isinstance(http_event, DataReceived):
                 response.on_data(http_event.data)
             if getattr(http_event, "stream_ended", False):
@@ -129,6 +140,40 @@ class Client(QuicConnectionProtocol):
             self.http.send_data(stream_id, body, end_stream=True)
         self.transmit()
         return response
+
+
+async def through_tunnel(client, authority, path, text):
+    if client.tunnel is None:
+        stream_id = client.tunnel = client._quic.get_next_available_stream_id()
+        client.responses[stream_id] = Response()
+        headers = [
+            (b":method", b"CONNECT"),
+            (b":protocol", b"connect-udp"),
+            (b":scheme", b"https"),
+            (b":authority", authority.encode()),
+            (b":path", path.encode()),
+            (b"capsule-protocol", b"?1"),
+        ]
+        client.http.send_headers(stream_id, headers)
+        client.transmit()
+    response = client.responses[client.tunnel]
+    await asyncio.wait_for(response.head, TIMEOUT)
+    # Context 0 is UDP. Datagrams may be lost.
+    packet = b"\0" + text.encode()
+    while True:
+        client.http.send_datagram(client.tunnel, packet)
+        client.transmit()
+        try:
+            stream_id, data = await asyncio.wait_for(client.packets.get(), 1)
+        except asyncio.TimeoutError:
+            continue
+        if data == packet and stream_id == client.tunnel:
+            break
+    return {
+        "status": response.status,
+        "capsule_protocol": response.capsule_protocol,
+        "packet": data[1:].decode(),
+    }
 
 
 class WebSocket(Response):
@@ -195,7 +240,12 @@ async def rebind(client):
 
 
 async def run(host, port, ca):
-    configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, server_name="localhost")
+    configuration = QuicConfiguration(
+        is_client=True,
+        alpn_protocols=H3_ALPN,
+        server_name="localhost",
+        max_datagram_frame_size=65536,
+    )
     configuration.load_verify_locations(cafile=ca)
     early = None
     while True:
@@ -242,6 +292,8 @@ async def serve(client, authority, early):
             answer = await summary(response)
             answer["body"] = response.body.decode()
             answer["sha256"] = hashlib.sha256(body).hexdigest()
+        elif words[0] == "tunnel":
+            answer = await through_tunnel(client, authority, words[1], words[2])
         elif words[0] == "websocket":
             websocket = client.websocket(authority, words[1])
             await asyncio.wait_for(websocket.head, TIMEOUT)

@@ -11,6 +11,7 @@ use wayhold::testbed::Move;
 use crate::stage::Stage;
 use crate::tap::Tap;
 use crate::transfer::digest;
+use crate::udp::Proxy;
 use crate::websocket::backend::{Backend, Speaks};
 use process::Aioquic;
 
@@ -45,6 +46,26 @@ async fn an_independent_client_fetches_uploads_and_survives_a_rebinding_and_a_fl
         "the flip was forwarded"
     );
     stage.until_moved().await;
+    client.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_independent_client_has_udp_carried_through_a_rebinding() {
+    let proxy = Proxy::start("").await;
+    let trusted = proxy.directory.file("tls.pem");
+    let client = Aioquic::connect(proxy.node.address, &trusted);
+    let Some(mut client) = client.await else {
+        return;
+    };
+    let path = proxy.path();
+    for text in ["before", "behind"] {
+        let answer = client.ask(&format!("tunnel {path} {text}")).await;
+        assert_eq!(answer["status"], 200);
+        assert_eq!(answer["capsule_protocol"], "?1");
+        assert_eq!(answer["packet"], text);
+        client.ask("rebind").await;
+    }
+    assert_eq!(proxy.node.metrics.udp.tunnels.get(), 1);
     client.quit().await;
 }
 

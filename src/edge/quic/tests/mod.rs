@@ -68,6 +68,7 @@ impl Edge {
                     window: timeouts.body_idle,
                 },
                 idle: timeouts.idle,
+                datagrams: None,
                 linger: Duration::from_secs(1),
             },
             metrics: metrics.clone(),
@@ -158,6 +159,7 @@ impl Node {
             application: None,
             quic,
             limits,
+            datagram_bytes: None,
             max_udp_payload: 1400,
         }
     }
