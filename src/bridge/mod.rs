@@ -50,8 +50,8 @@ pub struct Bridge {
     routes: Routes<Destination>,
     pools: Vec<Arc<Pool>>,
     udp: UdpProxy,
-    /// The probes of the pools, which end with the bridge.
-    _probes: JoinSet<()>,
+    /// Those of the pools, which end with the bridge.
+    probes: JoinSet<()>,
 }
 
 /// Where the requests of a route go.
@@ -83,8 +83,8 @@ pub enum BridgeError {
 }
 
 impl Bridge {
-    /// Makes the routes and pools of a configuration. It connects to nothing but what is to be probed,
-    /// and to that only within a runtime. Routes are numbered from 0 in errors.
+    /// Makes the routes and pools of a configuration; connects to nothing. Routes are numbered from 0 in
+    /// errors.
     pub fn new(config: &Config, metrics: &Metrics) -> Result<Self, BridgeError> {
         let maker = Maker::new(config, metrics);
         let mut pools = Vec::new();
@@ -118,10 +118,20 @@ impl Bridge {
         }
         Ok(Self {
             routes: table,
-            _probes: probe::start(&pools),
+            probes: JoinSet::new(),
             pools,
             udp: UdpProxy::new(config.connect_udp.clone(), metrics.udp.clone()),
         })
+    }
+
+    /// Probes the backends of pools that want it, from here on.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[must_use]
+    pub fn probing(mut self) -> Self {
+        self.probes = probe::start(&self.pools);
+        self
     }
 }
 

@@ -139,7 +139,7 @@ impl Pool {
     pub(super) fn may_retry(&self, reason: &'static str) -> bool {
         let granted = self.lock().budget.retry(now());
         let reason = if granted { reason } else { "no_budget" };
-        let retries = &self.metrics.upstream_retries;
+        let retries = &self.metrics.pools.retries;
         retries.get_or_create(&self.label(reason)).inc();
         granted
     }
@@ -211,7 +211,7 @@ impl Pool {
         match change {
             Change::Out(id, reason) => {
                 let reason = reason.name();
-                let ejections = &self.metrics.upstream_ejections;
+                let ejections = &self.metrics.pools.ejections;
                 ejections.get_or_create(&self.label(reason)).inc();
                 let backend = name(id);
                 tracing::warn!(pool = %self.config.name, backend, reason, "backend gets no requests");
@@ -227,7 +227,7 @@ impl Pool {
     fn gauge(&self, state: &State) {
         let fit = state.backends.states(now());
         let fit = fit.filter(|(.., state)| state.unfit.is_none()).count();
-        let gauge = &self.metrics.upstream_fit;
+        let gauge = &self.metrics.pools.fit;
         gauge
             .get_or_create(&self.pool_label())
             .set(i64::try_from(fit).unwrap_or(i64::MAX));
@@ -263,7 +263,7 @@ impl State {
         };
         let (picked, upstream) = self.backends.pick(&wish)?;
         if picked.how == How::Panic {
-            let panics = &pool.metrics.upstream_panics;
+            let panics = &pool.metrics.pools.panics;
             panics.get_or_create(&pool.pool_label()).inc();
         }
         Ok(Place {
@@ -339,7 +339,7 @@ struct Waiting<'a>(&'a Pool);
 
 impl<'a> Waiting<'a> {
     fn new(pool: &'a Pool) -> Self {
-        let waiting = &pool.metrics.upstream_waiting;
+        let waiting = &pool.metrics.pools.waiting;
         waiting.get_or_create(&pool.pool_label()).inc();
         Self(pool)
     }
@@ -347,7 +347,7 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let waiting = &self.0.metrics.upstream_waiting;
+        let waiting = &self.0.metrics.pools.waiting;
         waiting.get_or_create(&self.0.pool_label()).dec();
     }
 }

@@ -10,7 +10,6 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -19,19 +18,15 @@ use super::upstream::Upstream;
 use crate::balance::BackendId;
 use crate::config::{Probe, UpstreamProtocol};
 
-/// Starts to probe the backends of every pool that wants it, one after the other for each backend. None
-/// is probed where there is no runtime, as when a configuration is only checked.
+/// Starts to probe the backends of every pool that wants it, each by itself.
 pub(super) fn start(pools: &[Arc<Pool>]) -> JoinSet<()> {
     let mut probes = JoinSet::new();
-    let Ok(runtime) = Handle::try_current() else {
-        return probes;
-    };
     for pool in pools {
         if pool.config.probe == Probe::Off {
             continue;
         }
         for (id, upstream) in pool.backends() {
-            probes.spawn_on(watch(Arc::clone(pool), id, upstream), &runtime);
+            probes.spawn(watch(Arc::clone(pool), id, upstream));
         }
     }
     probes

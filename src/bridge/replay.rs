@@ -32,6 +32,11 @@ struct Source {
     copy: u64,
 }
 
+/// A body that has ended and does not say that it was empty: a content-length of 0 would be what some
+/// clients said and others did not.
+#[derive(Debug)]
+struct Nothing;
+
 /// The body from its beginning.
 #[derive(Debug)]
 struct Copy {
@@ -71,7 +76,7 @@ impl Replay {
     /// Makes a body that begins at the beginning. Those made before end.
     pub(super) fn body(&self) -> Body {
         match &self.0 {
-            Content::Empty => Body::empty(),
+            Content::Empty => Body::new(Nothing),
             Content::Source(source) => {
                 let number = {
                     let mut source = lock(source);
@@ -178,6 +183,26 @@ impl http_body::Body for Copy {
             Some(all) => SizeHint::with_exact(all.saturating_sub(self.bytes)),
             None => SizeHint::default(),
         }
+    }
+}
+
+impl http_body::Body for Nothing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
     }
 }
 

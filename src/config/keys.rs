@@ -127,13 +127,6 @@ const CLIENT_KEYS: &[Key] = &[
         meaning: "The backends, any of which can serve any request: `http://` speaks HTTP/1.1, \
                   `h2://` HTTP/2 without TLS.",
     },
-    Key {
-        path: "route.N.pool",
-        kind: Kind::Name,
-        default: "none",
-        example: "app",
-        meaning: "The name of a pool of backends, instead of `to`.",
-    },
 ];
 
 /// QUIC, and bounds on what clients hold and on time.

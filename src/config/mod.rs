@@ -22,6 +22,7 @@ mod operating;
 mod operating_keys;
 mod pool;
 mod pool_keys;
+mod pool_rules;
 mod rules;
 mod schema;
 mod sections;

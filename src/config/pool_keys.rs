@@ -1,11 +1,18 @@
-//! The keys of pools of backends.
+//! The keys of pools of backends, and of the routes that lead to them.
 
 use std::time::Duration;
 
 use super::schema::{Key, Kind};
 
-/// `pool.N`.
+/// `route.N.pool` and `pool.N`.
 pub(super) const POOL_KEYS: &[Key] = &[
+    Key {
+        path: "route.N.pool",
+        kind: Kind::Name,
+        default: "none",
+        example: "app",
+        meaning: "The name of a pool of backends, instead of `to`.",
+    },
     Key {
         path: "pool.N.name",
         kind: Kind::Name,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::load::Reader;
 use super::{
-    AdminAddress, Config, Fleet, Keepalive, Listen, Pool, Profile, Route, Sources, names, units,
+    AdminAddress, Config, Fleet, Keepalive, Listen, Profile, Sources, names, pool_rules, units,
 };
 use crate::fleet::Roster;
 
@@ -13,7 +13,7 @@ use crate::fleet::Roster;
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     listeners(&config.listen, reader);
     routes(config, reader);
-    pools(&config.pool, reader);
+    pool_rules::pools(&config.pool, reader);
     quic(config, reader);
     cid(config, reader);
     if let Some(fleet) = &config.fleet {
@@ -66,7 +66,7 @@ fn listeners(listeners: &[Listen], reader: &mut Reader<'_>) {
 fn routes(config: &Config, reader: &mut Reader<'_>) {
     let mut seen = HashMap::new();
     for (index, route) in config.route.iter().enumerate() {
-        target(index, route, &config.pool, reader);
+        pool_rules::target(index, route, &config.pool, reader);
         let [host, path] = ["host", "path"].map(|name| format!("route.{index}.{name}"));
         // The prefix matches at a segment boundary, with or without its last slash.
         let prefix = route.path.trim_end_matches('/');
@@ -78,80 +78,6 @@ fn routes(config: &Config, reader: &mut Reader<'_>) {
                 written(reader, &format!("route.{earlier}"))
             );
             reader.refuse(&[&path, &host, &other_path, &other_host], message);
-        }
-    }
-}
-
-/// Checks where a route leads.
-fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut Reader<'_>) {
-    let [to, pool, udp] = ["to", "pool", "connect_udp"].map(|name| format!("route.{index}.{name}"));
-    match (&route.connect_udp, &route.pool) {
-        (Some(_), _) if reader.is_set(&to) || route.pool.is_some() => {
-            reader.refuse(
-                &[&to, &pool, &udp],
-                "a route with connect_udp has no backends; give them a route of their own",
-            );
-        }
-        (None, None) if route.to.is_empty() => {
-            reader.refuse(
-                &[&to, &udp, &pool],
-                "missing: the backends of the route, a \"pool\", or the targets of its UDP tunnels \
-                 in \"connect_udp\"",
-            );
-        }
-        (None, Some(_)) if !route.to.is_empty() => {
-            reader.refuse(&[&pool, &to], "a route has \"to\" or \"pool\", not both");
-        }
-        (None, Some(name)) if pools.iter().all(|known| known.name != *name) => {
-            let known: Vec<_> = pools.iter().map(|pool| pool.name.as_str()).collect();
-            let message = format!(
-                "no pool is called {name:?}; there are: {}",
-                known.join(", ")
-            );
-            reader.refuse(&[&pool, "pool"], message);
-        }
-        _ => {}
-    }
-}
-
-fn pools(pools: &[Pool], reader: &mut Reader<'_>) {
-    for (index, pool) in pools.iter().enumerate() {
-        let [name, to, max, ejection] =
-            ["name", "to", "ejection_max", "ejection"].map(|key| format!("pool.{index}.{key}"));
-        if !reader.is_set(&name) {
-            reader.refuse(&[&name], "missing: what routes call the pool");
-        } else if let Some(earlier) = pools[..index].iter().position(|it| it.name == pool.name) {
-            let other = format!("pool.{earlier}.name");
-            let message = format!("{:?} is already the name of {other}", pool.name);
-            reader.refuse(&[&name, &other], message);
-        }
-        if pool.backend.is_empty() {
-            reader.refuse(&[&to], "missing: the backends of the pool");
-        } else if pool.backend.iter().all(|backend| backend.weight == 0) {
-            reader.refuse(
-                &[&format!("pool.{index}.backend")],
-                "no backend has a weight",
-            );
-        }
-        for (number, backend) in pool.backend.iter().enumerate() {
-            if backend.upstream.authority.is_empty() {
-                let at =
-                    number - (pool.backend.len() - reader.count(&format!("pool.{index}.backend")));
-                reader.refuse(
-                    &[&format!("pool.{index}.backend.{at}.url")],
-                    "missing: the backend",
-                );
-            } else if pool.backend[..number]
-                .iter()
-                .any(|it| it.upstream == backend.upstream)
-            {
-                let message = format!("{} is in the pool twice", backend.upstream.authority);
-                reader.refuse(&[&format!("pool.{index}")], message);
-            }
-        }
-        if pool.health.ejection_max < pool.health.ejection {
-            let message = "it must be at least the pool's \"ejection\"";
-            reader.refuse(&[&max, &ejection], message);
         }
     }
 }

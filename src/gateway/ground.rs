@@ -94,7 +94,7 @@ pub(super) fn default_handler(
         return Ok(SharedHandler::new(Origin));
     }
     Bridge::new(config, metrics)
-        .map(SharedHandler::new)
+        .map(|bridge| SharedHandler::new(bridge.probing()))
         .map_err(|error| GatewayError::Routes(error.to_string()))
 }
 

@@ -23,22 +23,6 @@ pub struct Informed {
     outcome: &'static str,
 }
 
-/// The label of a pool of backends.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct PoolLabel {
-    /// What the configuration calls it.
-    pub pool: String,
-}
-
-/// The labels of what happened in a pool, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct PoolReason {
-    /// What the configuration calls the pool.
-    pub pool: String,
-    /// The reason, one of a fixed set of words.
-    pub reason: &'static str,
-}
-
 impl Early {
     /// Before the end of the handshake.
     pub const AT_ONCE: Self = Self {

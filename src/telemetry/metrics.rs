@@ -4,8 +4,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::UdpMetrics;
-use super::labels::{Answered, Early, Informed, PoolLabel, PoolReason};
+use super::labels::{Answered, Early, Informed};
+use super::{PoolMetrics, UdpMetrics};
 use crate::fleet::{Finding, PeerState};
 
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
@@ -117,16 +117,8 @@ pub struct Metrics {
     pub informational: Family<Informed, Counter>,
     /// Tunnels of requests that are open, in one direction or both.
     pub connect_tunnels: Gauge,
-    /// Backends that get no more requests, by reason.
-    pub upstream_ejections: Family<PoolReason, Counter>,
-    /// Backends that are fit.
-    pub upstream_fit: Family<PoolLabel, Gauge>,
-    /// Requests that went to a backend although too few were fit to look at that.
-    pub upstream_panics: Family<PoolLabel, Counter>,
-    /// Requests sent again, by reason, and those for which there was no budget.
-    pub upstream_retries: Family<PoolReason, Counter>,
-    /// Requests that wait for a place at a backend.
-    pub upstream_waiting: Family<PoolLabel, Gauge>,
+    /// Pools of backends.
+    pub pools: PoolMetrics,
     /// Connection tasks that panicked.
     pub panics: Counter,
     /// Reloads, by what came of them.
@@ -214,6 +206,7 @@ impl Metrics {
         metrics.register_fleet(registry);
         metrics.register_requests(registry);
         metrics.udp.register(registry);
+        metrics.pools.register(registry);
         metrics
     }
 
@@ -373,7 +366,6 @@ impl Metrics {
             "Open tunnels of requests",
             self.connect_tunnels.clone(),
         );
-        self.register_pools(registry);
         registry.register("reloads", "Reloads, by outcome", self.reloads.clone());
         registry.register(
             "hook_failures",
@@ -384,34 +376,6 @@ impl Metrics {
             "panics",
             "Connection tasks that panicked",
             self.panics.clone(),
-        );
-    }
-
-    fn register_pools(&self, registry: &mut Registry) {
-        registry.register(
-            "upstream_ejections",
-            "Backends that get no more requests, by pool and reason",
-            self.upstream_ejections.clone(),
-        );
-        registry.register(
-            "upstream_fit",
-            "Backends that are fit to get requests",
-            self.upstream_fit.clone(),
-        );
-        registry.register(
-            "upstream_panics",
-            "Requests sent whatever their backend's health, because too few were fit",
-            self.upstream_panics.clone(),
-        );
-        registry.register(
-            "upstream_retries",
-            "Requests sent again, by pool and reason, and those that had no budget",
-            self.upstream_retries.clone(),
-        );
-        registry.register(
-            "upstream_waiting",
-            "Requests that wait for a place at a backend",
-            self.upstream_waiting.clone(),
         );
     }
 }

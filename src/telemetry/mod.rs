@@ -3,12 +3,14 @@
 mod access;
 mod labels;
 mod metrics;
+mod pools;
 mod udp;
 
 pub use access::{AccessLog, AccessRecord};
-pub use labels::{Answered, Early, Informed, PoolLabel, PoolReason};
+pub use labels::{Answered, Early, Informed};
 pub use metrics::{
     FleetFinding, HandedOver, Metrics, PathChange, PeerLife, Reason, ReloadOutcome, Transport,
     UdpSocket,
 };
+pub use pools::{PoolLabel, PoolMetrics, PoolReason};
 pub use udp::{UdpDirection, UdpMetrics};

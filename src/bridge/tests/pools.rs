@@ -17,7 +17,10 @@ fn pooled(to: Vec<config::Upstream>, change: impl FnOnce(&mut Pool)) -> (Arc<Bri
         ..Config::default()
     };
     let metrics = Metrics::default();
-    (Arc::new(Bridge::new(&config, &metrics).unwrap()), metrics)
+    (
+        Arc::new(Bridge::new(&config, &metrics).unwrap().probing()),
+        metrics,
+    )
 }
 
 /// Where nobody listens.
@@ -39,7 +42,7 @@ fn retried(metrics: &Metrics, reason: &'static str) -> u64 {
         pool: "app".to_owned(),
         reason,
     };
-    metrics.upstream_retries.get_or_create(&label).get()
+    metrics.pools.retries.get_or_create(&label).get()
 }
 
 async fn answer(peer: &mut Peer, status: &str) {
@@ -178,11 +181,11 @@ async fn a_backend_that_fails_again_and_again_is_left_alone() {
         pool: "app".to_owned(),
         reason: "failures",
     };
-    assert_eq!(metrics.upstream_ejections.get_or_create(&label).get(), 1);
+    assert_eq!(metrics.pools.ejections.get_or_create(&label).get(), 1);
     let label = PoolLabel {
         pool: "app".to_owned(),
     };
-    assert_eq!(metrics.upstream_fit.get_or_create(&label).get(), 1);
+    assert_eq!(metrics.pools.fit.get_or_create(&label).get(), 1);
 }
 
 #[tokio::test]
@@ -199,7 +202,7 @@ async fn a_request_waits_for_a_place_and_gets_it_when_one_is_free() {
     let label = PoolLabel {
         pool: "app".to_owned(),
     };
-    let waiting = || metrics.upstream_waiting.get_or_create(&label).get();
+    let waiting = || metrics.pools.waiting.get_or_create(&label).get();
     while waiting() == 0 {
         tokio::task::yield_now().await;
     }
