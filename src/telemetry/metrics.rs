@@ -4,8 +4,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::UdpMetrics;
 use super::labels::{Answered, Early, Informed};
+use super::{PoolMetrics, UdpMetrics};
 use crate::fleet::{Finding, PeerState};
 
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
@@ -117,6 +117,8 @@ pub struct Metrics {
     pub informational: Family<Informed, Counter>,
     /// Tunnels of requests that are open, in one direction or both.
     pub connect_tunnels: Gauge,
+    /// Pools of backends.
+    pub pools: PoolMetrics,
     /// Connection tasks that panicked.
     pub panics: Counter,
     /// Reloads, by what came of them.
@@ -204,6 +206,7 @@ impl Metrics {
         metrics.register_fleet(registry);
         metrics.register_requests(registry);
         metrics.udp.register(registry);
+        metrics.pools.register(registry);
         metrics
     }
 
