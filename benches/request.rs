@@ -17,8 +17,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use wayhold::bridge::{Bridge, Origin};
-use wayhold::config::{Limits, Route, Timeouts, Upstream, UpstreamProtocol};
+use wayhold::config::{Config, Route, Upstream, UpstreamProtocol};
 use wayhold::request::{Body, BodyError, ClientFacts, SharedHandler};
+use wayhold::telemetry::Metrics;
 
 const SMALL: usize = 100;
 const LARGE: usize = 1 << 20;
@@ -55,8 +56,9 @@ fn bridge(address: SocketAddr, protocol: UpstreamProtocol) -> SharedHandler {
         protocol,
         authority: address.to_string(),
     };
-    let routes = [Route::new(vec![upstream])];
-    let bridge = Bridge::new(&routes, &Limits::default(), &Timeouts::default());
+    let mut config = Config::default();
+    config.route = vec![Route::new(vec![upstream])];
+    let bridge = Bridge::new(&config, &Metrics::default());
     SharedHandler::new(bridge.expect("the route is good"))
 }
 

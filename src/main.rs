@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => command::run::main(&args),
         Command::Check(args) => command::check::main(&args),
+        Command::Explain(args) => command::explain::main(&args),
         Command::Status(args) => command::status::main(&args),
         Command::Where(args) => command::locate::main(&args),
         Command::Drain(args) => command::order::main(&args, Order::Drain),
@@ -51,6 +52,8 @@ enum Command {
     Run(command::run::Args),
     /// Check a configuration without binding anything
     Check(command::check::Args),
+    /// Show every key with its value and where that comes from
+    Explain(command::explain::Args),
     /// Show what a running gateway knows of itself and its fleet
     Status(command::status::Args),
     /// Show where packets with a connection ID go, and why

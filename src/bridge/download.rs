@@ -5,9 +5,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::http2::Busy;
+use super::pool::Place;
 use super::upload::Lease;
 use crate::request::BodyError;
 
@@ -22,7 +22,7 @@ pub(super) struct Download {
 /// What a request holds until its response has ended.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _place: Place,
     pub(super) _lease: Lease,
     pub(super) _busy: Option<Busy>,
 }

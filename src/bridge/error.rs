@@ -9,10 +9,16 @@ pub(super) fn classify(error: &(dyn Error + 'static)) -> RequestError {
         && error.is_connect()
     {
         return if chain(error).any(is_timeout) {
-            RequestError::UpstreamTimeout
+            RequestError::UpstreamConnectTimeout
         } else {
             RequestError::UpstreamConnect
         };
+    }
+    if chain(error)
+        .filter_map(|error| error.downcast_ref::<h2::Error>())
+        .any(|error| error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    {
+        return RequestError::UpstreamRefused;
     }
     if chain(error)
         .filter_map(|error| error.downcast_ref::<hyper::Error>())

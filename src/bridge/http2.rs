@@ -68,7 +68,7 @@ impl Link {
         let connecting = session.sender.get_or_try_init(open);
         let sender = timeout(self.connect, connecting)
             .await
-            .map_err(|_elapsed| RequestError::UpstreamTimeout)??
+            .map_err(|_elapsed| RequestError::UpstreamConnectTimeout)??
             .clone();
         session.requests.fetch_add(1, Ordering::Relaxed);
         let requests = Arc::clone(&session.requests);

@@ -3,12 +3,18 @@
 //! Bodies are never collected. A client that does not read stops the upstream by flow control, and
 //! one that goes away takes its request from the upstream at once.
 
+mod delivery;
 mod download;
 mod error;
 mod headers;
 mod http2;
+mod key;
 mod origin;
+mod pool;
+mod probe;
+mod replay;
 mod routes;
+mod sticky;
 #[cfg(test)]
 mod tests;
 mod tunnel;
@@ -17,25 +23,21 @@ mod upload;
 mod upstream;
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use aws_lc_rs::rand;
 use http::uri::Authority;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request};
-use http_body::Body as _;
-use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
+use http::{Method, Request, Response};
+use tokio::task::JoinSet;
 
-use self::download::{Download, Held};
-use self::http2::Busy;
+use self::delivery::Delivery;
+use self::pool::{Pool, member};
 use self::routes::Routes;
 use self::udp::{UdpProxy, UdpRoute};
-use self::upload::Upload;
 use self::upstream::{Tasks, Upstream};
-use crate::balance::RoundRobin;
-use crate::config::{self, ConnectUdp, Limits, Timeouts, UpstreamProtocol};
-use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, Handler, RequestError};
-use crate::telemetry::UdpMetrics;
+use crate::config::{self, Config};
+use crate::request::{BackendReport, Body, ClientFacts, Handler, RequestError};
+use crate::telemetry::Metrics;
 
 pub use origin::{Origin, pattern};
 
@@ -46,77 +48,69 @@ pub use origin::{Origin, pattern};
 #[derive(Debug)]
 pub struct Bridge {
     routes: Routes<Destination>,
+    pools: Vec<Arc<Pool>>,
     udp: UdpProxy,
+    /// Those of the pools, which end with the bridge.
+    probes: JoinSet<()>,
 }
 
 /// Where the requests of a route go.
 #[derive(Debug)]
 enum Destination {
-    Upstreams(Group),
+    Pool(Arc<Pool>),
     Udp(UdpRoute),
-}
-
-/// The upstreams of one route, and whose turn it is.
-#[derive(Debug)]
-struct Group {
-    upstreams: Vec<Arc<Upstream>>,
-    count: NonZeroUsize,
-    turn: RoundRobin,
 }
 
 /// Why routes cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BridgeError {
-    /// A route names no backend; give it one in `to`.
+    /// A route names no backend; give it one in `to`, or a pool.
     #[error("route {0} has no upstream")]
     NoUpstream(usize),
+    /// A route names a pool that there is not.
+    #[error("route {0} names an unknown pool")]
+    UnknownPool(usize),
     /// Two routes match the same requests; remove one or join their backends.
     #[error("route {0} has the host and path of an earlier one")]
     Duplicate(usize),
     /// A backend is not `host:port`.
     #[error("upstream {0} is not host:port")]
     Authority(String),
+    /// The system gave no random bytes.
+    #[error("no random bytes")]
+    Random,
 }
 
 impl Bridge {
-    /// Makes the routes; connects to nothing. Routes are numbered from 0 in errors. Tunnels of UDP have
-    /// the default bounds, and nobody sees their metrics.
-    pub fn new(
-        routes: &[config::Route],
-        limits: &Limits,
-        timeouts: &Timeouts,
-    ) -> Result<Self, BridgeError> {
-        let udp = (ConnectUdp::default(), UdpMetrics::default());
-        Self::with_tunnels(routes, limits, timeouts, udp)
-    }
-
-    /// As [`Bridge::new`], with these bounds and metrics of tunnels of UDP.
-    pub fn with_tunnels(
-        routes: &[config::Route],
-        limits: &Limits,
-        timeouts: &Timeouts,
-        (bounds, metrics): (ConnectUdp, UdpMetrics),
-    ) -> Result<Self, BridgeError> {
-        let tasks = Tasks::default();
-        let pool = upstream::pool(&tasks, limits, timeouts);
-        let mut known: HashMap<config::Upstream, Arc<Upstream>> = HashMap::new();
+    /// Makes the routes and pools of a configuration; connects to nothing. Routes are numbered from 0 in
+    /// errors.
+    pub fn new(config: &Config, metrics: &Metrics) -> Result<Self, BridgeError> {
+        let maker = Maker::new(config, metrics);
+        let mut pools = Vec::new();
+        let mut named: HashMap<&str, Arc<Pool>> = HashMap::new();
+        for pool in &config.pool {
+            let made = maker.pool(pool.clone())?;
+            pools.push(Arc::clone(&made));
+            named.insert(&pool.name, made);
+        }
         let mut table = Routes::new();
-        for (number, route) in routes.iter().enumerate() {
-            let mut upstreams = Vec::with_capacity(route.to.len());
-            for to in &route.to {
-                let authority = authority(&to.authority)?;
-                let upstream = known.entry(to.clone()).or_insert_with(|| {
-                    let upstream = Upstream::new(to, authority, &pool, &tasks, (limits, timeouts));
-                    Arc::new(upstream)
-                });
-                upstreams.push(Arc::clone(upstream));
-            }
-            let destination = if let Some(allow) = &route.connect_udp {
-                Destination::Udp(UdpRoute::new(&route.path, allow.clone()))
-            } else {
-                let group = Group::new(upstreams).ok_or(BridgeError::NoUpstream(number))?;
-                Destination::Upstreams(group)
+        for (number, route) in config.route.iter().enumerate() {
+            let destination = match (&route.connect_udp, &route.pool) {
+                (Some(allow), _) => Destination::Udp(UdpRoute::new(&route.path, allow.clone())),
+                (None, Some(name)) => {
+                    let pool = named.get(name.as_str());
+                    Destination::Pool(Arc::clone(pool.ok_or(BridgeError::UnknownPool(number))?))
+                }
+                (None, None) if route.to.is_empty() => {
+                    return Err(BridgeError::NoUpstream(number));
+                }
+                (None, None) => {
+                    let name = format!("route.{number}");
+                    let made = maker.pool(config::Pool::new(name, route.to.clone()))?;
+                    pools.push(Arc::clone(&made));
+                    Destination::Pool(made)
+                }
             };
             if !table.add(route.host.as_deref(), &route.path, destination) {
                 return Err(BridgeError::Duplicate(number));
@@ -124,8 +118,20 @@ impl Bridge {
         }
         Ok(Self {
             routes: table,
-            udp: UdpProxy::new(bounds, metrics),
+            probes: JoinSet::new(),
+            pools,
+            udp: UdpProxy::new(config.connect_udp.clone(), metrics.udp.clone()),
         })
+    }
+
+    /// Probes the backends of pools that want it, from here on.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[must_use]
+    pub fn probing(mut self) -> Self {
+        self.probes = probe::start(&self.pools);
+        self
     }
 }
 
@@ -138,119 +144,64 @@ impl Handler for Bridge {
         let uri = request.uri();
         let host = uri.host().unwrap_or_default();
         let destination = self.routes.find(host, uri.path());
-        let group = match destination.ok_or(RequestError::NoRoute)? {
-            Destination::Upstreams(group) => group,
+        let pool = match destination.ok_or(RequestError::NoRoute)? {
+            Destination::Pool(pool) => pool,
             Destination::Udp(route) => return self.udp.handle(route, request, &client).await,
         };
         if *request.method() == Method::CONNECT && !tunnel::is_passed_on(&request) {
             return Err(RequestError::NotImplemented);
         }
-        let (upstream, permit) = group.admit().ok_or(RequestError::Overloaded)?;
-
         if *request.method() == Method::CONNECT {
-            return Box::pin(tunnel::handle(upstream, permit, request, client)).await;
+            return Box::pin(tunnel::handle(pool, request, client)).await;
         }
-        let (mut parts, body) = request.into_parts();
-        headers::to_upstream(&mut parts, &client, upstream.protocol, &upstream.authority)?;
-        let (mut upload, lease, pace) = Upload::new(body);
-        if !parts.headers.contains_key(header::CONTENT_LENGTH) && is_mostly_empty(&parts.method) {
-            upload.settle().await?;
-            if upstream.protocol == UpstreamProtocol::Http1 && !upload.is_end_stream() {
-                // hyper takes a request with these methods to have no body unless it is told.
-                let chunked = HeaderValue::from_static("chunked");
-                parts.headers.insert(header::TRANSFER_ENCODING, chunked);
-            }
-        }
-        let again = (parts.method.is_safe() && upload.is_end_stream()).then(|| parts.clone());
-        let mut answer = upstream
-            .send(
-                Request::from_parts(parts, upload),
-                &pace,
-                &client.informational,
-            )
-            .await;
-        if let (Err(RequestError::UpstreamBroken), Some(parts)) = (&answer, &again) {
-            answer = send_again(upstream, parts.clone(), &client).await;
-        }
-        if let (Ok((response, _)), Some(parts)) = (&answer, again)
-            && client.early_data
-            && response.status() == StatusCode::TOO_EARLY
-        {
-            answer = send_later(upstream, parts, &client).await;
-        }
-        let (response, busy) = answer.inspect_err(|error| {
-            tracing::debug!(upstream = %upstream.name, %error, "no response");
-        })?;
+        Delivery::new(pool, request, &client).run().await
+    }
 
-        let (mut parts, body) = response.into_parts();
-        headers::from_upstream(&mut parts, upstream.protocol)?;
-        parts
-            .extensions
-            .insert(AnsweredBy(Arc::clone(&upstream.name)));
-        let held = Held {
-            _permit: permit,
-            _lease: lease,
-            _busy: busy,
-        };
-        let body = Body::new(Download::new(body, held, Arc::clone(&upstream.name)));
-        Ok(Response::from_parts(parts, body))
+    fn backends(&self) -> Vec<BackendReport> {
+        self.pools.iter().flat_map(|pool| pool.reports()).collect()
     }
 }
 
-impl Group {
-    fn new(upstreams: Vec<Arc<Upstream>>) -> Option<Self> {
-        Some(Self {
-            count: NonZeroUsize::new(upstreams.len())?,
-            upstreams,
-            turn: RoundRobin::default(),
-        })
-    }
-
-    /// Takes a place at the upstream whose turn it is, or at the next one that has any.
-    fn admit(&self) -> Option<(&Upstream, OwnedSemaphorePermit)> {
-        let first = self.turn.pick(self.count);
-        let (before, after) = self.upstreams.split_at(first);
-        after
-            .iter()
-            .chain(before)
-            .find_map(|upstream| upstream.admit().map(|permit| (&**upstream, permit)))
-    }
+/// Makes pools from a configuration.
+struct Maker<'a> {
+    config: &'a Config,
+    metrics: &'a Metrics,
+    tasks: Tasks,
+    connections: upstream::Pool,
 }
 
-/// Sends a safe request without a body once more, when its connection broke before a response: most
-/// often it had been kept, and the upstream closed it while the request was on its way (RFC 9112,
-/// section 9.3.1).
-async fn send_again(
-    upstream: &Upstream,
-    parts: request::Parts,
-    client: &ClientFacts,
-) -> Result<(Response<Incoming>, Option<Busy>), RequestError> {
-    let (upload, _lease, pace) = Upload::new(Body::empty());
-    upstream
-        .send(
-            Request::from_parts(parts, upload),
-            &pace,
-            &client.informational,
-        )
-        .await
-        .map_err(|error| match error {
-            // The first attempt was sent, so nobody may take the request for unsent.
-            RequestError::UpstreamConnect => RequestError::UpstreamBroken,
-            error => error,
-        })
-}
+impl<'a> Maker<'a> {
+    fn new(config: &'a Config, metrics: &'a Metrics) -> Self {
+        let tasks = Tasks::default();
+        Self {
+            connections: upstream::pool(&tasks, &config.limits, &config.timeouts),
+            config,
+            metrics,
+            tasks,
+        }
+    }
 
-/// Sends a request once more that an upstream would not answer while it might be a replay: when the
-/// handshake shows that it is none (RFC 8470, section 5.2).
-async fn send_later(
-    upstream: &Upstream,
-    mut parts: request::Parts,
-    client: &ClientFacts,
-) -> Result<(Response<Incoming>, Option<Busy>), RequestError> {
-    let completed = client.handshake.completed().await;
-    completed.map_err(|_failed| RequestError::Body(BodyError::ClientGone))?;
-    parts.headers.remove(headers::EARLY_DATA);
-    send_again(upstream, parts, client).await
+    fn pool(&self, pool: config::Pool) -> Result<Arc<Pool>, BridgeError> {
+        let zone = self.config.node.zone.as_deref();
+        let mut backends = Vec::with_capacity(pool.backend.len());
+        for backend in &pool.backend {
+            let authority = authority(&backend.upstream.authority)?;
+            let member = member(backend, zone);
+            let upstream = Upstream::new(
+                (&backend.upstream, member.identity),
+                authority,
+                &self.connections,
+                &self.tasks,
+                &self.config.timeouts,
+            );
+            backends.push((member, Arc::new(upstream)));
+        }
+        let mut seed = [0; 8];
+        rand::fill(&mut seed).map_err(|_unspecified| BridgeError::Random)?;
+        let seed = (u64::from_ne_bytes(seed), self.metrics);
+        let requests = self.config.limits.upstream_requests;
+        Ok(Arc::new(Pool::new(pool, backends, requests, seed)))
+    }
 }
 
 fn authority(text: &str) -> Result<Authority, BridgeError> {
@@ -258,13 +209,4 @@ fn authority(text: &str) -> Result<Authority, BridgeError> {
         .ok()
         .filter(|authority| authority.port_u16().is_some() && !text.contains('@'))
         .ok_or_else(|| BridgeError::Authority(text.to_owned()))
-}
-
-/// Whether a method's requests hardly ever have a body. HTTP/2 and HTTP/3 may tell the end of such a
-/// request a moment after its header section; an HTTP/1.1 upstream would be told of a body then.
-fn is_mostly_empty(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE
-    )
 }

@@ -11,7 +11,6 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -28,8 +27,9 @@ pub(super) struct Upstream {
     pub(super) name: Arc<str>,
     pub(super) authority: Authority,
     pub(super) protocol: UpstreamProtocol,
+    /// What every node knows it by.
+    pub(super) identity: u64,
     channel: Channel,
-    permits: Arc<Semaphore>,
     pub(super) tasks: Tasks,
     pub(super) connect: Duration,
     pub(super) first_byte: Duration,
@@ -47,11 +47,11 @@ pub(super) type Pool = Client<HttpConnector, Upload>;
 
 impl Upstream {
     pub(super) fn new(
-        upstream: &config::Upstream,
+        (upstream, identity): (&config::Upstream, u64),
         authority: Authority,
         pool: &Pool,
         tasks: &Tasks,
-        (limits, timeouts): (&Limits, &Timeouts),
+        timeouts: &Timeouts,
     ) -> Self {
         let name: Arc<str> = upstream.authority.as_str().into();
         let channel = match upstream.protocol {
@@ -63,23 +63,17 @@ impl Upstream {
                 timeouts.upstream_idle,
             )),
         };
-        let permits = usize::try_from(limits.upstream_requests).unwrap_or(usize::MAX);
         Self {
             name,
             authority,
             protocol: upstream.protocol,
             channel,
-            permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            identity,
             tasks: tasks.clone(),
             connect: timeouts.connect,
             first_byte: timeouts.first_byte,
             tunnel_idle: timeouts.tunnel_idle,
         }
-    }
-
-    /// Takes one of the places for requests, unless all are taken.
-    pub(super) fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
     /// Makes a connection that is for one request alone.
@@ -91,7 +85,7 @@ impl Upstream {
         };
         timeout(self.connect, connecting)
             .await
-            .map_err(|_elapsed| RequestError::UpstreamTimeout)?
+            .map_err(|_elapsed| RequestError::UpstreamConnectTimeout)?
             .map_err(|error: io::Error| {
                 tracing::debug!(upstream = %self.name, %error, "cannot connect");
                 RequestError::UpstreamConnect
@@ -123,7 +117,7 @@ impl Upstream {
                     biased;
                     response = &mut response => response,
                     connected = timeout(self.connect, connected) => {
-                        connected.map_err(|_elapsed| RequestError::UpstreamTimeout)?;
+                        connected.map_err(|_elapsed| RequestError::UpstreamConnectTimeout)?;
                         self.in_time(pace, response).await?
                     }
                 };

@@ -68,6 +68,9 @@ fn describe_route(route: &Route) -> String {
     if route.connect_udp.is_some() {
         return format!("{host} {} takes tunnels of UDP", route.path);
     }
+    if let Some(pool) = &route.pool {
+        return format!("{host} {} to pool {pool}", route.path);
+    }
     let backends = route.to.len();
     let noun = if backends == 1 { "backend" } else { "backends" };
     format!("{host} {} to {backends} {noun}", route.path)

@@ -10,6 +10,7 @@ pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod cid;
 pub(crate) mod demo;
+pub(crate) mod explain;
 mod forms;
 pub(crate) mod get;
 pub(crate) mod keys;

@@ -141,8 +141,10 @@ const ORDER: [&str; 9] = [
     "listen",
 ];
 
-/// The columns of peers, those first that tell whether all is well; anything else follows by name.
-const COLUMNS: [&str; 13] = [
+/// The columns of backends and peers, those first that tell whether all is well; anything else follows by name.
+const COLUMNS: [&str; 15] = [
+    "pool",
+    "backend",
     "node",
     "state",
     "findings",

@@ -49,6 +49,7 @@ impl Route {
             host: None,
             path: ConnectUdp::PATH.into(),
             to: Vec::new(),
+            pool: None,
             connect_udp: Some(allow),
         }
     }

@@ -19,6 +19,7 @@ impl Default for Config {
             listen: vec![Listen::default()],
             workers: default_workers(),
             route: Vec::new(),
+            pool: Vec::new(),
             node: Node::default(),
             fleet: None,
             cid: Cid::default(),

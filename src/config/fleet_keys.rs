@@ -20,6 +20,13 @@ pub(super) const FLEET_KEYS: &[Key] = &[
                   apart.",
     },
     Key {
+        path: "node.zone",
+        kind: Kind::Name,
+        default: "nowhere, so that all backends are near",
+        example: "eu-west-1a",
+        meaning: "Where this node is: backends of the same zone come first.",
+    },
+    Key {
         path: "fleet.file",
         kind: Kind::File,
         default: "none",

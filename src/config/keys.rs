@@ -5,13 +5,15 @@ use std::time::Duration;
 use super::connect_udp_keys::CONNECT_UDP_KEYS;
 use super::fleet_keys::FLEET_KEYS;
 use super::operating_keys::OPERATING_KEYS;
+use super::pool_keys::POOL_KEYS;
 use super::schema::{Key, Kind};
 
 /// Every key of the configuration, in the order of docs/config.md.
 pub static KEYS: &[Key] = &JOINED;
 
-const PARTS: [&[Key]; 5] = [
+const PARTS: [&[Key]; 6] = [
     CLIENT_KEYS,
+    POOL_KEYS,
     CONNECT_UDP_KEYS,
     FLEET_KEYS,
     TRANSPORT_KEYS,
@@ -421,6 +423,7 @@ mod tests {
             .collect();
         for key in KEYS {
             let row = row(key);
+
             assert!(
                 rows.contains(&row.as_str()),
                 "docs/config.md lacks this row:\n{row}"
@@ -464,6 +467,11 @@ mod tests {
             ("listen.0.cert", directory.path("old.pem")),
             ("listen.0.key", directory.path("old.key")),
             ("route.0.to", "http://127.0.0.1:1".into()),
+            ("pool.0.name", "other".into()),
+            ("pool.0.to", "http://127.0.0.1:2".into()),
+            ("pool.0.backend.0.url", "http://127.0.0.1:4".into()),
+            ("pool.1.name", "app".into()),
+            ("pool.1.to", "http://127.0.0.1:3".into()),
             ("node.id", "3".into()),
             ("fleet.key_file", directory.path("old.fleet.key")),
             ("fleet.member.0.id", "3".into()),
@@ -472,11 +480,12 @@ mod tests {
             ("fleet.member.1.relay", "127.0.0.1:8".into()),
         ];
         let from_file = key.path == "fleet.file";
-        let for_udp = key.path == "route.N.connect_udp";
+        // A route leads to one of these.
+        let elsewhere = matches!(key.path, "route.N.pool" | "route.N.connect_udp");
         let settings = needed
             .into_iter()
             .filter(|(path, _)| !(from_file && path.starts_with("fleet")))
-            .filter(|(path, _)| !(for_udp && *path == "route.0.to"))
+            .filter(|(path, _)| !(elsewhere && *path == "route.0.to"))
             .map(|(path, value)| Setting::flag("--set", path, value))
             .collect();
         Sources {
@@ -524,7 +533,9 @@ mod tests {
     fn every_default_is_what_no_key_gives() {
         for key in KEYS {
             // A list has no first entry, and words are no value.
-            let listed = key.path.starts_with("route.") || key.path.starts_with("fleet.");
+            let listed = ["route.", "pool.", "fleet."]
+                .iter()
+                .any(|list| key.path.starts_with(list));
             if listed || key.default.contains(' ') {
                 continue;
             }

@@ -10,6 +10,7 @@ mod connect_udp_keys;
 mod decode;
 mod defaults;
 mod error;
+mod explain;
 mod fleet_keys;
 mod form;
 mod keys;
@@ -19,6 +20,9 @@ mod load;
 mod names;
 mod operating;
 mod operating_keys;
+mod pool;
+mod pool_keys;
+mod pool_rules;
 mod rules;
 mod schema;
 mod sections;
@@ -29,11 +33,13 @@ mod units;
 
 pub use connect_udp::ConnectUdp;
 pub use error::{LoadError, LoadErrors, Origin, UpstreamError};
+pub use explain::{Explained, explain};
 pub use keys::KEYS;
 pub use layers::{FILE_VARIABLE, PREFIX, Setting, SettingError, Sources};
 pub use link::{LinkMtuError, Return, max_udp_payload};
 pub use load::load;
 pub use operating::{Admin, AdminAddress, Hooks, Log, LogFormat, Shutdown, Upgrade};
+pub use pool::{Backend, HashBy, Pool, Probe, Retry};
 pub use schema::{Key, Kind};
 pub use sections::{
     Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile, Quic, Route,

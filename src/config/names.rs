@@ -69,6 +69,44 @@ pub(super) fn path_prefix(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Checks what an operator names things by.
+pub(super) fn name(text: &str) -> Result<(), &'static str> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if text.is_empty() || text.len() > MAX_LABEL {
+        return Err("it must have 1 to 63 bytes");
+    }
+    if text.bytes().all(legal) {
+        Ok(())
+    } else {
+        Err("it has another character")
+    }
+}
+
+/// Checks a token (RFC 9110, section 5.6.2).
+pub(super) fn token(text: &str) -> Result<(), &'static str> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !text.is_empty() && text.bytes().all(legal) {
+        Ok(())
+    } else {
+        Err("not a token")
+    }
+}
+
+/// Checks the path and query of a request.
+pub(super) fn request_path(text: &str) -> Result<(), &'static str> {
+    if !text.starts_with('/') {
+        return Err("it must begin with \"/\"");
+    }
+    if text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'#')
+    {
+        Ok(())
+    } else {
+        Err("it must be visible ASCII without \"#\"")
+    }
+}
+
 /// Reads a backend's URL.
 pub(super) fn upstream(text: &str) -> Result<Upstream, &'static str> {
     let (scheme, rest) = text

@@ -5,14 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::load::Reader;
 use super::{
-    AdminAddress, Config, Fleet, Keepalive, Listen, Profile, Route, Sources, names, units,
+    AdminAddress, Config, Fleet, Keepalive, Listen, Profile, Sources, names, pool_rules, units,
 };
 use crate::fleet::Roster;
 
 /// Checks a configuration whose every value is right alone.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     listeners(&config.listen, reader);
-    routes(&config.route, reader);
+    routes(config, reader);
+    pool_rules::pools(&config.pool, reader);
     quic(config, reader);
     cid(config, reader);
     if let Some(fleet) = &config.fleet {
@@ -62,27 +63,11 @@ fn listeners(listeners: &[Listen], reader: &mut Reader<'_>) {
     }
 }
 
-fn routes(routes: &[Route], reader: &mut Reader<'_>) {
+fn routes(config: &Config, reader: &mut Reader<'_>) {
     let mut seen = HashMap::new();
-    for (index, route) in routes.iter().enumerate() {
-        let [host, path, to, udp] =
-            ["host", "path", "to", "connect_udp"].map(|name| format!("route.{index}.{name}"));
-        match &route.connect_udp {
-            None if route.to.is_empty() => {
-                reader.refuse(
-                    &[&to, &udp],
-                    "missing: the backends of the route, or the targets of its UDP tunnels in \
-                     connect_udp",
-                );
-            }
-            Some(_) if reader.is_set(&to) => {
-                reader.refuse(
-                    &[&to, &udp],
-                    "a route with connect_udp has no backends; give them a route of their own",
-                );
-            }
-            _ => {}
-        }
+    for (index, route) in config.route.iter().enumerate() {
+        pool_rules::target(index, route, &config.pool, reader);
+        let [host, path] = ["host", "path"].map(|name| format!("route.{index}.{name}"));
         // The prefix matches at a segment boundary, with or without its last slash.
         let prefix = route.path.trim_end_matches('/');
         if let Some(earlier) = seen.insert((&route.host, prefix), index) {
@@ -447,8 +432,8 @@ mod tests {
         let error = error(&[("route.0.path", "/a")]);
         assert_eq!(
             error,
-            "--set: route.0.to: missing: the backends of the route, or the targets of its UDP tunnels \
-             in connect_udp"
+            "--set: route.0.to: missing: the backends of the route, a \"pool\", or the targets of its \
+             UDP tunnels in \"connect_udp\""
         );
     }
 

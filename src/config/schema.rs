@@ -59,6 +59,16 @@ pub enum Kind {
     Directory,
     /// A list of backend URLs.
     Upstreams,
+    /// A backend's URL.
+    Upstream,
+    /// Letters, digits, `-`, `_` and `.`.
+    Name,
+    /// A token (RFC 9110, section 5.6.2).
+    Token,
+    /// What a request is sent by.
+    HashBy,
+    /// How a backend is asked how it is.
+    Probe,
     /// A list of UDP targets.
     UdpTargets,
     /// At most one IPv4 and one IPv6 address, each with a port that is not 0.
@@ -118,6 +128,11 @@ impl fmt::Display for Kind {
                 f.write_str("a list of hosts or networks with ports such as [\"dns.example:53\"]")
             }
             Self::Upstreams => f.write_str("a list of URLs such as [\"http://10.0.0.1:8080\"]"),
+            Self::Upstream => f.write_str("a URL such as \"http://10.0.0.1:8080\""),
+            Self::Name => f.write_str("a name of letters, digits, \"-\", \"_\" and \".\""),
+            Self::Token => f.write_str("a token such as \"session\""),
+            Self::HashBy => f.write_str("\"client\", \"path\", \"header:NAME\" or \"cookie:NAME\""),
+            Self::Probe => f.write_str("\"off\", \"tcp\" or a path such as \"/healthz\""),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::operating::{Admin, Hooks, Log, Shutdown, Upgrade};
-use super::{ConnectUdp, Return, UpstreamError, names};
+use super::{ConnectUdp, Pool, Return, UpstreamError, names};
 use crate::cid::{self, FirstOctet};
 use crate::connect_udp::AllowList;
 use crate::fleet::NodeId;
@@ -24,6 +24,8 @@ pub struct Config {
     pub workers: u16,
     /// Where requests go; empty means the built-in demo origin.
     pub route: Vec<Route>,
+    /// The pools that routes name.
+    pub pool: Vec<Pool>,
     /// Who this node is.
     pub node: Node,
     /// The other nodes, if there are any.
@@ -85,8 +87,10 @@ pub struct Route {
     /// The path prefix, matched at a segment boundary. Default `/`, and of a route with `connect_udp`
     /// [`ConnectUdp::PATH`].
     pub path: String,
-    /// The backends, at least one unless there is `connect_udp`.
+    /// The backends, at least one unless there is a pool or `connect_udp`.
     pub to: Vec<Upstream>,
+    /// The name of the pool, if there is no `to`.
+    pub pool: Option<String>,
     /// Takes tunnels of UDP to these targets in place of requests to backends (RFC 9298); the template is
     /// `path` with `/{target_host}/{target_port}/` behind it.
     pub connect_udp: Option<AllowList>,
@@ -118,6 +122,8 @@ pub struct Node {
     pub id: NodeId,
     /// The instance byte of connection IDs; drawn at random at start when absent.
     pub instance: Option<u8>,
+    /// Where this node is: backends in the same zone come first. Default nowhere, which is everywhere.
+    pub zone: Option<String>,
 }
 
 /// The nodes that share one service address. Written in the main file as `[fleet]`, or in a file of
@@ -316,6 +322,7 @@ impl Route {
             host: None,
             path: "/".into(),
             to,
+            pool: None,
             connect_udp: None,
         }
     }

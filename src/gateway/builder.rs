@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::net::{TcpListener, UdpSocket};
 use std::num::NonZeroU16;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -199,12 +199,13 @@ impl GatewayBuilder {
         )?;
         let max_udp_payload = bound.plan.max_udp_payload;
         let (node, instance) = (ground.membership.node, ground.membership.instance);
+        let handler = Arc::new(Mutex::new(ground.handler));
         let reloader = Reloader {
             max_udp_payload,
             listeners: opened.listeners.iter().map(Listener::control).collect(),
             sources: self.sources,
             given: ground.given,
-            handler: ground.handler.into(),
+            handler: Arc::clone(&handler),
             resumption: ground.resumption,
             metrics: metrics.clone(),
             node,
@@ -222,6 +223,7 @@ impl GatewayBuilder {
             reins: Arc::new(opened.reins),
             program: self.program,
             fleet: opened.fleet.clone(),
+            handler,
         };
         let (conductor, handle) = Conductor::new(Arc::new(shared), reloader, watched);
         Ok(Gateway {

@@ -1,6 +1,6 @@
 use super::GatewayError;
-use super::ground::default_handler;
 use super::identities;
+use crate::bridge::Bridge;
 use crate::config::Config;
 use crate::control::Snapshot;
 use crate::telemetry::Metrics;
@@ -16,6 +16,7 @@ pub fn check(config: &Config) -> Result<Vec<String>, GatewayError> {
         let snapshot = Snapshot::read(fleet)?;
         snapshot.max_udp_payload()?;
     }
-    default_handler(config, &Metrics::default())?;
+    Bridge::new(config, &Metrics::default())
+        .map_err(|error| GatewayError::Routes(error.to_string()))?;
     identities::check(config)
 }

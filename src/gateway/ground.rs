@@ -93,9 +93,8 @@ pub(super) fn default_handler(
     if config.route.is_empty() {
         return Ok(SharedHandler::new(Origin));
     }
-    let udp = (config.connect_udp.clone(), metrics.udp.clone());
-    Bridge::with_tunnels(&config.route, &config.limits, &config.timeouts, udp)
-        .map(SharedHandler::new)
+    Bridge::new(config, metrics)
+        .map(|bridge| SharedHandler::new(bridge.probing()))
         .map_err(|error| GatewayError::Routes(error.to_string()))
 }
 

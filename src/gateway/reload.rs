@@ -43,7 +43,7 @@ pub(super) struct Reloader {
     pub(super) sources: Option<Sources>,
     pub(super) given: Given,
     /// The handler in use, which keeps its connections to backends while no route changes.
-    pub(super) handler: Mutex<SharedHandler>,
+    pub(super) handler: Arc<Mutex<SharedHandler>>,
     pub(super) resumption: Resumption,
     pub(super) metrics: Metrics,
     pub(super) node: NodeId,
@@ -129,8 +129,19 @@ impl Reloader {
     }
 
     fn handler(&self, old: &Config, new: &Config) -> Result<SharedHandler, GatewayError> {
-        let same = (&old.route, &old.limits, &old.timeouts, &old.connect_udp)
-            == (&new.route, &new.limits, &new.timeouts, &new.connect_udp);
+        let of = |config: &'_ Config| {
+            let Config {
+                route,
+                pool,
+                connect_udp,
+                limits,
+                timeouts,
+                node,
+                ..
+            } = config.clone();
+            (route, pool, connect_udp, limits, timeouts, node.zone)
+        };
+        let same = of(old) == of(new);
         if same || self.given.handler.is_some() {
             return Ok(self.handler.lock().expect("no holder panics").clone());
         }

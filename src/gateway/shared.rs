@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -10,6 +10,7 @@ use crate::config::{Config, Hooks};
 use crate::edge::Steering;
 use crate::fleet::{InstanceId, NodeId};
 use crate::lifecycle::{Lifecycle, Program};
+use crate::request::SharedHandler;
 use crate::telemetry::Metrics;
 
 /// What a running gateway and its handles share.
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     /// What is started to take over.
     pub(super) program: Option<Program>,
     pub(super) fleet: Option<FleetHandle>,
+    /// What answers requests now, which a reload may replace.
+    pub(super) handler: Arc<Mutex<SharedHandler>>,
 }
 
 impl Shared {

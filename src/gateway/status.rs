@@ -3,6 +3,7 @@ use serde_json::{Map, Value, json};
 use super::fleet_handle::FleetHandle;
 use super::shared::Shared;
 use crate::edge::drop_reasons;
+use crate::request::BackendReport;
 use crate::telemetry::{Metrics, Reason, ReloadOutcome, Transport};
 
 /// What `/status` shows.
@@ -32,12 +33,28 @@ pub(super) fn status(shared: &Shared) -> Value {
             "resets": metrics.resets.get(),
         },
         "dropped": dropped(metrics),
+        "backends": backends(shared),
         "fleet": shared.fleet.as_ref().map(FleetHandle::status),
         "reloads": {
             "applied": reloads(ReloadOutcome::APPLIED),
             "refused": reloads(ReloadOutcome::REFUSED),
         },
     })
+}
+
+/// What requests are passed to, and how that does.
+fn backends(shared: &Shared) -> Vec<Value> {
+    let handler = shared.handler.lock().expect("no holder panics").clone();
+    let shown = |report: BackendReport| {
+        json!({
+            "pool": report.pool,
+            "backend": *report.backend,
+            "state": report.unfit.unwrap_or("fit"),
+            "requests": report.under_way,
+            "latency_ms": report.latency.map(|mean| (mean.as_secs_f64() * 1e4).round() / 10.0),
+        })
+    };
+    handler.backends().into_iter().map(shown).collect()
 }
 
 /// The reasons for which datagrams have been dropped, and how many.

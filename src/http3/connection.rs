@@ -316,7 +316,7 @@ impl Connection {
             Kind::Encoder => (&mut self.critical.encoder, Violation::SecondEncoderStream),
             Kind::Decoder => (&mut self.critical.decoder, Violation::SecondDecoderStream),
             Kind::Push => return rules.refuse(Violation::PushStream),
-            Kind::Unknown => return self.count_glitches(1, now),
+            Kind::Unknown => return self.count_glitches(UNKNOWN_STREAM, now),
         };
         if std::mem::replace(opened, true) {
             rules.refuse(second)?;
@@ -347,6 +347,10 @@ fn goaway(id: StreamId) -> Bytes {
     varint::put(&mut out, id.value());
     out.freeze()
 }
+
+/// Glitches that a stream of unknown type counts as: it takes one of the few streams that a client may
+/// have open, and is opened, stopped and forgotten, where a frame is only skipped.
+const UNKNOWN_STREAM: u32 = 8;
 
 /// Clients of the extension point send a few of them; a thousand at once are no accident.
 const GLITCHES: u32 = 1000;

@@ -12,6 +12,7 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
         listen,
         workers,
         route: _,
+        pool: _,
         connect_udp: _,
         node,
         fleet,
@@ -72,6 +73,8 @@ pub(crate) fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
     let sections = [
         ("listen", old.listen != new.listen),
         ("route", old.route != new.route),
+        ("pool", old.pool != new.pool),
+        ("node.zone", old.node.zone != new.node.zone),
         ("connect_udp", old.connect_udp != new.connect_udp),
         ("quic", old.quic != new.quic),
         ("tcp", old.tcp != new.tcp),
@@ -112,7 +115,11 @@ fn listeners(old: &[Listen], new: &[Listen]) -> Vec<String> {
 }
 
 fn of_node(old: &Node, new: &Node) -> Vec<String> {
-    let Node { id, instance } = old;
+    let Node {
+        id,
+        instance,
+        zone: _,
+    } = old;
     named([
         ("node.id", *id != new.id),
         ("node.instance", *instance != new.instance),

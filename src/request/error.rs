@@ -33,9 +33,18 @@ pub enum RequestError {
     /// The gateway is at a limit or draining.
     #[error("the gateway is at a limit")]
     Overloaded,
+    /// No backend is fit to get requests.
+    #[error("no backend is fit")]
+    NoBackend,
     /// No upstream could be reached.
     #[error("no upstream could be reached")]
     UpstreamConnect,
+    /// The upstream did not accept a connection in time.
+    #[error("the upstream could not be reached in time")]
+    UpstreamConnectTimeout,
+    /// The upstream said that it has not begun with the request (RFC 9113, section 8.7).
+    #[error("the upstream refused the request")]
+    UpstreamRefused,
     /// The upstream broke the connection or the protocol before its response began.
     #[error("the upstream broke off before its response")]
     UpstreamBroken,
@@ -45,7 +54,7 @@ pub enum RequestError {
     /// The upstream offers no tunnels, or answered a request for one as if it were an ordinary request.
     #[error("the upstream opens no tunnel")]
     NoTunnel,
-    /// The upstream did not connect or answer in time.
+    /// The upstream did not answer in time.
     #[error("the upstream did not answer in time")]
     UpstreamTimeout,
     /// A handler failed; the request may have had effects.
@@ -74,7 +83,10 @@ impl RequestError {
             | Self::Overloaded
             | Self::Internal
             | Self::Body(BodyError::Shutdown | BodyError::Internal) => Origin::Gateway,
-            Self::UpstreamConnect
+            Self::NoBackend
+            | Self::UpstreamConnect
+            | Self::UpstreamConnectTimeout
+            | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
             | Self::NoTunnel
@@ -93,7 +105,10 @@ impl RequestError {
             | Self::NotImplemented
             | Self::ExpectationFailed
             | Self::Overloaded => Stage::BeforeUpstream,
-            Self::UpstreamConnect => Stage::Connect,
+            Self::NoBackend
+            | Self::UpstreamConnect
+            | Self::UpstreamConnectTimeout
+            | Self::UpstreamRefused => Stage::Connect,
             Self::Body(_)
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
@@ -123,14 +138,43 @@ impl RequestError {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
-            Self::Overloaded | Self::Body(BodyError::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::NoBackend | Self::Body(BodyError::Shutdown) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamConnect
+            | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
             | Self::NoTunnel
             | Self::Body(BodyError::UpstreamGone) => StatusCode::BAD_GATEWAY,
-            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::UpstreamConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal | Self::Body(BodyError::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What the error is called in a `Proxy-Status` field (RFC 9209, section 2.3), if it is about a
+    /// backend or the gateway itself.
+    pub fn proxy_error(self) -> Option<&'static str> {
+        match self {
+            Self::NoRoute => Some("destination_not_found"),
+            Self::NoBackend => Some("destination_unavailable"),
+            Self::Overloaded => Some("connection_limit_reached"),
+            Self::UpstreamConnect => Some("connection_refused"),
+            Self::UpstreamConnectTimeout => Some("connection_timeout"),
+            Self::UpstreamRefused | Self::UpstreamBroken => Some("connection_terminated"),
+            Self::UpstreamMalformed => Some("http_protocol_error"),
+            Self::NoTunnel => Some("http_upgrade_failed"),
+            Self::UpstreamTimeout => Some("http_response_timeout"),
+            Self::Body(BodyError::UpstreamGone) => Some("http_response_incomplete"),
+            Self::Internal | Self::Body(BodyError::Internal | BodyError::Shutdown) => {
+                Some("proxy_internal_error")
+            }
+            Self::Malformed(_)
+            | Self::HeadersTooLarge
+            | Self::RequestTimeout
+            | Self::NotImplemented
+            | Self::ExpectationFailed
+            | Self::Body(_) => None,
         }
     }
 
@@ -154,7 +198,10 @@ impl RequestError {
             | Self::ExpectationFailed
             | Self::NoRoute
             | Self::NotImplemented
+            | Self::NoBackend
             | Self::UpstreamConnect
+            | Self::UpstreamConnectTimeout
+            | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
             | Self::NoTunnel
@@ -182,7 +229,10 @@ impl RequestError {
             Self::NotImplemented => "not_implemented",
             Self::ExpectationFailed => "expectation_failed",
             Self::Overloaded => "overloaded",
+            Self::NoBackend => "no_backend",
             Self::UpstreamConnect => "upstream_connect",
+            Self::UpstreamConnectTimeout => "upstream_connect_timeout",
+            Self::UpstreamRefused => "upstream_refused",
             Self::UpstreamBroken => "upstream_broken",
             Self::UpstreamMalformed => "upstream_malformed",
             Self::NoTunnel => "no_tunnel",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 
-use super::{Body, ClientFacts, RequestError};
+use super::{BackendReport, Body, ClientFacts, RequestError};
 
 /// Answers requests: the bridge to backends, or an embedder's own code.
 ///
@@ -26,6 +26,11 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<Body>,
         client: ClientFacts,
     ) -> impl Future<Output = Result<Response<Body>, RequestError>> + Send;
+
+    /// How the backends do that it passes requests to; none where it answers itself. It must not block.
+    fn backends(&self) -> Vec<BackendReport> {
+        Vec::new()
+    }
 }
 
 /// The future of one call of a [`SharedHandler`].
@@ -46,6 +51,11 @@ impl SharedHandler {
     pub fn handle(&self, request: Request<Body>, client: ClientFacts) -> HandlerFuture<'_> {
         self.0.handle_erased(request, client)
     }
+
+    /// How backends do; see [`Handler::backends`].
+    pub fn backends(&self) -> Vec<BackendReport> {
+        self.0.backends_erased()
+    }
 }
 
 impl std::fmt::Debug for SharedHandler {
@@ -56,10 +66,15 @@ impl std::fmt::Debug for SharedHandler {
 
 trait ErasedHandler: Send + Sync {
     fn handle_erased(&self, request: Request<Body>, client: ClientFacts) -> HandlerFuture<'_>;
+    fn backends_erased(&self) -> Vec<BackendReport>;
 }
 
 impl<H: Handler> ErasedHandler for H {
     fn handle_erased(&self, request: Request<Body>, client: ClientFacts) -> HandlerFuture<'_> {
         Box::pin(self.handle(request, client))
+    }
+
+    fn backends_erased(&self) -> Vec<BackendReport> {
+        self.backends()
     }
 }

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The backend that answered, as `host:port`.
 ///
@@ -6,3 +7,32 @@ use std::sync::Arc;
 /// client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AnsweredBy(pub Arc<str>);
+
+/// How a backend does, for operators.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct BackendReport {
+    /// What the configuration calls its pool.
+    pub pool: String,
+    /// Its `host:port`.
+    pub backend: Arc<str>,
+    /// Why it gets no requests, in one of a fixed set of words, if so.
+    pub unfit: Option<&'static str>,
+    /// Requests under way to it.
+    pub under_way: u32,
+    /// The mean time to its answers, which leans to the slowest; none before the first.
+    pub latency: Option<Duration>,
+}
+
+impl BackendReport {
+    /// One that is fit and has done nothing yet.
+    pub fn new(pool: impl Into<String>, backend: Arc<str>) -> Self {
+        Self {
+            pool: pool.into(),
+            backend,
+            unfit: None,
+            under_way: 0,
+            latency: None,
+        }
+    }
+}

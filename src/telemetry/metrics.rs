@@ -4,8 +4,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::UdpMetrics;
 use super::labels::{Answered, Early, Informed};
+use super::{PoolMetrics, UdpMetrics};
 use crate::fleet::{Finding, PeerState};
 
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
@@ -119,6 +119,8 @@ pub struct Metrics {
     pub connect_tunnels: Gauge,
     /// Field sections of requests that referred to QPACK's dynamic table.
     pub qpack_references: Counter,
+    /// Pools of backends.
+    pub pools: PoolMetrics,
     /// Connection tasks that panicked.
     pub panics: Counter,
     /// Reloads, by what came of them.
@@ -207,6 +209,7 @@ impl Metrics {
         metrics.register_http3(registry);
         metrics.register_requests(registry);
         metrics.udp.register(registry);
+        metrics.pools.register(registry);
         metrics
     }
 

@@ -3,6 +3,7 @@
 mod access;
 mod labels;
 mod metrics;
+mod pools;
 mod udp;
 
 pub use access::{AccessLog, AccessRecord};
@@ -11,4 +12,5 @@ pub use metrics::{
     FleetFinding, HandedOver, Metrics, PathChange, PeerLife, Reason, ReloadOutcome, Transport,
     UdpSocket,
 };
+pub use pools::{PoolLabel, PoolMetrics, PoolReason};
 pub use udp::{UdpDirection, UdpMetrics};

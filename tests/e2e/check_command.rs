@@ -53,6 +53,26 @@ fn check_accepts_no_configuration_at_all() {
 }
 
 #[test]
+fn explain_tells_of_every_value_where_it_comes_from() {
+    let file = ConfigFile::new("[[route]]\nto = [\"http://a:1\"]\n");
+    let variables = [("WAYHOLD_NODE__ID", "7")];
+    let arguments = ["explain", "-c", file.path(), "--set", "timeouts.connect=1s"];
+    let output = wayhold(&arguments, &variables);
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for line in [
+        format!("route.0.to = [http://a:1]  ({}:2)", file.path()),
+        "node.id = 7  (WAYHOLD_NODE__ID)".to_owned(),
+        "timeouts.connect = 1s  (--set)".to_owned(),
+        "timeouts.header = 10s  (default)".to_owned(),
+    ] {
+        assert!(out.lines().any(|told| told == line), "{line}\n{out}");
+    }
+    let output = wayhold(&["explain", "--set", "timeouts.connect=soon"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn check_shows_what_file_environment_and_flags_give_together() {
     let file = ConfigFile::new("[[route]]\nhost = \"a.org\"\nto = [\"http://a:1\"]\n");
     let output = wayhold(

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use wayhold::bridge::Origin;
 use wayhold::testbed::{Honesty, Relay, RelayConfig};
 
-use crate::raw::{CONTROL, Raw, frame, head};
+use crate::raw::{CONTROL, Raw, frame, head, status};
 use crate::stage::{PATIENCE, Solo};
 
 /// How much of a first response had come when a second one of the same length was whole.
@@ -23,6 +23,8 @@ async fn first_when_second_is_whole(fields: [&[(&str, &str)]; 2], control: &[u8]
     let relay = Relay::start(relay).await.unwrap();
     let raw = Raw::connect(&solo.directory, relay.address()).await;
     raw.one_way(&[&CONTROL, control].concat()).await;
+    // When this is answered, what the control stream said has been read long since.
+    assert_eq!(status(raw.send(&head("GET", "/", &[])).await).await, 200);
     let path = format!("/bytes/{LENGTH}?seed=1");
     // Both leave in one packet, because neither waits for anything.
     let first = raw.send(&head("GET", &path, fields[0])).await;
@@ -63,8 +65,8 @@ async fn an_urgent_response_overtakes_one_that_was_asked_for_before() {
 #[tokio::test]
 async fn a_priority_update_counts_for_more_than_the_field() {
     let fields = [&[("priority", "u=0")][..], &[("priority", "u=7")]];
-    // The second request stream is stream 4 (RFC 9000, section 2.1).
-    let update = [frame(0xf_0700, b"\x00u=7"), frame(0xf_0700, b"\x04u=0")].concat();
+    // The second and third request streams are streams 4 and 8 (RFC 9000, section 2.1).
+    let update = [frame(0xf_0700, b"\x04u=7"), frame(0xf_0700, b"\x08u=0")].concat();
     let of_first = first_when_second_is_whole(fields, &update).await;
     assert!(
         of_first < LENGTH / 2,

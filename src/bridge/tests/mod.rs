@@ -4,8 +4,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use http_body::Frame;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,11 +14,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
-use crate::request::{BodyError, Handshake};
+use crate::config::{Limits, Timeouts, UpstreamProtocol};
+use crate::request::{AnsweredBy, BodyError, Handshake};
+use crate::telemetry::{PoolLabel, PoolReason};
 
 mod early;
 mod http1;
 mod http2;
+mod pools;
 mod tunnel;
 
 /// A backend on loopback whose connections the test plays byte by byte.
@@ -129,13 +132,21 @@ async fn within<F: Future>(future: F) -> F::Output {
 }
 
 fn bridge_to(to: Vec<config::Upstream>, limits: &Limits, timeouts: &Timeouts) -> Arc<Bridge> {
-    let route = config::Route {
-        host: None,
-        path: "/".to_owned(),
-        to,
-        connect_udp: None,
+    Arc::new(made(vec![config::Route::new(to)], limits, timeouts).unwrap())
+}
+
+fn made(
+    route: Vec<config::Route>,
+    limits: &Limits,
+    timeouts: &Timeouts,
+) -> Result<Bridge, BridgeError> {
+    let config = Config {
+        route,
+        limits: limits.clone(),
+        timeouts: timeouts.clone(),
+        ..Config::default()
     };
-    Arc::new(Bridge::new(&[route], limits, timeouts).unwrap())
+    Bridge::new(&config, &Metrics::default())
 }
 
 fn bridge(backend: &Backend, protocol: UpstreamProtocol) -> Arc<Bridge> {
@@ -197,7 +208,7 @@ async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, BodyError>> {
 
 #[tokio::test]
 async fn no_route_is_not_found() {
-    let bridge = Bridge::new(&[], &Limits::default(), &Timeouts::default()).unwrap();
+    let bridge = made(Vec::new(), &Limits::default(), &Timeouts::default()).unwrap();
     let error = ask(&bridge, request("GET", Body::empty()))
         .await
         .unwrap_err();
@@ -208,19 +219,15 @@ async fn no_route_is_not_found() {
 #[test]
 fn routes_that_cannot_be_served_are_refused() {
     let (limits, timeouts) = (Limits::default(), Timeouts::default());
-    let route = |path: &str, to: &[&str]| config::Route {
-        host: None,
-        path: path.to_owned(),
-        to: to
-            .iter()
-            .map(|authority| config::Upstream {
-                protocol: UpstreamProtocol::Http1,
-                authority: (*authority).to_owned(),
-            })
-            .collect(),
-        connect_udp: None,
+    let upstream = |authority: &&str| config::Upstream {
+        protocol: UpstreamProtocol::Http1,
+        authority: (*authority).to_owned(),
     };
-    let made = |routes: &[config::Route]| Bridge::new(routes, &limits, &timeouts).map(drop);
+    let route = |path: &str, to: &[&str]| config::Route {
+        path: path.to_owned(),
+        ..config::Route::new(to.iter().map(upstream).collect())
+    };
+    let made = |routes: &[config::Route]| made(routes.to_vec(), &limits, &timeouts).map(drop);
     assert_eq!(made(&[route("/", &[])]), Err(BridgeError::NoUpstream(0)));
     assert_eq!(
         made(&[route("/a", &["a:1"]), route("/a/", &["b:1"])]),
@@ -233,7 +240,7 @@ fn routes_that_cannot_be_served_are_refused() {
 }
 
 #[tokio::test]
-async fn requests_go_round_the_upstreams_and_past_a_full_one() {
+async fn requests_go_past_a_full_upstream() {
     let (first, second) = (Backend::bind().await, Backend::bind().await);
     let upstreams = vec![
         first.upstream(UpstreamProtocol::Http1),
@@ -244,16 +251,19 @@ async fn requests_go_round_the_upstreams_and_past_a_full_one() {
         ..Limits::default()
     };
     let bridge = bridge_to(upstreams, &limits, &Timeouts::default());
-    let begun = async |backend: &Backend| {
+    let begun = async || {
         let call = Call::start(&bridge, request("GET", Body::empty()));
-        let mut peer = backend.accept().await;
+        let mut peer = tokio::select! {
+            peer = first.accept() => peer,
+            peer = second.accept() => peer,
+        };
         peer.hear("\r\n\r\n").await;
         peer.say("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n")
             .await;
         (call.answer().await.unwrap(), peer)
     };
-    let (one, mut peer) = begun(&first).await;
-    let (two, _second) = begun(&second).await;
+    let (one, mut peer) = begun().await;
+    let (two, _second) = begun().await;
     let by = |response: &Response<Body>| response.extensions().get::<AnsweredBy>().cloned();
     assert_ne!(by(&one), by(&two));
 
@@ -271,7 +281,7 @@ async fn requests_go_round_the_upstreams_and_past_a_full_one() {
     assert_eq!(
         three.status(),
         StatusCode::NO_CONTENT,
-        "it was the full one's turn"
+        "the other one is full"
     );
 }
 
@@ -301,6 +311,6 @@ async fn an_upstream_that_cannot_be_reached_in_time_is_a_gateway_timeout() {
         let upstreams = vec![backend.upstream(protocol)];
         let bridge = bridge_to(upstreams, &Limits::default(), &timeouts);
         let answer = ask(&bridge, request("GET", Body::empty())).await.map(drop);
-        assert_eq!(answer, Err(RequestError::UpstreamTimeout));
+        assert_eq!(answer, Err(RequestError::UpstreamConnectTimeout));
     }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::bridge::pool::Place;
 use crate::bridge::upstream::Tasks;
 use crate::request::{Body, BodyError};
 
@@ -42,7 +43,7 @@ pub(super) struct Side {
     /// What the client sends.
     pub(super) body: Body,
     /// The place among the backend's requests, which a tunnel takes until both directions have ended.
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) place: Arc<Place>,
     /// How long the backend may take to make room for a piece.
     pub(super) idle: Duration,
     /// Runs the client's direction.
@@ -54,25 +55,24 @@ pub(super) struct Side {
 pub(super) fn start(source: impl Source, sink: impl Sink, side: Side) -> Body {
     let Side {
         body,
-        permit,
+        place,
         idle,
         tasks,
     } = side;
-    let permit = Arc::new(permit);
     let (ended, download_ended) = oneshot::channel();
     let (broken, upload_broken) = oneshot::channel();
     let upload = Upload {
         body,
         sink,
         idle,
-        permit: Arc::clone(&permit),
+        place: Arc::clone(&place),
     };
     tasks.spawn(upload.run(download_ended, broken));
     Body::new(Download(Some(Open {
         source,
         upload_broken,
         ended,
-        _permit: permit,
+        _place: place,
     })))
 }
 
@@ -81,7 +81,7 @@ struct Upload<S> {
     body: Body,
     sink: S,
     idle: Duration,
-    permit: Arc<OwnedSemaphorePermit>,
+    place: Arc<Place>,
 }
 
 impl<S: Sink> Upload<S> {
@@ -91,7 +91,7 @@ impl<S: Sink> Upload<S> {
             mut body,
             mut sink,
             idle,
-            permit: _permit,
+            place: _place,
         } = self;
         let broke = tokio::select! {
             passed = pass(&mut body, &mut sink, idle) => passed.err(),
@@ -134,7 +134,7 @@ struct Open<S> {
     upload_broken: oneshot::Receiver<BodyError>,
     /// Dropped without a word, it breaks off the other direction.
     ended: oneshot::Sender<()>,
-    _permit: Arc<OwnedSemaphorePermit>,
+    _place: Arc<Place>,
 }
 
 impl<S: Source> http_body::Body for Download<S> {

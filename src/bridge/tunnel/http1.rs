@@ -55,7 +55,7 @@ pub(super) async fn open(
         }
         let (head, body) = response.into_parts();
         let body = body.map_err(|_broken| BodyError::UpstreamGone);
-        return Ok((head, refused(body, side.permit)));
+        return Ok((head, refused(body, side.place)));
     }
     check_switch(&response, &accept)?;
     switched(response, side).await

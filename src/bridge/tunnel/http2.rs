@@ -69,7 +69,7 @@ pub(super) async fn open(
     }
     // Fails only when the backend has ended the stream, which reading tells as well.
     drop(send.send_data(Bytes::new(), true));
-    Ok((head, refused(Refusal(receive), side.permit)))
+    Ok((head, refused(Refusal(receive), side.place)))
 }
 
 impl Source for RecvStream {

@@ -11,13 +11,16 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response, header, response};
 use http_body::{Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 
 use self::carry::Side;
+use super::delivery::asked;
 use super::headers;
-use super::upstream::Upstream;
+use super::pool::{Place, Pool};
+use crate::balance::Answer as Told;
 use crate::config::UpstreamProtocol;
-use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, ConnectProtocol, RequestError};
+use crate::request::{
+    AnsweredBy, Body, BodyError, ClientFacts, ConnectProtocol, Origin, RequestError,
+};
 
 /// What a backend answered: the head as it came, but with a 2xx status if it opens a tunnel, and what
 /// follows it.
@@ -31,19 +34,20 @@ pub(super) fn is_passed_on(request: &Request<Body>) -> bool {
 
 /// Asks a backend for a WebSocket. It is asked once, whatever becomes of that.
 pub(super) async fn handle(
-    upstream: &Upstream,
-    permit: OwnedSemaphorePermit,
+    pool: &Arc<Pool>,
     request: Request<Body>,
     client: ClientFacts,
 ) -> Result<Response<Body>, RequestError> {
     let (mut parts, body) = request.into_parts();
+    let place = Arc::new(pool.place(&asked(pool, &parts, &client)).await?);
+    let upstream = &place.upstream;
     headers::to_upstream(&mut parts, &client, upstream.protocol, &upstream.authority)?;
     // HTTP/2 and HTTP/3 have no use for them, and the gateway has a key of its own (RFC 8441, section 5).
     parts.headers.remove(header::SEC_WEBSOCKET_KEY);
     parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
     let side = Side {
         body,
-        permit,
+        place: Arc::clone(&place),
         idle: upstream.tunnel_idle,
         tasks: upstream.tasks.clone(),
     };
@@ -51,6 +55,12 @@ pub(super) async fn handle(
         UpstreamProtocol::Http1 => Box::pin(http1::open(upstream, parts, side)).await,
         UpstreamProtocol::Http2 => Box::pin(http2::open(upstream, parts, side)).await,
     };
+    match &opened {
+        Ok(_) => place.tell(Told::Good(place.age())),
+        Err(RequestError::NoTunnel) => {}
+        Err(error) if error.origin() == Origin::Upstream => place.tell(Told::Failed),
+        Err(_) => {}
+    }
     let (mut head, body) = opened.inspect_err(|error| {
         tracing::debug!(upstream = %upstream.name, %error, "no tunnel");
     })?;
@@ -61,20 +71,20 @@ pub(super) async fn handle(
 }
 
 /// The body of a response that opens no tunnel.
-fn refused<B>(body: B, permit: OwnedSemaphorePermit) -> Body
+fn refused<B>(body: B, place: Arc<Place>) -> Body
 where
     B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
 {
     Body::new(Refused {
         body: Body::new(body),
-        _permit: permit,
+        _place: place,
     })
 }
 
 #[derive(Debug)]
 struct Refused {
     body: Body,
-    _permit: OwnedSemaphorePermit,
+    _place: Arc<Place>,
 }
 
 impl http_body::Body for Refused {

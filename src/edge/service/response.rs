@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 
 use super::Rules;
 use super::exchange::Exchange;
@@ -87,6 +87,15 @@ impl Checked {
             HeaderValue::from_static("text/plain; charset=utf-8"),
         );
         fields.insert(header::CONTENT_LENGTH, length);
+        if let Some(name) = error.proxy_error() {
+            let value = format!("wayhold; error={name}");
+            if let Ok(value) = HeaderValue::try_from(value) {
+                fields.insert(PROXY_STATUS, value);
+            }
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         Self {
             response,
             declared: None,
@@ -140,6 +149,8 @@ fn add_date(fields: &mut HeaderMap) {
         fields.insert(header::DATE, value);
     }
 }
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 fn has_content(status: StatusCode, method: &Method) -> bool {
     *method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)

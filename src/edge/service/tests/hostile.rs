@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::bridge::Bridge;
-use crate::config::{Route, Upstream, UpstreamProtocol};
+use crate::config::{Config, Route, Upstream, UpstreamProtocol};
 use crate::request::Protocol::{Http1, Http2, Http3};
 
 type Row = (&'static str, Protocol, u16, Request<Body>);
@@ -268,17 +268,16 @@ fn rows() -> impl Iterator<Item = Row> {
 async fn hostile_requests_are_refused_before_a_backend_hears_of_them() {
     for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::Http2] {
         let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let route = Route {
-            host: None,
-            path: "/".to_owned(),
-            to: vec![Upstream {
-                protocol,
-                authority: backend.local_addr().unwrap().to_string(),
-            }],
-            connect_udp: None,
-        };
+        let route = Route::new(vec![Upstream {
+            protocol,
+            authority: backend.local_addr().unwrap().to_string(),
+        }]);
         let (limits, timeouts) = (Limits::default(), Timeouts::default());
-        let bridge = Bridge::new(&[route], &limits, &timeouts).unwrap();
+        let config = Config {
+            route: vec![route],
+            ..Config::default()
+        };
+        let bridge = Bridge::new(&config, &Metrics::default()).unwrap();
         let policy = Policy {
             handler: SharedHandler::new(bridge),
             rules: Rules::new(&limits, &timeouts, None),

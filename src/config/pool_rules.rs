@@ -1,0 +1,148 @@
+//! What the keys of pools must be together, and where routes may lead.
+
+use super::load::Reader;
+use super::{Pool, Route};
+
+/// Checks where a route leads.
+pub(super) fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut Reader<'_>) {
+    let [to, pool, udp] = ["to", "pool", "connect_udp"].map(|name| format!("route.{index}.{name}"));
+    match (&route.connect_udp, &route.pool) {
+        (Some(_), _) if reader.is_set(&to) || route.pool.is_some() => {
+            reader.refuse(
+                &[&to, &pool, &udp],
+                "a route with connect_udp has no backends; give them a route of their own",
+            );
+        }
+        (None, None) if route.to.is_empty() => {
+            reader.refuse(
+                &[&to, &udp, &pool],
+                "missing: the backends of the route, a \"pool\", or the targets of its UDP tunnels \
+                 in \"connect_udp\"",
+            );
+        }
+        (None, Some(_)) if !route.to.is_empty() => {
+            reader.refuse(&[&pool, &to], "a route has \"to\" or \"pool\", not both");
+        }
+        (None, Some(name)) if pools.iter().all(|known| known.name != *name) => {
+            let known: Vec<_> = pools.iter().map(|pool| pool.name.as_str()).collect();
+            let message = format!(
+                "no pool is called {name:?}; there are: {}",
+                known.join(", ")
+            );
+            reader.refuse(&[&pool, "pool"], message);
+        }
+        _ => {}
+    }
+}
+
+/// Checks each pool, and the pools together.
+pub(super) fn pools(pools: &[Pool], reader: &mut Reader<'_>) {
+    for (index, pool) in pools.iter().enumerate() {
+        let [name, to, max, ejection] =
+            ["name", "to", "ejection_max", "ejection"].map(|key| format!("pool.{index}.{key}"));
+        if !reader.is_set(&name) {
+            reader.refuse(&[&name], "missing: what routes call the pool");
+        } else if let Some(earlier) = pools[..index].iter().position(|it| it.name == pool.name) {
+            let other = format!("pool.{earlier}.name");
+            let message = format!("{:?} is already the name of {other}", pool.name);
+            reader.refuse(&[&name, &other], message);
+        }
+        if pool.backend.is_empty() {
+            reader.refuse(&[&to], "missing: the backends of the pool");
+        } else if pool.backend.iter().all(|backend| backend.weight == 0) {
+            reader.refuse(
+                &[&format!("pool.{index}.backend")],
+                "no backend has a weight",
+            );
+        }
+        for (number, backend) in pool.backend.iter().enumerate() {
+            if backend.upstream.authority.is_empty() {
+                let at =
+                    number - (pool.backend.len() - reader.count(&format!("pool.{index}.backend")));
+                reader.refuse(
+                    &[&format!("pool.{index}.backend.{at}.url")],
+                    "missing: the backend",
+                );
+            } else if pool.backend[..number]
+                .iter()
+                .any(|it| it.upstream == backend.upstream)
+            {
+                let message = format!("{} is in the pool twice", backend.upstream.authority);
+                reader.refuse(&[&format!("pool.{index}")], message);
+            }
+        }
+        if pool.health.ejection_max < pool.health.ejection {
+            let message = "it must be at least the pool's \"ejection\"";
+            reader.refuse(&[&max, &ejection], message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Setting, Sources, load};
+
+    fn refused(settings: &[(&str, &str)]) -> String {
+        let settings = settings
+            .iter()
+            .map(|(path, value)| Setting::flag("--set", path, *value))
+            .collect();
+        let sources = Sources {
+            settings,
+            ..Sources::default()
+        };
+        load(&sources).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_route_leads_to_one_place_that_there_is() {
+        let pool = [("pool.0.name", "app"), ("pool.0.to", "http://a:1")];
+        let with = |more: &[(&'static str, &'static str)]| refused(&[&pool[..], more].concat());
+        assert_eq!(
+            with(&[("route.0.pool", "app"), ("route.0.to", "http://b:1")]),
+            "--set: route.0.pool: a route has \"to\" or \"pool\", not both"
+        );
+        assert_eq!(
+            with(&[("route.0.pool", "other")]),
+            "--set: route.0.pool: no pool is called \"other\"; there are: app"
+        );
+    }
+
+    #[test]
+    fn a_pool_has_a_name_of_its_own_and_backends_with_a_weight() {
+        assert_eq!(
+            refused(&[("pool.0.to", "http://a:1")]),
+            "--set: pool.0.name: missing: what routes call the pool"
+        );
+        assert_eq!(
+            refused(&[("pool.0.name", "app")]),
+            "--set: pool.0.to: missing: the backends of the pool"
+        );
+        let url = ("pool.0.backend.0.url", "http://a:1");
+        assert_eq!(
+            refused(&[
+                ("pool.0.name", "app"),
+                url,
+                ("pool.0.backend.0.weight", "0")
+            ]),
+            "--set: pool.0.backend: no backend has a weight"
+        );
+        assert_eq!(
+            refused(&[("pool.0.name", "app"), ("pool.0.backend.0.weight", "2")]),
+            "--set: pool.0.backend.0.url: missing: the backend"
+        );
+        assert_eq!(
+            refused(&[("pool.0.name", "app"), ("pool.0.to", "http://a:1"), url]),
+            "--set: pool.0: a:1 is in the pool twice"
+        );
+        assert_eq!(
+            refused(&[
+                ("pool.0.name", "app"),
+                ("pool.0.to", "http://a:1"),
+                ("pool.1.name", "app"),
+                ("pool.1.to", "http://b:1"),
+            ]),
+            "--set: pool.1.name: \"app\" is already the name of pool.0.name"
+        );
+    }
+}
