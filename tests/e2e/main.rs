@@ -33,6 +33,7 @@ mod moves;
 mod operate;
 mod operator;
 mod plain;
+mod pools;
 mod priority;
 mod process;
 mod proxy;
