@@ -34,9 +34,9 @@ impl Allowance {
         }
     }
 
-    /// Gives one back.
-    pub(super) fn earn(&mut self) {
-        self.left = self.most.min(self.left + 1);
+    /// Gives as much back.
+    pub(super) fn earn(&mut self, amount: u32) {
+        self.left = self.most.min(self.left.saturating_add(amount));
     }
 
     fn fill(&mut self, now: Instant) {
@@ -65,7 +65,7 @@ mod tests {
         let mut allowance = Allowance::full(10, 2, start);
         assert_eq!(allowance.spend(10, start), Spent::Within);
         assert_eq!(allowance.spend(1, start), Spent::Over);
-        allowance.earn();
+        allowance.earn(1);
         assert_eq!(allowance.spend(1, start), Spent::Within);
         let later = start + Duration::from_millis(1500);
         assert_eq!(allowance.spend(2, later), Spent::Within);

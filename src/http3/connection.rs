@@ -7,13 +7,15 @@ use super::allowance::{Allowance, Spent};
 use super::control::{ControlStream, PriorityUpdate};
 use super::datagram::{Datagrams, Fate};
 use super::one_way::{Kind, OneWay};
-use super::{Code, Offer, Priority, RequestStream, StreamId, Terms, Violation};
+use super::qpack::{Answers, Table};
+use super::{Code, Offer, Part, Priority, RequestStream, StreamId, Terms, Violation};
 use super::{frame, settings, varint};
 
 /// What the streams of one connection have in common: its control and QPACK streams, which requests are
 /// accepted, and how much that comes to nothing the client may ask for.
 ///
-/// It holds at most one control frame of 4096 bytes and 64 priorities, about 8 KiB in all.
+/// It holds at most one control frame of 4096 bytes, 64 priorities, a dynamic table of 4096 bytes, a part of an
+/// instruction for it and 2048 bytes of answers, about 40 KiB in all for a client that does its worst.
 #[derive(Debug)]
 pub struct Connection {
     terms: Terms,
@@ -25,8 +27,12 @@ pub struct Connection {
     end: Option<StreamId>,
     /// Priorities that came before their streams.
     early: BTreeMap<StreamId, Priority>,
+    /// What the client inserted for its requests to refer to.
+    table: Table,
+    answers: Answers,
     datagrams: Datagrams,
     glitches: Allowance,
+    insertions: Allowance,
     cancellations: Allowance,
 }
 
@@ -70,8 +76,11 @@ impl Connection {
             next_request: StreamId::new(0),
             end: None,
             early: BTreeMap::new(),
+            table: Table::default(),
+            answers: Answers::default(),
             datagrams: Datagrams::default(),
             glitches: Allowance::full(GLITCHES, GLITCHES_PER_SECOND, now),
+            insertions: Allowance::full(INSERTIONS, INSERTIONS_PER_SECOND, now),
             cancellations: Allowance::full(CANCELLATIONS, CANCELLATIONS_PER_SECOND, now),
         }
     }
@@ -82,6 +91,47 @@ impl Connection {
         varint::put(&mut out, Kind::CONTROL);
         settings::put(&mut out, &self.terms);
         out.freeze()
+    }
+
+    /// The first byte of the gateway's decoder stream: its type.
+    pub fn opening_decoder() -> Bytes {
+        let mut out = BytesMut::new();
+        varint::put(&mut out, Kind::DECODER);
+        out.freeze()
+    }
+
+    /// Reads the section that a request stream announced with [`Part::Referring`]. None for trailers,
+    /// which [`RequestStream::next`] gives when the stream has ended.
+    ///
+    /// # Errors
+    /// The rule that the client broke.
+    pub fn read_section(
+        &mut self,
+        id: StreamId,
+        stream: &mut RequestStream,
+    ) -> Result<Option<Part>, Violation> {
+        let Some((part, required)) = stream.read_referring(&self.table)? else {
+            return Ok(None);
+        };
+        self.answers.acknowledge(id, required, self.terms.rules)?;
+        Ok(part)
+    }
+
+    /// Takes that a request stream is read no further although its end has not come. A client that has a
+    /// dynamic table is told (RFC 9204, section 2.2.2.2).
+    ///
+    /// # Errors
+    /// When the client reads nothing of what it is told.
+    pub fn abandoned(&mut self, id: StreamId) -> Result<(), Violation> {
+        if self.table.inserted() == 0 && self.table.capacity() == 0 {
+            return Ok(());
+        }
+        self.answers.cancel(id, self.terms.rules)
+    }
+
+    /// What is to be written to the gateway's decoder stream, if there is anything.
+    pub fn take_answers(&mut self) -> Option<Bytes> {
+        self.answers.take(self.table.inserted())
     }
 
     /// Decides on a request stream that the client has opened. Streams come in the order of their IDs.
@@ -133,8 +183,16 @@ impl Connection {
                     return Ok(step);
                 }
             },
-            Kind::Encoder | Kind::Decoder => {
-                let count = stream.receive(input, rules)?;
+            Kind::Encoder => {
+                let received = stream.receive_encoder(input, &mut self.table, rules);
+                input.clear();
+                let counts = stream.take_counts();
+                self.count_glitches(counts.others, now)?;
+                self.count_insertions(counts.insertions, now)?;
+                received.map(|()| Step::More)
+            }
+            Kind::Decoder => {
+                let count = stream.receive_decoder(input, rules)?;
                 input.clear();
                 self.count_glitches(count, now)?;
                 Ok(Step::More)
@@ -169,6 +227,15 @@ impl Connection {
         Ok(())
     }
 
+    /// Counts insertions into the dynamic table, which take few bytes and some work: an allowance of 4000,
+    /// of which 4000 come back each second and four with each answered request.
+    fn count_insertions(&mut self, count: u32, now: Instant) -> Result<(), Violation> {
+        if count > 0 && self.insertions.spend(count, now) == Spent::Over {
+            self.terms.rules.refuse(Violation::Insertions)?;
+        }
+        Ok(())
+    }
+
     /// Counts a request that the client gave up or that broke a rule, so that nothing came of the work
     /// for it: an allowance of 200, of which 50 come back each second and one with each answered request.
     ///
@@ -183,8 +250,9 @@ impl Connection {
 
     /// Counts a request whose response the client has.
     pub fn count_answered(&mut self) {
-        self.glitches.earn();
-        self.cancellations.earn();
+        self.glitches.earn(1);
+        self.insertions.earn(INSERTIONS_PER_REQUEST);
+        self.cancellations.earn(1);
     }
 
     /// GOAWAY that tells the client to go and gives nothing up: what it sent before this came to it is
@@ -287,6 +355,10 @@ const UNKNOWN_STREAM: u32 = 8;
 /// Clients of the extension point send a few of them; a thousand at once are no accident.
 const GLITCHES: u32 = 1000;
 const GLITCHES_PER_SECOND: u32 = 100;
+/// An insertion takes a fraction of a microsecond, and browsers make a few of them for a request.
+const INSERTIONS: u32 = 4000;
+const INSERTIONS_PER_SECOND: u32 = 4000;
+const INSERTIONS_PER_REQUEST: u32 = 4;
 /// A page that is left takes with it what a browser had asked for, which is as much as there may be
 /// streams.
 const CANCELLATIONS: u32 = 200;

@@ -6,12 +6,12 @@
 //! a [`RequestStream`] and a [`ResponseStream`] of its own, so that content passes without a look at the
 //! connection. A client that breaks a rule is told by the [`Consequence`] of the [`Violation`].
 //!
-//! Bounds: a connection holds about 8 KiB, a request stream one header section and its decoded fields
+//! Bounds: a connection holds about 40 KiB, a request stream one header section and its decoded fields
 //! (`Limits::section_bytes`, 32 KiB unless set otherwise) until the head is complete, and 200 bytes
 //! after. Content is never held. What the peer may send ahead is bounded by QUIC's flow control.
 //!
-//! QPACK works with the static table only, in both directions; see the numbers in
-//! `docs/adr/0012-no-dynamic-table-yet.md`. Push is not implemented, because clients have given it
+//! QPACK has a dynamic table of 4 KiB for requests, for which none ever waits, and none for responses; see
+//! `docs/adr/0012-dynamic-table-for-requests.md`. Push is not implemented, because clients have given it
 //! up: a client that allows it gets none.
 
 mod allowance;

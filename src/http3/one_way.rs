@@ -1,10 +1,10 @@
 use bytes::{Buf, Bytes};
 
-use super::qpack::{DecoderStream, EncoderStream};
+use super::qpack::{Counts, DecoderStream, EncoderStream, Table};
 use super::{Rules, Violation, varint};
 
 /// A stream that the client opened for one direction (RFC 9114, section 6.2). It holds at most the eight
-/// bytes of its type.
+/// bytes of its type, or a part of a QPACK instruction whose entry has room in the dynamic table.
 #[derive(Debug, Default)]
 pub struct OneWay {
     kind: Option<Kind>,
@@ -26,13 +26,14 @@ pub(super) enum Kind {
 
 impl Kind {
     pub(super) const CONTROL: u64 = 0x00;
+    pub(super) const DECODER: u64 = 0x03;
 
     fn of(kind: u64) -> Self {
         match kind {
             Self::CONTROL => Self::Control,
             0x01 => Self::Push,
             0x02 => Self::Encoder,
-            0x03 => Self::Decoder,
+            Self::DECODER => Self::Decoder,
             _ => Self::Unknown,
         }
     }
@@ -57,12 +58,23 @@ impl OneWay {
         None
     }
 
-    /// Takes QPACK instructions and gives how many began.
-    pub(super) fn receive(&mut self, bytes: &[u8], rules: Rules) -> Result<u32, Violation> {
-        if self.kind == Some(Kind::Encoder) {
-            self.encoder.receive(bytes, rules)
-        } else {
-            self.decoder.receive(bytes, rules)
-        }
+    /// Takes what the client's encoder says.
+    pub(super) fn receive_encoder(
+        &mut self,
+        bytes: &[u8],
+        table: &mut Table,
+        rules: Rules,
+    ) -> Result<(), Violation> {
+        self.encoder.receive(bytes, table, rules)
+    }
+
+    /// How many instructions of its encoder came since the last call.
+    pub(super) fn take_counts(&mut self) -> Counts {
+        self.encoder.take_counts()
+    }
+
+    /// Takes what the client's decoder says, and gives how many instructions began.
+    pub(super) fn receive_decoder(&mut self, bytes: &[u8], rules: Rules) -> Result<u32, Violation> {
+        self.decoder.receive(bytes, rules)
     }
 }

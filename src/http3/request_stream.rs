@@ -3,6 +3,7 @@ use http::HeaderMap;
 
 use super::frame::{self, Header, HeaderReader, count, within};
 use super::message::{self, Head};
+use super::qpack::{Section, Table};
 use super::{Terms, Violation};
 
 /// The client's side of one request stream: bytes in, the parts of a request out.
@@ -19,6 +20,8 @@ pub struct RequestStream {
     state: State,
     phase: Phase,
     section: BytesMut,
+    /// A section that is to be read with the dynamic table.
+    referring: Option<Bytes>,
     /// What content-length leaves for DATA to come.
     left: Option<u64>,
     /// The piece that completed it.
@@ -32,6 +35,9 @@ pub struct RequestStream {
 /// A part of a request.
 #[derive(Debug)]
 pub enum Part {
+    /// A section refers to the dynamic table. [`Connection::read_section`](super::Connection::read_section)
+    /// reads it, before anything else is read of the stream.
+    Referring,
     /// The header section.
     Head(Box<Head>),
     /// A piece of the content; never empty.
@@ -67,6 +73,7 @@ impl RequestStream {
             state: State::Header,
             phase: Phase::Head,
             section: BytesMut::new(),
+            referring: None,
             left: None,
             last: None,
             trailers: None,
@@ -83,6 +90,9 @@ impl RequestStream {
     pub fn next(&mut self, input: &mut Bytes) -> Result<Option<Part>, Violation> {
         if let Some(violation) = self.failed {
             return Err(violation);
+        }
+        if self.referring.is_some() {
+            return Ok(Some(Part::Referring));
         }
         if self.finished {
             let last = self.last.take().map(Part::Data);
@@ -105,6 +115,19 @@ impl RequestStream {
         self.note(finished)
     }
 
+    /// Reads the section that was announced with [`Part::Referring`], and gives how many insertions it
+    /// needed. None where none was.
+    pub(super) fn read_referring(
+        &mut self,
+        table: &Table,
+    ) -> Result<Option<(Option<Part>, u64)>, Violation> {
+        let Some(section) = self.referring.take() else {
+            return Ok(None);
+        };
+        let read = self.read_lines(&section, Some(table)).map(Some);
+        self.note(read)
+    }
+
     /// How much came since the last call that is legal and means nothing: empty DATA frames and frames
     /// of unknown types. [`Connection::count_glitches`](super::Connection::count_glitches) bounds it.
     pub fn take_glitches(&mut self) -> u32 {
@@ -115,7 +138,7 @@ impl RequestStream {
         if let Err(violation) = &result {
             self.failed = Some(*violation);
             self.section = BytesMut::new();
-            (self.last, self.trailers) = (None, None);
+            (self.last, self.trailers, self.referring) = (None, None, None);
         }
         result
     }
@@ -221,16 +244,32 @@ impl RequestStream {
         }
         self.state = State::Header;
         if self.section.is_empty() {
-            return self.end_section(&piece);
+            return self.end_section(piece);
         }
         self.section.extend_from_slice(&piece);
         let section = std::mem::take(&mut self.section);
-        self.end_section(&section)
+        self.end_section(section.freeze())
     }
 
-    fn end_section(&mut self, section: &[u8]) -> Result<Option<Part>, Violation> {
+    fn end_section(&mut self, section: Bytes) -> Result<Option<Part>, Violation> {
+        if Section::refers(&section) {
+            self.referring = Some(section);
+            return Ok(Some(Part::Referring));
+        }
+        let (part, _none) = self.read_lines(&section, None)?;
+        Ok(part)
+    }
+
+    /// Reads a section, and gives how many insertions it needed.
+    fn read_lines(
+        &mut self,
+        section: &[u8],
+        table: Option<&Table>,
+    ) -> Result<(Option<Part>, u64), Violation> {
+        let mut section = Section::open(section, table, self.terms.rules)?;
+        let required = section.required();
         if self.phase == Phase::Head {
-            let head = message::read_head(section, &self.terms)?;
+            let head = message::read_head(&mut section, &self.terms)?;
             self.left = head.content_length;
             self.phase = if head.opens_tunnel() {
                 self.left = None;
@@ -238,12 +277,12 @@ impl RequestStream {
             } else {
                 Phase::Content
             };
-            return Ok(Some(Part::Head(Box::new(head))));
+            return Ok((Some(Part::Head(Box::new(head))), required));
         }
         self.phase = Phase::AfterTrailers;
-        self.trailers = Some(message::read_trailers(section, &self.terms)?);
+        self.trailers = Some(message::read_trailers(&mut section, &self.terms)?);
         self.check_length()?;
-        Ok(None)
+        Ok((None, required))
     }
 
     fn check_end(&self) -> Result<(), Violation> {

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::{Offer, Rules, Terms, Violation, frame, varint};
+use super::{Offer, Rules, Terms, Violation, frame, qpack, varint};
 
 /// What the client's SETTINGS say that matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +44,11 @@ pub(super) fn read(mut payload: &[u8], rules: Rules) -> Result<Settings, Violati
     Ok(settings)
 }
 
-/// Appends the gateway's SETTINGS. No QPACK setting means no dynamic table (RFC 9204, section 5).
+/// Appends the gateway's SETTINGS. That no section may wait for the dynamic table is what is true without a
+/// setting (RFC 9204, section 5).
 pub(super) fn put(out: &mut BytesMut, terms: &Terms) {
     let mut entries = vec![
+        (QPACK_MAX_TABLE_CAPACITY, frame::count(qpack::MAX_CAPACITY)),
         (
             MAX_FIELD_SECTION_SIZE,
             u64::from(terms.limits.section_bytes),
@@ -66,6 +68,8 @@ pub(super) fn put(out: &mut BytesMut, terms: &Terms) {
     out.extend_from_slice(&payload);
 }
 
+/// RFC 9204, section 5.
+const QPACK_MAX_TABLE_CAPACITY: u64 = 0x01;
 const MAX_FIELD_SECTION_SIZE: u64 = 0x06;
 /// RFC 9220, section 3.
 const ENABLE_CONNECT_PROTOCOL: u64 = 0x08;

@@ -66,10 +66,15 @@ pub(super) struct Seen {
 
 /// Sends these pieces and the end of the stream.
 pub(super) fn run(terms: Terms, pieces: &[&[u8]]) -> Seen {
+    run_on(&mut Connection::new(terms, start()), terms, pieces)
+}
+
+/// Sends them on a connection that has a table.
+pub(super) fn run_on(connection: &mut Connection, terms: Terms, pieces: &[&[u8]]) -> Seen {
     let mut stream = RequestStream::new(terms);
     let mut seen = Seen::default();
     for piece in pieces {
-        seen.receive(&mut stream, piece);
+        seen.receive_on(connection, &mut stream, piece);
     }
     match stream.finish() {
         Ok(()) => {
@@ -83,9 +88,30 @@ pub(super) fn run(terms: Terms, pieces: &[&[u8]]) -> Seen {
 
 impl Seen {
     pub(super) fn receive(&mut self, stream: &mut RequestStream, piece: &[u8]) {
+        self.receive_on(
+            &mut Connection::new(Terms::default(), start()),
+            stream,
+            piece,
+        );
+    }
+
+    fn receive_on(
+        &mut self,
+        connection: &mut Connection,
+        stream: &mut RequestStream,
+        piece: &[u8],
+    ) {
         let mut input = Bytes::copy_from_slice(piece);
         loop {
-            match stream.next(&mut input) {
+            let mut part = stream.next(&mut input);
+            if let Ok(Some(Part::Referring)) = part {
+                part = connection.read_section(StreamId::new(0), stream);
+                if let Ok(None) = part {
+                    continue;
+                }
+            }
+            match part {
+                Ok(Some(Part::Referring)) => unreachable!("it was read"),
                 Ok(Some(Part::Head(head))) => {
                     self.head = Some(format!("{head:?}"));
                 }

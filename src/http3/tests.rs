@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::testing::{Peer, Seen, frame, headers, request, run, section};
@@ -606,7 +607,7 @@ fn the_opening_is_a_control_stream_with_settings() {
     let connection = Connection::new(Terms::default(), testing::start());
     assert_eq!(
         &connection.opening()[..],
-        b"\x00\x04\x07\x06\x80\x00\x80\x00\x08\x01"
+        b"\x00\x04\x0a\x01\x50\x00\x06\x80\x00\x80\x00\x08\x01"
     );
 }
 
@@ -628,7 +629,7 @@ fn datagrams_are_sent_only_when_both_sides_take_them() {
         assert_eq!(offered, offer == Offer::Yes);
         assert!(!connection.may_send_datagrams(), "before SETTINGS");
         let settings = setting.map_or_else(|| vec![0, 4, 0], |value| vec![0, 4, 2, 0x33, value]);
-        let mut input = bytes::Bytes::from(settings);
+        let mut input = Bytes::from(settings);
         let step = connection.receive(&mut OneWay::default(), &mut input, now);
         assert_eq!(step, Ok(Step::More));
         assert_eq!(
@@ -637,6 +638,66 @@ fn datagrams_are_sent_only_when_both_sides_take_them() {
             "{offer:?} {setting:?}"
         );
     }
+}
+
+/// A capacity of 4096, `:authority: a` and `x: y`.
+const INSERTIONS: &[u8] = b"\x02\x3f\xe1\x1f\xc0\x01a\x41x\x01y";
+
+#[test]
+fn heads_and_trailers_refer_to_the_table_of_their_connection_and_are_acknowledged() {
+    let mut peer = Peer::new();
+    assert_eq!(peer.send(2, INSERTIONS), Ok(vec![]));
+    assert_eq!(
+        peer.connection.take_answers().as_deref(),
+        Some(&b"\x02"[..])
+    );
+    let head = frame(1, b"\x03\x00\xd4\xd7\xc1\x81\x80");
+    let bytes = [head, frame(0, b"abc"), frame(1, b"\x03\x00\x80")].concat();
+    for size in [1, 3, bytes.len()] {
+        let pieces: Vec<_> = bytes.chunks(size).collect();
+        let seen = testing::run_on(&mut peer.connection, Terms::default(), &pieces);
+        assert!(seen.ended && seen.content == b"abc", "{seen:?}");
+        let head = seen.head.unwrap();
+        assert!(
+            head.contains("https://a/") && head.contains("\"x\": \"y\""),
+            "{head}"
+        );
+        assert!(seen.trailers.unwrap().contains("\"x\": \"y\""));
+        let answers = peer.connection.take_answers();
+        assert_eq!(answers.as_deref(), Some(&b"\x80\x80"[..]));
+    }
+}
+
+#[test]
+fn a_section_that_refers_is_announced_until_it_is_read() {
+    let mut peer = Peer::new();
+    peer.send(2, INSERTIONS).unwrap();
+    let mut stream = RequestStream::new(Terms::default());
+    let mut input = Bytes::from(frame(1, b"\x03\x00\xd1\xd7\xc1\x81"));
+    for _ in 0..2 {
+        assert!(matches!(stream.next(&mut input), Ok(Some(Part::Referring))));
+    }
+    let id = StreamId::new(4);
+    let head = peer.connection.read_section(id, &mut stream);
+    assert!(matches!(head, Ok(Some(Part::Head(_)))));
+    assert!(matches!(stream.next(&mut input), Ok(None)));
+    assert!(matches!(
+        peer.connection.read_section(id, &mut stream),
+        Ok(None)
+    ));
+    let answers = peer.connection.take_answers();
+    assert_eq!(answers.as_deref(), Some(&b"\x84"[..]), "once");
+}
+
+#[test]
+fn a_stream_that_is_read_no_further_is_cancelled_for_a_client_with_a_table() {
+    let mut peer = Peer::new();
+    assert_eq!(peer.connection.abandoned(StreamId::new(0)), Ok(()));
+    assert_eq!(peer.connection.take_answers(), None);
+    peer.send(2, &INSERTIONS[..4]).unwrap();
+    assert_eq!(peer.connection.abandoned(StreamId::new(4)), Ok(()));
+    let answers = peer.connection.take_answers();
+    assert_eq!(answers.as_deref(), Some(&b"\x44"[..]));
 }
 
 #[test]

@@ -102,12 +102,12 @@ violations! {
     PriorityBeyondLimit => Close(IdError), "PRIORITY_UPDATE beyond the stream limit";
     /// RFC 9218, section 7.1: nothing was ever promised.
     PriorityOfPush => Close(IdError), "PRIORITY_UPDATE for a push";
-    /// RFC 9204, section 4.5.1.1: no dynamic table was allowed.
-    RequiredInsertCount => Close(DecompressionFailed), "field section needs a dynamic table";
+    /// RFC 9204, sections 2.1.2 and 4.5.1.1: no section may wait for insertions.
+    RequiredInsertCount => Close(DecompressionFailed), "field section needs what was not inserted";
     /// RFC 9204, section 4.5.1.2.
     NegativeBase => Close(DecompressionFailed), "field section has a negative base";
-    /// RFC 9204, section 2.2.3: no dynamic table was allowed.
-    DynamicReference => Close(DecompressionFailed), "reference to a dynamic table";
+    /// RFC 9204, section 2.2.3: evicted, or not within the Required Insert Count.
+    DynamicReference => Close(DecompressionFailed), "reference outside the dynamic table";
     /// RFC 9204, section 3.1.
     StaticIndex => Close(DecompressionFailed), "index outside the static table";
     /// RFC 9204, section 4.1.1.
@@ -118,9 +118,15 @@ violations! {
     HuffmanPadding => Close(DecompressionFailed), "Huffman padding is not the end of EOS";
     /// RFC 7541, section 5.2.
     HuffmanEnd => Close(DecompressionFailed), "Huffman string contains EOS";
-    /// RFC 9204, section 3.2.2: no dynamic table was allowed.
-    DynamicInsert => Close(EncoderStreamError), "insertion into a dynamic table";
-    /// RFC 9204, section 4.3.1: no dynamic table was allowed.
+    /// RFC 9204, section 3.2.2.
+    LargeInsertion => Close(EncoderStreamError), "insertion is larger than the dynamic table";
+    /// RFC 9204, sections 2.2.3 and 3.1.
+    InstructionReference => Close(EncoderStreamError), "insertion refers to no entry";
+    /// RFC 9204, section 4.1.1.
+    InstructionInteger => Close(EncoderStreamError), "integer of an insertion is too large";
+    /// RFC 9204, section 4.1.2; RFC 7541, section 5.2.
+    InstructionString => Close(EncoderStreamError), "Huffman string of an insertion is malformed";
+    /// RFC 9204, section 4.3.1.
     TableCapacity => Close(EncoderStreamError), "table capacity over the limit";
     /// RFC 9204, section 4.4: nothing dynamic was ever sent.
     Acknowledgment => Close(DecoderStreamError), "acknowledgment of nothing";
@@ -134,6 +140,10 @@ violations! {
     DatagramBeyondLimit => Close(IdError), "datagram beyond the stream limit";
     /// The allowance for what is legal and useless (RFC 9114, section 10.5) is spent.
     Glitches => Close(ExcessiveLoad), "too much that means nothing";
+    /// The allowance for insertions into the dynamic table (RFC 9114, section 10.5) is spent.
+    Insertions => Close(ExcessiveLoad), "too many insertions into the dynamic table";
+    /// The client leaves no room for the answers to its QPACK instructions.
+    UnreadAnswers => Close(ExcessiveLoad), "QPACK decoder stream is not read";
     /// The allowance for requests that come to nothing (RFC 9114, section 10.5) is spent.
     Cancellations => Close(ExcessiveLoad), "too many requests given up";
 

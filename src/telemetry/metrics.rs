@@ -117,6 +117,8 @@ pub struct Metrics {
     pub informational: Family<Informed, Counter>,
     /// Tunnels of requests that are open, in one direction or both.
     pub connect_tunnels: Gauge,
+    /// Field sections of requests that referred to QPACK's dynamic table.
+    pub qpack_references: Counter,
     /// Pools of backends.
     pub pools: PoolMetrics,
     /// Connection tasks that panicked.
@@ -204,6 +206,7 @@ impl Metrics {
         metrics.register_datagrams(registry);
         metrics.register_returns(registry);
         metrics.register_fleet(registry);
+        metrics.register_http3(registry);
         metrics.register_requests(registry);
         metrics.udp.register(registry);
         metrics.pools.register(registry);
@@ -306,6 +309,14 @@ impl Metrics {
             "return_paths_refused",
             "Ways back that were not kept for lack of room",
             self.return_paths_refused.clone(),
+        );
+    }
+
+    fn register_http3(&self, registry: &mut Registry) {
+        registry.register(
+            "qpack_references",
+            "Field sections of requests that referred to QPACK's dynamic table",
+            self.qpack_references.clone(),
         );
     }
 

@@ -396,7 +396,10 @@ fn start() -> Instant {
 /// Where the QPACK streams are, their types, and what is legal on them.
 const QPACK: &[(u8, u64, &[u8])] = &[(6, 2, &[0x20]), (7, 3, &[0x40, 0x7e, 0x41])];
 const INSTRUCTIONS: &[Violation] = &[
-    Violation::DynamicInsert,
+    Violation::LargeInsertion,
+    Violation::InstructionReference,
+    Violation::InstructionInteger,
+    Violation::InstructionString,
     Violation::TableCapacity,
     Violation::Acknowledgment,
     Violation::CancelledInteger,

@@ -1,8 +1,10 @@
 //! Bytes of HTTP/3 as a client writes them, and what the engine makes of them.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use http::HeaderMap;
-use wayhold::http3::{Part, RequestStream, Terms, Violation};
+use wayhold::http3::{Connection, Part, RequestStream, StreamId, Terms, Violation};
 
 use super::input::Input;
 
@@ -22,10 +24,15 @@ pub(crate) struct Seen {
 
 /// Sends these pieces and the end of the stream, and holds the engine to what is true of every stream.
 pub(crate) fn read(terms: Terms, pieces: &[&[u8]]) -> Seen {
+    read_on(&mut Connection::new(terms, start()), terms, pieces)
+}
+
+/// The same on a connection on which something was inserted.
+pub(crate) fn read_on(connection: &mut Connection, terms: Terms, pieces: &[&[u8]]) -> Seen {
     let mut stream = RequestStream::new(terms);
     let mut seen = Seen::default();
     for piece in pieces {
-        seen.receive(&mut stream, piece);
+        seen.receive(connection, &mut stream, piece);
         if seen.violation.is_some() {
             break;
         }
@@ -34,7 +41,7 @@ pub(crate) fn read(terms: Terms, pieces: &[&[u8]]) -> Seen {
         Ok(()) => {
             assert_eq!(seen.violation, None, "a violation is not forgotten");
             seen.ended = true;
-            seen.receive(&mut stream, &[]);
+            seen.receive(connection, &mut stream, &[]);
         }
         Err(violation) => {
             assert_eq!(*seen.violation.get_or_insert(violation), violation);
@@ -46,10 +53,18 @@ pub(crate) fn read(terms: Terms, pieces: &[&[u8]]) -> Seen {
 }
 
 impl Seen {
-    fn receive(&mut self, stream: &mut RequestStream, piece: &[u8]) {
+    fn receive(&mut self, connection: &mut Connection, stream: &mut RequestStream, piece: &[u8]) {
         let mut input = Bytes::copy_from_slice(piece);
         loop {
-            match stream.next(&mut input) {
+            let mut part = stream.next(&mut input);
+            if let Ok(Some(Part::Referring)) = part {
+                part = connection.read_section(StreamId::new(0), stream);
+                if let Ok(None) = part {
+                    continue;
+                }
+            }
+            match part {
+                Ok(Some(Part::Referring)) => panic!("it was read"),
                 Ok(Some(Part::Head(head))) => {
                     assert!(self.head.replace(*head).is_none(), "one head");
                 }
@@ -70,6 +85,14 @@ impl Seen {
         }
         self.glitches += stream.take_glitches();
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "virtual time has to begin somewhere"
+)]
+pub(crate) fn start() -> Instant {
+    Instant::now()
 }
 
 /// Appends an integer as RFC 9000, section 16 has it, in `1 << size` bytes or as many as it needs.

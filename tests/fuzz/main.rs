@@ -17,6 +17,7 @@ mod qpack;
 #[cfg(not(fuzzing))]
 mod runner;
 mod session;
+mod table;
 mod tunnel;
 mod wire;
 
@@ -43,6 +44,7 @@ targets! {
     message: message::target, 5000;
     qpack_decode: qpack::decode, 5000;
     qpack_encode: qpack::encode, 5000;
+    qpack_table: table::target, 5000;
     session: session::target, 3000;
     tunnel: tunnel::target, 2000;
     wire: wire::target, 10000;

@@ -120,7 +120,9 @@ impl Target {
     /// Plays a row on a connection of its own.
     pub(crate) async fn attack(&self, row: &Row) -> Outcome {
         let pings = row.steps.iter().any(|step| matches!(step, Step::Pings(_)));
-        let config = client_config(&self.trust, pings.then_some(PING_INTERVAL));
+        let deaf = row.steps.iter().any(|step| matches!(step, Step::Deaf));
+        let window = if deaf { DEAF_WINDOW } else { WINDOW };
+        let config = client_config(&self.trust, pings.then_some(PING_INTERVAL), window);
         let connecting = self
             .client
             .connect_with(config, self.address, HOST)
@@ -131,6 +133,8 @@ impl Target {
             open: vec![],
             responses: vec![],
             taken: Taken::AsItComes,
+            decoder: None,
+            read_only: vec![],
             drips: JoinSet::new(),
         };
         let outcome = timeout(PATIENCE, attack.play(row)).await;
@@ -140,13 +144,13 @@ impl Target {
     }
 }
 
-fn client_config(trust: &Trust, pings: Option<Duration>) -> ClientConfig {
+fn client_config(trust: &Trust, pings: Option<Duration>, window: u32) -> ClientConfig {
     let mut tls = Arc::unwrap_or_clone(tls_config(trust).unwrap());
     tls.alpn_protocols = vec![b"h3".to_vec()];
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     let mut transport = TransportConfig::default();
     transport
-        .stream_receive_window(WINDOW.into())
+        .stream_receive_window(window.into())
         .keep_alive_interval(pings);
     config.transport_config(Arc::new(transport));
     config
@@ -158,6 +162,10 @@ struct Attack {
     open: Vec<SendStream>,
     responses: Vec<RecvStream>,
     taken: Taken,
+    /// The gateway's, once it was looked for.
+    decoder: Option<RecvStream>,
+    /// The gateway's others, which would be stopped if they were dropped.
+    read_only: Vec<RecvStream>,
     drips: JoinSet<()>,
 }
 
@@ -207,6 +215,8 @@ impl Attack {
                 let mut control = self.connection.accept_uni().await.map_err(|_closed| Over)?;
                 control.stop(0_u32.into()).map_err(|_closed| Over)
             }
+            Step::Answers(expected) => self.answers(expected).await,
+            Step::Deaf => Ok(()),
             Step::Pings(count) => {
                 while self.connection.stats().frame_tx.ping < *count {
                     tokio::time::sleep(PING_INTERVAL).await;
@@ -245,6 +255,26 @@ impl Attack {
                     .await
             }
         }
+    }
+
+    /// Reads what the gateway's decoder stream says.
+    async fn answers(&mut self, expected: &[u8]) -> Result<(), Over> {
+        while self.decoder.is_none() {
+            let mut stream = self.connection.accept_uni().await.map_err(|_closed| Over)?;
+            let mut kind = [0];
+            stream.read_exact(&mut kind).await.map_err(|_closed| Over)?;
+            if kind == [3] {
+                self.decoder = Some(stream);
+            } else {
+                self.read_only.push(stream);
+            }
+        }
+        let mut said = vec![0; expected.len()];
+        let decoder = self.decoder.as_mut().unwrap();
+        let read = decoder.read_exact(&mut said).await;
+        read.map_err(|_closed| Over)?;
+        assert_eq!(said, expected);
+        Ok(())
     }
 
     async fn one_way(&mut self, bytes: &[u8], end: End) -> Result<(), Over> {
@@ -421,5 +451,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const OFTEN: Duration = Duration::from_millis(100);
 /// What a client takes of a response that it does not read.
 const WINDOW: u32 = 64 << 10;
+const DEAF_WINDOW: u32 = 1024;
 /// Between a client's last packet and its PING, where it floods.
 const PING_INTERVAL: Duration = Duration::from_millis(1);

@@ -27,6 +27,8 @@ pub(crate) fn play(row: &Row, rules: Rules, now: Instant) -> Played {
         connection: Connection::new(terms, now),
         now,
         requests: 0,
+        deaf: false,
+        answers: Vec::new(),
         played: Played::default(),
     };
     for step in &row.steps {
@@ -56,6 +58,9 @@ struct Play {
     connection: Connection,
     now: Instant,
     requests: u64,
+    /// Whether the client leaves no room for answers.
+    deaf: bool,
+    answers: Vec<u8>,
     played: Played,
 }
 
@@ -71,6 +76,14 @@ impl Play {
             | Step::DripOneWay(_)
             | Step::Unread(_)
             | Step::Sip(_) => Ok(()),
+            Step::Deaf => {
+                self.deaf = true;
+                Ok(())
+            }
+            Step::Answers(expected) => {
+                self.expect_answers(expected);
+                Ok(())
+            }
             Step::Datagram(frame) => self.datagram(frame),
             Step::OneWay(bytes, end) => self.one_way(bytes, *end),
             Step::Request(pieces, end) => {
@@ -82,6 +95,9 @@ impl Play {
                 };
                 self.played.seen.push(format!("request {priority:?}"));
                 let result = self.request((id, &mut stream), pieces, *end);
+                if !self.deaf {
+                    self.take_answers();
+                }
                 if *end != End::Open || result.is_err() {
                     self.connection.close_request(id);
                 }
@@ -92,6 +108,9 @@ impl Play {
                     }
                     self.played.seen.push(format!("{violation:?}"));
                     self.played.last_reset_by = Some(violation);
+                }
+                if result.is_err() || *end != End::Finished {
+                    self.connection.abandoned(id)?;
                 }
                 if result.is_err() || matches!(end, End::Reset | End::Stopped) {
                     self.connection.count_cancelled(self.now)
@@ -121,6 +140,21 @@ impl Play {
         match end {
             End::Open | End::Stopped => Ok(()),
             End::Finished | End::Reset => self.connection.one_way_ended(&stream),
+        }
+    }
+
+    fn expect_answers(&mut self, expected: &[u8]) {
+        self.take_answers();
+        let answers = std::mem::take(&mut self.answers);
+        self.played
+            .seen
+            .push(format!("as expected: {}", answers == expected));
+    }
+
+    fn take_answers(&mut self) {
+        if let Some(answers) = self.connection.take_answers() {
+            self.answers.extend_from_slice(&answers);
+            self.played.seen.push(format!("{answers:?}"));
         }
     }
 
@@ -171,7 +205,13 @@ impl Play {
     ) -> Result<(), Violation> {
         let mut input = Bytes::copy_from_slice(piece);
         loop {
-            let part = stream.next(&mut input);
+            let mut part = stream.next(&mut input);
+            if let Ok(Some(Part::Referring)) = part {
+                part = self.connection.read_section(id, stream);
+                if let Ok(None) = part {
+                    continue;
+                }
+            }
             let glitches = stream.take_glitches();
             self.connection.count_glitches(glitches, self.now)?;
             match part? {
@@ -183,7 +223,8 @@ impl Play {
                 Some(Part::Trailers(trailers)) => {
                     self.played.seen.push(format!("{trailers:?}"));
                 }
-                None => return Ok(()),
+                // The others were read.
+                Some(Part::Referring) | None => return Ok(()),
             }
         }
     }

@@ -80,7 +80,7 @@ const LEAST: [(&str, usize); 10] = [
     ("connect", 24),
     ("frames", 37),
     ("streams", 41),
-    ("qpack", 38),
+    ("qpack", 69),
     ("datagrams", 22),
     ("floods", 18),
     ("slow", 23),

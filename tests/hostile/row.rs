@@ -36,6 +36,10 @@ pub(crate) enum Step {
     Unread(Vec<u8>),
     /// Sends a request and reads a little of the response now and then.
     Sip(Vec<u8>),
+    /// Waits until the gateway's decoder stream has said this since the last time.
+    Answers(Vec<u8>),
+    /// Grants 1024 bytes on each of the gateway's streams, and no more on its decoder stream.
+    Deaf,
 }
 
 /// How a stream goes on.

@@ -24,7 +24,8 @@ pub(crate) enum Attack {
     /// It sends a header section up to the limit, and not its end.
     Heads,
     /// All of these: the first two on every stream, or where there are several the last on half of them,
-    /// with priorities for what never comes and a control frame that does not end.
+    /// with priorities for what never comes, a control frame and an insertion that do not end, and a full
+    /// dynamic table.
     Everything,
 }
 
@@ -57,7 +58,7 @@ pub(crate) struct Hostile {
     _endpoint: Endpoint,
     _connection: Connection,
     _open: Vec<(SendStream, RecvStream)>,
-    _control: SendStream,
+    _one_way: [SendStream; 2],
 }
 
 impl Hostile {
@@ -68,14 +69,17 @@ impl Hostile {
         streams: usize,
     ) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let (endpoint, connection, control, open) = runtime.block_on(async {
+        let (endpoint, connection, one_way, open) = runtime.block_on(async {
             let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
             let connecting = endpoint.connect_with(config(trust, attack), address, "localhost");
             let connection = connecting.unwrap().await.unwrap();
             let mut control = connection.open_uni().await.unwrap();
             control.write_all(&[0, 4, 0]).await.unwrap();
+            let mut encoder = connection.open_uni().await.unwrap();
+            encoder.write_all(&[2]).await.unwrap();
             if attack == Attack::Everything {
                 control.write_all(&priorities(streams)).await.unwrap();
+                encoder.write_all(&insertions()).await.unwrap();
             }
             let mut begun = Vec::new();
             for index in 0..streams {
@@ -95,14 +99,14 @@ impl Hostile {
             let open = filling.join_all().await;
             // Everything that was written has come by then.
             sleep(QUIET).await;
-            (endpoint, connection, control, open)
+            (endpoint, connection, [control, encoder], open)
         });
         Self {
             _runtime: runtime,
             _endpoint: endpoint,
             _connection: connection,
             _open: open,
-            _control: control,
+            _one_way: one_way,
         }
     }
 }
@@ -164,6 +168,16 @@ fn priorities(streams: usize) -> Vec<u8> {
     }
     out.extend([0x80, 0x0f, 0x07, 0x00, 0x4f, 0xff]);
     out.extend(vec![0; 4000]);
+    out
+}
+
+/// As many small ones as fit into the dynamic table, and most of an insertion that never ends: a Huffman
+/// string of characters of 30 bits, as long as may be.
+fn insertions() -> Vec<u8> {
+    let mut out = vec![0x3f, 0xe1, 0x1f];
+    out.extend(b"\x44name\x04word".repeat(102));
+    out.extend([0x40, 0xff, 0xe9, 0x75]);
+    out.extend(vec![0xff; 15_000]);
     out
 }
 

@@ -78,8 +78,8 @@ impl RequestBody {
         Poll::Ready(match part {
             Ok(Some(Part::Data(data))) => Some(Ok(Frame::data(data))),
             Ok(Some(Part::Trailers(trailers))) => Some(Ok(Frame::trailers(trailers))),
-            // Only the first part is a head.
-            Ok(Some(Part::Head(_)) | None) => {
+            // Only the first part is a head, and sections that refer to the table were read.
+            Ok(Some(Part::Head(_) | Part::Referring) | None) => {
                 self.ended = true;
                 None
             }

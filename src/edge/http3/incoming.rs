@@ -78,7 +78,13 @@ impl Incoming {
             if self.ended {
                 return Poll::Ready(Ok(None));
             }
-            let part = self.stream.next(&mut self.held);
+            let mut part = self.stream.next(&mut self.held);
+            if let Ok(Some(Part::Referring)) = part {
+                part = self.place.read_section(&mut self.stream);
+                if let Ok(None) = part {
+                    continue;
+                }
+            }
             let glitches = self.stream.take_glitches();
             if glitches > 0 {
                 self.place.shared.count_glitches(glitches);
@@ -130,8 +136,11 @@ impl Incoming {
 impl Drop for Incoming {
     /// A request that nobody reads to its end is no error of the client (RFC 9114, section 4.1).
     fn drop(&mut self) {
-        if !self.finished && !self.ended {
-            self.stop(Code::NoError);
+        if !self.finished {
+            self.place.abandoned();
+            if !self.ended {
+                self.stop(Code::NoError);
+            }
         }
     }
 }

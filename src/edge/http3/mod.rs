@@ -72,7 +72,8 @@ impl Http3 {
     where
         F: Fn() -> ClientFacts,
     {
-        let shared = Arc::new(Shared::new(connection, self.rules));
+        let referring = self.metrics.qpack_references.clone();
+        let shared = Arc::new(Shared::new(connection, self.rules, referring));
         let opening = tokio::time::timeout(self.rules.header_timeout, shared.open_control()).await;
         let Ok(Ok(control)) = opening else {
             return;
@@ -84,18 +85,20 @@ impl Http3 {
                 tended = datagrams::receive(&shared, &self.metrics.udp) => tended,
             }
         };
+        let answering = one_way::answer(&shared);
         let serving = self.serve_requests(Arc::clone(&shared), control, facts, course);
-        tokio::select! {
-            () = serving => {}
-            tended = tending => match tended {
-                Tended::Broken(violation) => shared.close(violation),
-                Tended::Lost => {}
-            },
+        let ended = tokio::select! {
+            () = serving => Tended::Lost,
+            ended = tending => ended,
+            ended = answering => ended,
+        };
+        if let Tended::Broken(violation) = ended {
+            shared.close(violation);
         }
         if let Some(violation) = shared.broken() {
             let reason = match violation {
                 Violation::Cancellations => "rapid_reset",
-                Violation::Glitches => "noise",
+                Violation::Glitches | Violation::Insertions | Violation::UnreadAnswers => "noise",
                 _ => "protocol",
             };
             let refused = &self.metrics.connections_refused;

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use super::shared::Shared;
 use super::var_int;
-use crate::edge::quic::transport::{ReadError, RecvStream};
+use crate::edge::quic::transport::{ReadError, RecvStream, SendStream, WriteError};
 use crate::http3::{OneWay, Step, Violation};
 
 /// Why the streams of one direction need no more tending.
@@ -37,6 +37,31 @@ pub(super) async fn tend(shared: &Shared, stopped: impl Future) -> Tended {
             }
         }
     }
+}
+
+/// Tells the client's encoder what has come, until the connection ends. What waits for a client that leaves
+/// no room for it is bounded by the engine.
+pub(super) async fn answer(shared: &Shared) -> Tended {
+    let answering = async {
+        let mut decoder = shared.open_decoder().await?;
+        let mut stopped = pin!(decoder.stopped());
+        loop {
+            tokio::select! {
+                written = write_answers(shared, &mut decoder) => written?,
+                _ = &mut stopped => return Ok(()),
+            }
+        }
+    };
+    let ended: Result<(), WriteError> = answering.await;
+    match (ended, shared.connection().close_reason()) {
+        (_, Some(_)) | (Err(WriteError::ConnectionLost(_)), None) => Tended::Lost,
+        (_, None) => Tended::Broken(Violation::ClosedCriticalStream),
+    }
+}
+
+async fn write_answers(shared: &Shared, decoder: &mut SendStream) -> Result<(), WriteError> {
+    let answers = shared.answers().await;
+    decoder.write_chunk(answers).await
 }
 
 /// Reads all of them, and forgets those that have ended or mean nothing.

@@ -206,7 +206,7 @@ async fn head(incoming: &mut Incoming) -> Result<Head, Failure> {
     match poll_fn(|cx| incoming.poll_part(cx)).await? {
         Some(Part::Head(head)) => Ok(*head),
         // The first part is a head, and there is one unless the stream failed.
-        Some(Part::Data(_) | Part::Trailers(_)) | None => Err(Failure::Gone),
+        Some(Part::Data(_) | Part::Trailers(_) | Part::Referring) | None => Err(Failure::Gone),
     }
 }
 

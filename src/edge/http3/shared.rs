@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::Notify;
 
 use super::Rules;
 use super::datagrams::{Receiver, Receivers};
@@ -15,7 +17,8 @@ use crate::connect_udp;
 use crate::edge::quic::FIRST_SEND_WINDOW;
 use crate::edge::quic::transport::{Connection, RecvStream, SendStream, VarInt, WriteError};
 use crate::http3::{
-    self, Admission, Code, Consequence, Offer, OneWay, Priority, Step, StreamId, Terms, Violation,
+    self, Admission, Code, Consequence, Offer, OneWay, Part, Priority, RequestStream, Step,
+    StreamId, Terms, Violation,
 };
 use crate::request::{ConnectProtocol, Datagrams};
 
@@ -24,6 +27,10 @@ pub(super) struct Shared {
     connection: Connection,
     rules: Rules,
     engine: Mutex<Engine>,
+    /// Notified when there may be something for the decoder stream.
+    answers: Notify,
+    /// Counts sections that refer to the dynamic table.
+    referring: Counter,
     usage: Usage,
     /// The first rule for which the connection was closed.
     broken: OnceLock<Violation>,
@@ -66,7 +73,7 @@ pub(super) struct RequestPlace {
 }
 
 impl Shared {
-    pub(super) fn new(connection: Connection, rules: Rules) -> Self {
+    pub(super) fn new(connection: Connection, rules: Rules, referring: Counter) -> Self {
         let mut terms = Terms::new(rules.limits);
         if rules.datagrams.is_some() {
             terms.datagrams = Offer::Yes;
@@ -80,6 +87,8 @@ impl Shared {
             connection,
             rules,
             engine: Mutex::new(engine),
+            answers: Notify::new(),
+            referring,
             usage: Usage::new(),
             broken: OnceLock::new(),
         }
@@ -129,13 +138,36 @@ impl Shared {
         Ok(control)
     }
 
+    /// Opens the gateway's decoder stream.
+    pub(super) async fn open_decoder(&self) -> Result<SendStream, WriteError> {
+        let mut decoder = self.connection.open_uni().await?;
+        // Fails only when the stream has ended, which writing tells as well.
+        drop(decoder.set_priority(CONTROL_PRIORITY));
+        decoder
+            .write_chunk(http3::Connection::opening_decoder())
+            .await?;
+        Ok(decoder)
+    }
+
+    /// Waits for something to write to the decoder stream. Cancel safe.
+    pub(super) async fn answers(&self) -> Bytes {
+        loop {
+            let answers = self.engine().connection.take_answers();
+            if let Some(answers) = answers {
+                return answers;
+            }
+            self.answers.notified().await;
+        }
+    }
+
     /// Takes a request stream that the client opened, or rejects it.
     pub(super) fn admit(self: &Arc<Self>, mut send: SendStream, mut receive: RecvStream) -> Opened {
-        let id = StreamId::new(VarInt::from(send.id()).into_inner());
+        let id = id_of(&send);
         let mut engine = self.engine();
         match engine.connection.admit(id) {
             Admission::Rejected(code) => {
                 drop(engine);
+                self.abandoned(id);
                 reject(&mut send, &mut receive, code);
                 Opened::Rejected
             }
@@ -167,6 +199,7 @@ impl Shared {
     /// Rejects every request stream (RFC 9114, section 5.2), until the connection ends.
     pub(super) async fn reject_new(&self) {
         while let Ok((mut send, mut receive)) = self.connection.accept_bi().await {
+            self.abandoned(id_of(&send));
             reject(&mut send, &mut receive, Code::RequestRejected);
         }
     }
@@ -182,6 +215,8 @@ impl Shared {
         loop {
             let step = engine.connection.receive(stream, &mut input, now())?;
             let Step::Reprioritise(id, priority) = step else {
+                drop(engine);
+                self.answers.notify_one();
                 return Ok(step);
             };
             if let Some(urgency) = engine.urgencies.get(&id) {
@@ -193,6 +228,12 @@ impl Shared {
     /// Takes the end of a stream of one direction.
     pub(super) fn one_way_ended(&self, stream: &OneWay) -> Result<(), Violation> {
         self.engine().connection.one_way_ended(stream)
+    }
+
+    fn abandoned(&self, id: StreamId) {
+        let told = self.engine().connection.abandoned(id);
+        self.answers.notify_one();
+        told.unwrap_or_else(|violation| self.close(violation));
     }
 
     pub(super) fn count_glitches(&self, count: u32) {
@@ -275,6 +316,28 @@ impl RequestPlace {
     }
 }
 
+impl RequestPlace {
+    /// Reads a section that refers to the dynamic table.
+    pub(super) fn read_section(
+        &self,
+        stream: &mut RequestStream,
+    ) -> Result<Option<Part>, Violation> {
+        let read = self
+            .shared
+            .engine()
+            .connection
+            .read_section(self.id, stream);
+        self.shared.referring.inc();
+        self.shared.answers.notify_one();
+        read
+    }
+
+    /// Takes that no more of the request is read although its end has not come.
+    pub(super) fn abandoned(&self) {
+        self.shared.abandoned(self.id);
+    }
+}
+
 impl Drop for RequestPlace {
     fn drop(&mut self) {
         let mut engine = self.shared.engine();
@@ -284,6 +347,10 @@ impl Drop for RequestPlace {
         drop(engine);
         self.shared.usage.end();
     }
+}
+
+fn id_of(stream: &SendStream) -> StreamId {
+    StreamId::new(VarInt::from(stream.id()).into_inner())
 }
 
 /// Both fail only when the client ended the stream itself.

@@ -42,9 +42,8 @@ impl Head {
 }
 
 /// Reads an encoded header section.
-pub(in crate::http3) fn read(section: &[u8], terms: &Terms) -> Result<Head, Violation> {
+pub(in crate::http3) fn read(section: &mut Section<'_>, terms: &Terms) -> Result<Head, Violation> {
     let rules = terms.rules;
-    let mut section = Section::open(section, rules)?;
     let mut size = Size::new(terms.limits, rules);
     let mut reader = Reader::new(rules);
     while let Some(line) = section.next()? {

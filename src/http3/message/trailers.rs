@@ -5,9 +5,11 @@ use crate::http3::qpack::Section;
 use crate::http3::{Terms, Violation};
 
 /// Reads an encoded trailer section (RFC 9114, section 4.1; RFC 9110, section 6.5).
-pub(in crate::http3) fn read(section: &[u8], terms: &Terms) -> Result<HeaderMap, Violation> {
+pub(in crate::http3) fn read(
+    section: &mut Section<'_>,
+    terms: &Terms,
+) -> Result<HeaderMap, Violation> {
     let rules = terms.rules;
-    let mut section = Section::open(section, rules)?;
     let mut size = Size::new(terms.limits, rules);
     let mut fields = HeaderMap::new();
     while let Some(line) = section.next()? {

@@ -101,7 +101,7 @@ mod tests {
         let mut out = BytesMut::new();
         prefix(&mut out);
         fields(&mut out, &map);
-        let mut section = Section::open(&out, Rules::default()).unwrap();
+        let mut section = Section::open(&out, None, Rules::default()).unwrap();
         for _ in 0..2 {
             assert!(section.next().unwrap().unwrap().never_indexed);
         }
@@ -116,7 +116,7 @@ mod tests {
             let mut out = BytesMut::new();
             prefix(&mut out);
             line(&mut out, name.as_bytes(), &value);
-            let mut section = Section::open(&out, Rules::default()).unwrap();
+            let mut section = Section::open(&out, None, Rules::default()).unwrap();
             let read = section.next().unwrap().unwrap();
             prop_assert_eq!(read.name, name.as_bytes());
             prop_assert_eq!(read.value.as_bytes(), &value[..]);

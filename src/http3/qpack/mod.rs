@@ -1,18 +1,21 @@
 //! Field compression (RFC 9204).
 //!
-//! Both directions use the static table and the Huffman code. The dynamic table has capacity 0: the
-//! gateway allows the client none, and uses none that the client allows. So no section ever waits for
-//! another stream, and a client's encoder stream and decoder stream have next to nothing to say.
-//!
-//! A dynamic table would stand between [`Section`] and the lines: `skip_dynamic` is where every
-//! reference to it ends up, and [`EncoderStream`] where every insertion does.
+//! Both directions use the static table and the Huffman code. Requests may also use a dynamic [`Table`] of
+//! 4 KiB for each connection, and no section may wait for it: clients refer only to what they know to have
+//! come, so there is nothing that a lost packet holds up. Responses use none.
 
+mod answers;
 mod decode;
 pub(super) mod encode;
+mod encoder_stream;
 mod huffman;
 mod integer;
 mod static_table;
 mod streams;
+mod table;
 
+pub(super) use answers::Answers;
 pub(super) use decode::{Line, Section};
-pub(super) use streams::{DecoderStream, EncoderStream};
+pub(super) use encoder_stream::{Counts, EncoderStream};
+pub(super) use streams::DecoderStream;
+pub(super) use table::{MAX_CAPACITY, Table};

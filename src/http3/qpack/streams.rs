@@ -1,14 +1,7 @@
 use crate::http3::{Rules, Violation};
 
-/// The client's encoder stream (RFC 9204, section 4.3). Without a dynamic table it can only say that
-/// there is none.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::http3) struct EncoderStream {
-    integer: Continued,
-}
-
-/// The client's decoder stream (RFC 9204, section 4.4). It can only cancel: nothing that was sent needs
-/// an acknowledgment.
+/// The client's decoder stream (RFC 9204, section 4.4). It can only cancel: responses use no dynamic table,
+/// so nothing that was sent needs an acknowledgment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::http3) struct DecoderStream {
     integer: Continued,
@@ -47,33 +40,6 @@ enum Length {
     Over,
 }
 
-impl EncoderStream {
-    /// Takes instructions and gives how many began.
-    pub(in crate::http3) fn receive(
-        &mut self,
-        bytes: &[u8],
-        rules: Rules,
-    ) -> Result<u32, Violation> {
-        let mut count = 0;
-        for &byte in bytes {
-            if self.integer.is_open() {
-                self.integer.more(byte);
-                continue;
-            }
-            count += 1;
-            match byte {
-                0x20 => {}
-                0x21..=0x3f => {
-                    rules.refuse(Violation::TableCapacity)?;
-                    self.integer.begin(byte, 5);
-                }
-                _ => rules.refuse(Violation::DynamicInsert)?,
-            }
-        }
-        Ok(count)
-    }
-}
-
 impl DecoderStream {
     /// Takes instructions and gives how many began.
     pub(in crate::http3) fn receive(
@@ -102,22 +68,6 @@ impl DecoderStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_encoder_without_a_table_says_so_or_nothing() {
-        let receive = |bytes: &[u8]| EncoderStream::default().receive(bytes, Rules::default());
-        assert_eq!(receive(b""), Ok(0));
-        assert_eq!(receive(b"\x20\x20"), Ok(2));
-        // RFC 9204, appendix B.2: the capacity is set, then entries are inserted.
-        assert_eq!(receive(b"\x3f\xbd\x01"), Err(Violation::TableCapacity));
-        assert_eq!(
-            receive(b"\xc0\x0fwww.example.com"),
-            Err(Violation::DynamicInsert)
-        );
-        // Appendix B.3 and B.4: a literal name, and a duplicate.
-        assert_eq!(receive(b"\x4acustom-key"), Err(Violation::DynamicInsert));
-        assert_eq!(receive(b"\x02"), Err(Violation::DynamicInsert));
-    }
 
     #[test]
     fn a_decoder_may_cancel_and_has_nothing_to_acknowledge() {

@@ -50,6 +50,23 @@ async fn an_independent_client_fetches_uploads_and_survives_a_rebinding_and_a_fl
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_an_independent_client_refer_to_the_table_that_it_filled() {
+    let stage = Stage::start(1).await;
+    let trusted = stage.directory.file("tls.pem");
+    let client = Aioquic::connect(stage.relay.address(), &trusted);
+    let Some(mut client) = client.await else {
+        return;
+    };
+    for _ in 0..10 {
+        let small = client.ask("get /bytes/100?seed=5").await;
+        assert_eq!(small["sha256"], digest(5, 100));
+    }
+    let referring = stage.sum(|metrics| metrics.qpack_references.get());
+    assert!((1..=10).contains(&referring), "{referring} requests refer");
+    client.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_independent_client_has_udp_carried_through_a_rebinding() {
     let proxy = Proxy::start("").await;
     let trusted = proxy.directory.file("tls.pem");
