@@ -235,12 +235,14 @@ pub const FILE_VARIABLE: &str = "WAYHOLD_CONFIG";
 
 /// Names with our prefix that mean something else: the command's, those that a hook is told its
 /// occasion by, which may well run the command, and two of the tests.
-const NOT_KEYS: [&str; 5] = [
+const NOT_KEYS: [&str; 7] = [
     FILE_VARIABLE,
     "WAYHOLD_EVENT",
     "WAYHOLD_NODE",
     "WAYHOLD_TESTBED",
     "WAYHOLD_PYTHON",
+    "WAYHOLD_CHROMIUM",
+    "WAYHOLD_CURL",
 ];
 const FLEET_FILE: &str = "fleet.file";
 

@@ -25,6 +25,13 @@ use crate::wire::{BootId, Ecn, Path};
 const INSTANCE: InstanceId = InstanceId(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// No peer falls silent because the machine has other work for a second.
+const TIMING: Timing = Timing {
+    silent_after: PATIENCE,
+    dead_after: PATIENCE,
+    ..Timing::DEFAULT
+};
+
 struct Node {
     steering: Arc<Steering>,
     metrics: Metrics,
@@ -116,7 +123,7 @@ impl Fleet {
             roster, keyring, ..
         } = snapshot;
         let now = crate::request::clock::now().into_std();
-        let membership = Membership::new(now, process, roster, keyring, Timing::DEFAULT);
+        let membership = Membership::new(now, process, roster, keyring, TIMING);
         let followers = Followers {
             steering: Arc::clone(&steering),
             cids: SharedCidKeys::new(keys, keyring.current().epoch()),
