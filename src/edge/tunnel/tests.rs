@@ -3,6 +3,8 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -27,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// No peer falls silent because the machine has other work for a second.
 const TIMING: Timing = Timing {
-    silent_after: PATIENCE,
+    silent_after: Duration::from_secs(3),
     dead_after: PATIENCE,
     ..Timing::DEFAULT
 };
@@ -35,6 +37,7 @@ const TIMING: Timing = Timing {
 struct Node {
     steering: Arc<Steering>,
     metrics: Metrics,
+    registry: Registry,
     relay: SocketAddr,
     arrived: InjectedQueue,
     files: StaticFiles,
@@ -108,7 +111,8 @@ impl Fleet {
         let identity = Identity::Node(id(own), INSTANCE);
         let form = Cid::default();
         let keys = form.keys(&snapshot.keyring, identity.server_id()).unwrap();
-        let metrics = Metrics::default();
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
         let view = View::new(identity, []);
         let steer = Steer::new(keys.configs().clone(), view, Slots::single(17));
         let steering = Steering::testing(steer, &metrics);
@@ -149,6 +153,7 @@ impl Fleet {
         self.nodes.push(Node {
             steering,
             metrics,
+            registry,
             relay,
             arrived,
             files,
@@ -187,7 +192,14 @@ impl Fleet {
 
     async fn arrived(&mut self, at: usize) -> Injected {
         let arrived = self.nodes[at].arrived.next();
-        tokio::time::timeout(PATIENCE, arrived).await.unwrap()
+        let arrived = tokio::time::timeout(PATIENCE, arrived).await;
+        arrived.unwrap_or_else(|_elapsed| {
+            let mut text = String::new();
+            for node in &self.nodes {
+                encode(&mut text, &node.registry).unwrap();
+            }
+            panic!("nothing arrived:\n{text}")
+        })
     }
 
     async fn count(&self, at: usize, counter: impl Fn(&Metrics) -> u64, expected: u64) {
