@@ -90,13 +90,16 @@ impl FleetDriver {
         followers: Followers,
         metrics: Metrics,
     ) -> Self {
+        // A process that reads from its start keeps the boot that it was made with: what it answers before
+        // its first tick would make peers confirm that one, and seal for it.
+        let listening = followers.steering.reading().is_on();
         let driver = Self {
             membership: Mutex::new(membership),
             forwarder,
             followers,
             metrics,
             named: Mutex::default(),
-            listening: AtomicBool::new(false),
+            listening: AtomicBool::new(listening),
         };
         driver.reach(snapshot);
         driver.publish(&mut driver.lock());
