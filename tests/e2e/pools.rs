@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -98,27 +97,22 @@ async fn one_of_three_backends_that_dies_under_load_costs_no_request_and_comes_b
     }
     until(|| backends.iter().all(|backend| backend.served() > 10)).await;
 
-    let killed = Instant::now();
     let address = backends.remove(0).kill().await;
     let pools = &solo.node.metrics.pools;
     let pool = || PoolLabel { pool: "app".into() };
     let fit = || pools.fit.get_or_create(&pool()).get();
     until(|| fit() == 2).await;
-    let ejected = killed.elapsed();
     let before = backends[0].served();
     until(|| backends[0].served() > before + 100).await;
 
-    let recovered = Instant::now();
     let again = Backend::start(&address.to_string()).await;
     until(|| fit() == 3 && again.served() > 0).await;
-    let back = recovered.elapsed();
 
     stop.store(true, Ordering::Relaxed);
     let counts = clients.join_all().await;
     let (failed, all) = counts
         .into_iter()
         .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-    println!("{failed} of {all} failed; ejected after {ejected:?}, back after {back:?}");
     assert_eq!(failed, 0, "of {all}");
     let ejections = PoolReason {
         pool: "app".into(),
