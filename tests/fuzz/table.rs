@@ -198,7 +198,7 @@ impl Play {
         } else {
             Some(required + delta)
         };
-        // What was asked for before 128 others came is what wraps around to something else.
+        // What was asked for before 128 others came, or more than 128 ahead, wraps around to something else.
         let known = required <= inserted && required + 128 > inserted;
         let mut expected = base.filter(|_| known).map(|_| Fields::new());
         for _ in 0..input.below(12) {
@@ -208,7 +208,7 @@ impl Play {
                 lines
             });
         }
-        if required + 128 <= inserted {
+        if required + 128 <= inserted || required > inserted + 128 {
             // It means another count, and the model does not say what comes of that.
             return Outcome::GoesOn;
         }
