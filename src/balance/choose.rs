@@ -38,7 +38,7 @@ pub(super) struct Draw(pub(super) u64);
 impl Chooser<'_> {
     /// The backend that would make a request wait less, of two.
     pub(super) fn by_latency(&mut self) -> usize {
-        let (first, second) = (self.drawn(), self.other());
+        let (first, second) = (self.drawn(), self.drawn());
         let wait = |place: usize| self.backends[place].wait(self.now);
         if wait(second) < wait(first) {
             second
@@ -124,11 +124,6 @@ impl Chooser<'_> {
             }
         }
         self.fit[self.fit.len() - 1]
-    }
-
-    /// Another draw.
-    fn other(&mut self) -> usize {
-        self.drawn()
     }
 }
 

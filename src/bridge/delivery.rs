@@ -25,7 +25,6 @@ pub(super) struct Delivery<'a> {
     client: &'a ClientFacts,
     parts: request::Parts,
     body: Replay,
-    repeatable: Repeatable,
     asked: Asked,
     sticky: Option<Sticky>,
     /// Whether the backend is still to be told that the request may be a replay (RFC 8470).
@@ -77,7 +76,6 @@ impl<'a> Delivery<'a> {
             ),
             pool,
             client,
-            repeatable: repeatable(&parts),
             parts,
             sticky,
             early,
@@ -175,7 +173,7 @@ impl<'a> Delivery<'a> {
             Err(RequestError::UpstreamTimeout) => ("timeout", false),
             Ok(_) | Err(_) => return None,
         };
-        let may = safe || self.repeatable == Repeatable::Yes;
+        let may = safe || self.asked.repeatable == Repeatable::Yes;
         (may && self.body.is_whole()).then_some(reason)
     }
 

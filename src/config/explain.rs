@@ -2,7 +2,7 @@ use super::error::{LoadErrors, Origin};
 use super::keys::KEYS;
 use super::layers::Sources;
 use super::load::load;
-use super::schema::Key;
+use super::schema::{INDEX, Key};
 use super::tree::{Entry, Value};
 
 /// What one key of a configuration comes to, and why.
@@ -81,9 +81,6 @@ fn shown(value: &Value) -> String {
         Value::Table(_) => "a table".to_owned(),
     }
 }
-
-/// Stands for an index in the paths of [`KEYS`].
-const INDEX: &str = "N";
 
 #[cfg(test)]
 mod tests {

@@ -236,4 +236,4 @@ pub(super) fn is_index(segment: &str) -> bool {
 }
 
 /// Stands for an index in the paths of [`KEYS`].
-const INDEX: &str = "N";
+pub(super) const INDEX: &str = "N";

@@ -129,24 +129,20 @@ impl Reloader {
     }
 
     fn handler(&self, old: &Config, new: &Config) -> Result<SharedHandler, GatewayError> {
-        let of = |config: &'_ Config| {
-            let Config {
-                route,
-                pool,
-                connect_udp,
-                limits,
-                timeouts,
-                node,
-                ..
-            } = config.clone();
-            (route, pool, connect_udp, limits, timeouts, node.zone)
-        };
-        let same = of(old) == of(new);
+        let same = bridged(old) == bridged(new);
         if same || self.given.handler.is_some() {
             return Ok(self.handler.lock().expect("no holder panics").clone());
         }
         ground::default_handler(new, &self.metrics)
     }
+}
+
+/// All that a handler made from a configuration follows from.
+fn bridged(config: &Config) -> impl PartialEq + '_ {
+    (
+        (&config.route, &config.pool, &config.connect_udp),
+        (&config.limits, &config.timeouts, &config.node.zone),
+    )
 }
 
 fn change(
