@@ -38,12 +38,7 @@ async fn watch(pool: Arc<Pool>, id: BackendId, upstream: Arc<Upstream>) {
     let config = &pool.config;
     loop {
         // Nodes that were started together do not probe together.
-        sleep(
-            config
-                .probe_interval
-                .mul_f64(0.8 + 0.4 * (pool.part() - 0.5)),
-        )
-        .await;
+        sleep(config.probe_interval.mul_f64(0.7 + 0.4 * pool.part())).await;
         let asked = timeout(config.probe_timeout, ask(&config.probe, &upstream)).await;
         let outcome = asked.unwrap_or(Err(ProbeFailed::Late));
         if let Err(error) = &outcome {
