@@ -1,4 +1,4 @@
-//! The one table of every key. docs/config.md is checked against it.
+//! The one table of every key. The tables of docs/config.md are made from it.
 
 use std::time::Duration;
 
@@ -6,13 +6,15 @@ use super::connect_udp_keys::CONNECT_UDP_KEYS;
 use super::fleet_keys::FLEET_KEYS;
 use super::operating_keys::OPERATING_KEYS;
 use super::pool_keys::POOL_KEYS;
+use super::route_keys::ROUTE_KEYS;
 use super::schema::{Key, Kind};
 
 /// Every key of the configuration, in the order of docs/config.md.
 pub static KEYS: &[Key] = &JOINED;
 
-const PARTS: [&[Key]; 6] = [
+const PARTS: [&[Key]; 7] = [
     CLIENT_KEYS,
+    ROUTE_KEYS,
     POOL_KEYS,
     CONNECT_UDP_KEYS,
     FLEET_KEYS,
@@ -43,7 +45,7 @@ const fn count_all() -> usize {
     count
 }
 
-/// What clients reach and where it leads.
+/// The process, and what clients reach.
 const CLIENT_KEYS: &[Key] = &[
     Key {
         path: "state_dir",
@@ -102,30 +104,6 @@ const CLIENT_KEYS: &[Key] = &[
         example: "8443",
         meaning: "The port that Alt-Svc names, where clients reach another one than the port of \
                   `addr`.",
-    },
-    Key {
-        path: "route.N.host",
-        kind: Kind::Host,
-        default: "every host",
-        example: "*.example.org",
-        meaning: "The host without a port, in any case; `*.example.org` matches one or more \
-                  labels before it.",
-    },
-    Key {
-        path: "route.N.path",
-        kind: Kind::PathPrefix,
-        default: "/",
-        example: "/api",
-        meaning: "The beginning of the path, matched at a segment boundary: `/api` matches \
-                  `/api/x` and not `/apix`.",
-    },
-    Key {
-        path: "route.N.to",
-        kind: Kind::Upstreams,
-        default: "none",
-        example: "http://10.0.0.1:8080,h2://10.0.0.2:8080",
-        meaning: "The backends, any of which can serve any request: `http://` speaks HTTP/1.1, \
-                  `h2://` HTTP/2 without TLS.",
     },
 ];
 
@@ -399,42 +377,6 @@ mod tests {
     use crate::config::{Config, Setting, Sources, load};
 
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.md");
-
-    /// The table row of a key in docs/config.md.
-    fn row(key: &Key) -> String {
-        let default = if key.default.contains(' ') || key.default == "none" {
-            key.default.to_owned()
-        } else {
-            format!("`{}`", key.default)
-        };
-        let kind = key.kind.to_string().replace('"', "`");
-        format!(
-            "| `{}` | {kind} | {default} | `{}` | {} |",
-            key.path, key.example, key.meaning
-        )
-    }
-
-    #[test]
-    fn every_key_stands_in_the_documentation_as_in_the_table() {
-        let page = std::fs::read_to_string(PAGE).unwrap();
-        let rows: Vec<_> = page
-            .lines()
-            .filter(|line| line.starts_with("| `"))
-            .collect();
-        for key in KEYS {
-            let row = row(key);
-
-            assert!(
-                rows.contains(&row.as_str()),
-                "docs/config.md lacks this row:\n{row}"
-            );
-        }
-        assert_eq!(
-            rows.len(),
-            KEYS.len(),
-            "docs/config.md has a row for no key"
-        );
-    }
 
     #[test]
     fn every_example_of_the_documentation_loads() {

@@ -23,6 +23,11 @@ mod operating_keys;
 mod pool;
 mod pool_keys;
 mod pool_rules;
+mod read_routes;
+#[cfg(test)]
+mod reference;
+mod route;
+mod route_keys;
 mod rules;
 mod schema;
 mod sections;
@@ -40,8 +45,9 @@ pub use link::{LinkMtuError, Return, max_udp_payload};
 pub use load::load;
 pub use operating::{Admin, AdminAddress, Hooks, Log, LogFormat, Shutdown, Upgrade};
 pub use pool::{Backend, HashBy, Pool, Probe, Retry};
+pub use route::{Route, Upstream, UpstreamProtocol};
 pub use schema::{Key, Kind};
 pub use sections::{
-    Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile, Quic, Route,
-    Tcp, Timeouts, Upstream, UpstreamProtocol,
+    Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile, Quic, Tcp,
+    Timeouts,
 };

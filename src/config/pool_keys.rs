@@ -1,18 +1,11 @@
-//! The keys of pools of backends, and of the routes that lead to them.
+//! The keys of pools of backends.
 
 use std::time::Duration;
 
 use super::schema::{Key, Kind};
 
-/// `route.N.pool` and `pool.N`.
+/// `pool.N`.
 pub(super) const POOL_KEYS: &[Key] = &[
-    Key {
-        path: "route.N.pool",
-        kind: Kind::Name,
-        default: "none",
-        example: "app",
-        meaning: "The name of a pool of backends, instead of `to`.",
-    },
     Key {
         path: "pool.N.name",
         kind: Kind::Name,

@@ -2,13 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use super::operating::{Admin, Hooks, Log, Shutdown, Upgrade};
-use super::{ConnectUdp, Pool, Return, UpstreamError, names};
+use super::{ConnectUdp, Pool, Return, Route};
 use crate::cid::{self, FirstOctet};
-use crate::connect_udp::AllowList;
 use crate::fleet::NodeId;
 
 /// The whole configuration of one gateway process, checked.
@@ -74,44 +72,6 @@ pub struct Listen {
     pub tcp: bool,
     /// The port that Alt-Svc names, where the public port differs from `addr`'s. Default: `addr`'s.
     pub public_port: Option<u16>,
-}
-
-/// Sends requests that match to a set of backends, any of which can serve any request, or takes tunnels
-/// of UDP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Route {
-    /// The host, without port, case-insensitive; `*.example.org` matches one or more labels.
-    /// Absent: every host.
-    pub host: Option<String>,
-    /// The path prefix, matched at a segment boundary. Default `/`, and of a route with `connect_udp`
-    /// [`ConnectUdp::PATH`].
-    pub path: String,
-    /// The backends, at least one unless there is a pool or `connect_udp`.
-    pub to: Vec<Upstream>,
-    /// The name of the pool, if there is no `to`.
-    pub pool: Option<String>,
-    /// Takes tunnels of UDP to these targets in place of requests to backends (RFC 9298); the template is
-    /// `path` with `/{target_host}/{target_port}/` behind it.
-    pub connect_udp: Option<AllowList>,
-}
-
-/// One backend.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Upstream {
-    /// How it is spoken to.
-    pub protocol: UpstreamProtocol,
-    /// `host:port`, where host is an address or a name.
-    pub authority: String,
-}
-
-/// The protocol of a backend, named by its URL's scheme.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum UpstreamProtocol {
-    /// `http://`: HTTP/1.1.
-    Http1,
-    /// `h2://`: HTTP/2 with prior knowledge (RFC 9113, section 3.3).
-    Http2,
 }
 
 /// Who this node is.
@@ -315,28 +275,6 @@ impl Listen {
     }
 }
 
-impl Route {
-    /// Sends every request to these backends; [`Route::host`] and [`Route::path`] narrow it.
-    pub fn new(to: Vec<Upstream>) -> Self {
-        Self {
-            host: None,
-            path: "/".into(),
-            to,
-            pool: None,
-            connect_udp: None,
-        }
-    }
-}
-
-impl FromStr for Upstream {
-    type Err = UpstreamError;
-
-    /// Reads `http://HOST:PORT` or `h2://HOST:PORT`; the port may be left out and is 80 then.
-    fn from_str(url: &str) -> Result<Self, UpstreamError> {
-        names::upstream(url).map_err(UpstreamError)
-    }
-}
-
 impl Fleet {
     /// Joins these nodes, which must include this one, by links of 1500 bytes.
     pub fn new(key_file: impl Into<PathBuf>, member: Vec<Member>) -> Self {
@@ -356,22 +294,5 @@ impl Member {
     /// Describes a node that takes tunnelled datagrams at `relay`.
     pub fn new(id: NodeId, relay: SocketAddr) -> Self {
         Self { id, relay }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_upstream_is_read_from_its_url() {
-        let upstream = "h2://App:8080".parse::<Upstream>().unwrap();
-        assert_eq!(upstream.protocol, UpstreamProtocol::Http2);
-        assert_eq!(upstream.authority, "app:8080");
-        let error = "ftp://app".parse::<Upstream>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "not a backend's URL: the scheme must be http or h2"
-        );
     }
 }

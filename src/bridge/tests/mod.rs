@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::upstream::Tasks;
 use super::*;
-use crate::config::{Limits, Timeouts, UpstreamProtocol};
+use crate::config::{self, Limits, Timeouts, UpstreamProtocol};
 use crate::request::{AnsweredBy, BodyError, Handshake};
 use crate::telemetry::{PoolLabel, PoolReason};
 
