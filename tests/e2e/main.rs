@@ -18,6 +18,7 @@ mod early_data;
 mod fleet_command;
 mod garbage;
 mod get;
+mod grpc;
 mod hand_over;
 #[cfg(feature = "large-clients")]
 mod independent;
@@ -37,6 +38,7 @@ mod pools;
 mod priority;
 mod process;
 mod proxy;
+mod python;
 mod raw;
 mod reading;
 mod relay;

@@ -2,6 +2,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 
 use super::Rules;
 use super::exchange::Exchange;
+use super::grpc;
 use super::idle::Idle;
 use super::outbound::Outbound;
 use super::tunnel;
@@ -70,23 +71,14 @@ impl Checked {
     }
 
     /// The short response for a failure.
-    pub(super) fn error(error: RequestError, method: &Method) -> Self {
+    pub(super) fn error(error: RequestError, exchange: &Exchange) -> Self {
         let status = error.status();
-        let text = format!("{status}\n{error}\n");
-        let length = HeaderValue::from(text.len());
-        let body = if *method == Method::HEAD {
-            Body::empty()
+        let mut response = if exchange.is_grpc_call() {
+            grpc::failure(error)
         } else {
-            Body::full(text)
+            plain_failure(error, exchange.method())
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
         let fields = response.headers_mut();
-        fields.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
-        fields.insert(header::CONTENT_LENGTH, length);
         if let Some(name) = error.proxy_error() {
             let value = format!("wayhold; error={name}");
             if let Ok(value) = HeaderValue::try_from(value) {
@@ -137,6 +129,26 @@ impl Checked {
         self.response
             .map(|body| Body::new(Outbound::new(body, declared, idle, exchange)))
     }
+}
+
+fn plain_failure(error: RequestError, method: &Method) -> Response<Body> {
+    let status = error.status();
+    let text = format!("{status}\n{error}\n");
+    let length = HeaderValue::from(text.len());
+    let body = if *method == Method::HEAD {
+        Body::empty()
+    } else {
+        Body::full(text)
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    fields.insert(header::CONTENT_LENGTH, length);
+    response
 }
 
 /// hyper dates the responses over TCP; nothing does it for HTTP/3.
