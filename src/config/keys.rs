@@ -334,7 +334,9 @@ const TRANSPORT_KEYS: &[Key] = &[
         kind: TIMEOUT,
         default: "10m",
         example: "1h",
-        meaning: "A WebSocket or another tunnel in which nothing passes either way for this long ends.",
+        meaning: "A WebSocket or another tunnel in which nothing passes either way for this long ends; \
+                  also between two pieces of server-sent events, or of a call of gRPC once its \
+                  response has begun.",
     },
     Key {
         path: "timeouts.connect",

@@ -15,6 +15,7 @@ mod demo;
 mod dial;
 mod drain;
 mod early_data;
+mod events;
 mod fleet_command;
 mod garbage;
 mod get;

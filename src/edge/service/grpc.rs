@@ -9,11 +9,15 @@ use crate::request::{Body, Protocol, RequestError};
 /// Whether a request is a call of gRPC: its content says so, and its protocol can carry trailers as one
 /// needs them.
 pub(super) fn is_call(fields: &HeaderMap, protocol: Protocol) -> bool {
+    protocol != Protocol::Http1 && is_content(fields)
+}
+
+/// Whether the content of a message is gRPC's.
+pub(super) fn is_content(fields: &HeaderMap) -> bool {
     let kind = fields.get(header::CONTENT_TYPE);
     let rest = kind.and_then(|kind| kind.as_bytes().strip_prefix(CONTENT_TYPE.as_bytes()));
     // `application/grpc-web` is another protocol.
-    let named = rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')));
-    named && protocol != Protocol::Http1
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// The answer to a call for a failure: one header section with the status in it ("Trailers-Only").

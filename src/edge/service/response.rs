@@ -124,7 +124,13 @@ impl Checked {
                 .response
                 .map(|body| Body::new(tunnel::Download::new(body, rules, exchange)));
         }
-        let idle = Idle::new(rules.body_idle);
+        let idle = if is_stream(self.response.headers()) {
+            exchange.upload().stream();
+            rules.tunnel_idle
+        } else {
+            rules.body_idle
+        };
+        let idle = Idle::new(idle);
         let declared = self.declared;
         self.response
             .map(|body| Body::new(Outbound::new(body, declared, idle, exchange)))
@@ -160,6 +166,14 @@ fn add_date(fields: &mut HeaderMap) {
     if let Ok(value) = HeaderValue::try_from(date) {
         fields.insert(header::DATE, value);
     }
+}
+
+/// Whether a response is a stream of messages, with silence between them: server-sent events, or gRPC.
+fn is_stream(fields: &HeaderMap) -> bool {
+    let kind = fields.get(header::CONTENT_TYPE);
+    let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream") || grpc::is_content(fields)
 }
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

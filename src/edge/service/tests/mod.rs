@@ -16,6 +16,7 @@ use crate::request::{AnsweredBy, Handler, Protocol};
 use crate::telemetry::{Answered, Reason};
 
 mod hostile;
+mod streams;
 mod tunnel;
 
 /// Answers with whatever the closure makes of the request.
