@@ -64,7 +64,7 @@ async fn each_event_reaches_a_client_over_http2_before_the_next_is_made() {
         assert_eq!(piece, event(number));
     }
     line.say("0\r\n\r\n").await;
-    assert_eq!(body.collect(100).await.unwrap(), "");
+    assert_eq!(body.collect(100).await.unwrap(), b"");
 }
 
 #[tokio::test]
