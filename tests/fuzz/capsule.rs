@@ -32,7 +32,11 @@ fn stream(input: &mut Input<'_>) -> Vec<u8> {
             1 => input.pick(&[1, 2, 0x3f, 0x40, 0x2828]),
             _ => DATAGRAM,
         };
-        let payload = input.bytes(24);
+        let mut payload = Vec::new();
+        if input.one_in(2) {
+            put_varint(&mut payload, UDP, input.below(4));
+        }
+        payload.extend_from_slice(input.bytes(24));
         let length = payload.len() as u64;
         let declared = match input.below(12) {
             0 => input.u64(),
@@ -42,7 +46,7 @@ fn stream(input: &mut Input<'_>) -> Vec<u8> {
         };
         put_varint(&mut out, kind, input.below(4));
         put_varint(&mut out, declared, input.below(4));
-        out.extend_from_slice(payload);
+        out.extend_from_slice(&payload);
     }
     out
 }
@@ -136,3 +140,4 @@ fn again(seen: &[Capsule]) {
 }
 
 const DATAGRAM: u64 = 0;
+const UDP: u64 = 0;
