@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::http2::Busy;
 use super::pool::Place;
 use super::upload::Lease;
+use super::upstream::Hold;
 use crate::request::BodyError;
 
 /// A response body on its way from an upstream. Dropping it cancels the request there.
@@ -19,12 +19,13 @@ pub(super) struct Download {
     upstream: Arc<str>,
 }
 
-/// What a request holds until its response has ended.
+/// What a request holds until its response has ended. The place is given back last, so that whoever gets
+/// it finds the connection.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) _place: Place,
     pub(super) _lease: Lease,
-    pub(super) _busy: Option<Busy>,
+    pub(super) _hold: Hold,
+    pub(super) _place: Place,
 }
 
 impl Download {

@@ -12,10 +12,10 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 
+use super::dial::{Dialer, Stream};
 use super::error;
 use super::upload::Upload;
 use super::upstream::Tasks;
@@ -24,9 +24,8 @@ use crate::request::RequestError;
 /// Keeps at most one connection to an upstream, made when a request needs it.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
-    authority: Arc<str>,
+    dialer: Dialer,
     tasks: Tasks,
-    connect: Duration,
     idle: Duration,
     current: Arc<Mutex<Arc<Session>>>,
 }
@@ -45,16 +44,10 @@ struct Session {
 }
 
 impl Link {
-    pub(super) fn new(
-        authority: Arc<str>,
-        tasks: Tasks,
-        connect: Duration,
-        idle: Duration,
-    ) -> Self {
+    pub(super) fn new(dialer: Dialer, tasks: Tasks, idle: Duration) -> Self {
         Self {
-            authority,
+            dialer,
             tasks,
-            connect,
             idle,
             current: Arc::default(),
         }
@@ -66,7 +59,7 @@ impl Link {
         // Boxed, because every request would carry the space for what few of them do.
         let open = || Box::pin(self.open(&session));
         let connecting = session.sender.get_or_try_init(open);
-        let sender = timeout(self.connect, connecting)
+        let sender = timeout(self.dialer.connect, connecting)
             .await
             .map_err(|_elapsed| RequestError::UpstreamConnectTimeout)??
             .clone();
@@ -112,13 +105,7 @@ impl Link {
     }
 
     async fn open(&self, session: &Arc<Session>) -> Result<SendRequest<Upload>, RequestError> {
-        let stream = TcpStream::connect(&*self.authority)
-            .await
-            .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-            .map_err(|error| {
-                tracing::debug!(upstream = %self.authority, %error, "cannot connect");
-                RequestError::UpstreamConnect
-            })?;
+        let stream = self.dialer.connect().await?;
         let mut builder = Builder::new(self.tasks.clone());
         builder
             .timer(TokioTimer::new())
@@ -167,7 +154,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn drive(self, connection: Connection<TokioIo<TcpStream>, Upload, Tasks>) {
+    async fn drive(self, connection: Connection<TokioIo<Stream>, Upload, Tasks>) {
         let mut connection = pin!(connection);
         let mut seen = 0;
         loop {

@@ -4,33 +4,33 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 
 use super::BridgeError;
+use super::dial::{Bound, Dialer, Way};
+use super::http1::Keep;
 use super::pool::{Pool, member};
 use super::route::{Destination, Route};
 use super::routes::Routes;
 use super::udp::UdpRoute;
-use super::upstream::{self, Tasks, Upstream};
-use crate::config::{self, Config};
-use crate::telemetry::Metrics;
+use super::upstream::{Tasks, Upstream};
+use crate::config::{self, Config, UpstreamProtocol};
+use crate::request::Protocol;
+use crate::telemetry::{Metrics, PoolLabel};
 
 /// Makes routes and pools from a configuration.
 pub(super) struct Maker<'a> {
     config: &'a Config,
     metrics: &'a Metrics,
     tasks: Tasks,
-    connections: upstream::Pool,
 }
 
 impl<'a> Maker<'a> {
     pub(super) fn new(config: &'a Config, metrics: &'a Metrics) -> Self {
-        let tasks = Tasks::default();
         Self {
-            connections: upstream::pool(&tasks, &config.limits, &config.timeouts),
             config,
             metrics,
-            tasks,
+            tasks: Tasks::default(),
         }
     }
 
@@ -71,13 +71,17 @@ impl<'a> Maker<'a> {
     fn pool(&self, pool: config::Pool) -> Result<Arc<Pool>, BridgeError> {
         let zone = self.config.node.zone.as_deref();
         let mut backends = Vec::with_capacity(pool.backend.len());
+        let keep = Keep {
+            idle: usize::try_from(self.config.limits.upstream_idle).unwrap_or(usize::MAX),
+            time: self.config.timeouts.upstream_idle,
+        };
         for backend in &pool.backend {
-            let authority = authority(&backend.upstream.authority)?;
+            check(&backend.upstream.authority)?;
             let member = member(backend, zone);
             let upstream = Upstream::new(
                 (&backend.upstream, member.identity),
-                authority,
-                &self.connections,
+                self.dialer(&pool, backend),
+                keep,
                 &self.tasks,
                 &self.config.timeouts,
             );
@@ -89,11 +93,34 @@ impl<'a> Maker<'a> {
         let requests = self.config.limits.upstream_requests;
         Ok(Arc::new(Pool::new(pool, backends, requests, seed)))
     }
+
+    /// What makes the connections to one backend.
+    fn dialer(&self, pool: &config::Pool, backend: &config::Backend) -> Dialer {
+        let label = PoolLabel {
+            pool: pool.name.clone(),
+        };
+        let open = self.metrics.pools.connections.get_or_create(&label).clone();
+        Dialer {
+            name: backend.upstream.authority.as_str().into(),
+            connect: self.config.timeouts.connect,
+            bound: Bound::new(pool.connections, pool.queue.burst),
+            way: Way {
+                protocol: match backend.upstream.protocol {
+                    UpstreamProtocol::Http1 => Protocol::Http1,
+                    UpstreamProtocol::Http2 => Protocol::Http2,
+                },
+                scheme: Scheme::HTTP,
+            },
+            open,
+        }
+    }
 }
 
-fn authority(text: &str) -> Result<Authority, BridgeError> {
+/// Checks that an authority is `host:port`.
+fn check(text: &str) -> Result<(), BridgeError> {
     Authority::try_from(text)
         .ok()
         .filter(|authority| authority.port_u16().is_some() && !text.contains('@'))
+        .map(drop)
         .ok_or_else(|| BridgeError::Authority(text.to_owned()))
 }

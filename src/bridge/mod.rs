@@ -4,9 +4,11 @@
 //! one that goes away takes its request from the upstream at once.
 
 mod delivery;
+mod dial;
 mod download;
 mod error;
 mod headers;
+mod http1;
 mod http2;
 mod key;
 mod make;

@@ -30,6 +30,9 @@ pub struct Pool {
     pub panic_percent: u8,
     /// Requests under way to one backend at most. Default `limits.upstream_requests`.
     pub requests: Option<u32>,
+    /// Connections in use or idle to one backend at most. Default no bound of its own: each is of a
+    /// request that is under way, or idle within `limits.upstream_idle`.
+    pub connections: Option<u32>,
     /// Whether and how backends are asked how they are. Default not at all.
     pub probe: Probe,
     /// Between two probes of a backend, give or take a tenth. Default 2 s.
@@ -108,6 +111,7 @@ impl Pool {
             latency_factor: 0,
             panic_percent: 25,
             requests: None,
+            connections: None,
             probe: Probe::default(),
             probe_interval: Duration::from_secs(2),
             probe_timeout: Duration::from_secs(1),

@@ -126,6 +126,14 @@ pub(super) const POOL_KEYS: &[Key] = &[
         meaning: "Requests under way to one backend at most; further ones wait.",
     },
     Key {
+        path: "pool.N.connections",
+        kind: Kind::Integer(1, 1_000_000),
+        default: "no bound of its own",
+        example: "64",
+        meaning: "Connections to one backend at most, tunnels among them; a request that needs a \
+                  further one waits for `queue_burst`, and is answered with 503 then.",
+    },
+    Key {
         path: "pool.N.probe",
         kind: Kind::Probe,
         default: "off",

@@ -38,6 +38,7 @@ impl Reader<'_> {
         self.read(&key("latency_factor"), &mut pool.latency_factor);
         self.read(&key("panic_percent"), &mut pool.panic_percent);
         self.read(&key("requests"), &mut pool.requests);
+        self.read(&key("connections"), &mut pool.connections);
         self.read(&key("probe"), &mut pool.probe);
         self.read(&key("probe_interval"), &mut pool.probe_interval);
         self.read(&key("probe_timeout"), &mut pool.probe_timeout);

@@ -19,6 +19,8 @@ use crate::config::{self, Limits, Timeouts, UpstreamProtocol};
 use crate::request::{AnsweredBy, BodyError, Handshake};
 use crate::telemetry::{PoolLabel, PoolReason};
 
+mod bad;
+mod connections;
 mod early;
 mod http1;
 mod http2;
