@@ -14,7 +14,7 @@ async fn asked(backend: &Backend, bridge: &Arc<Bridge>) -> (Call, Peer) {
     (call, peer)
 }
 
-fn open(metrics: &Metrics) -> i64 {
+pub(super) fn open(metrics: &Metrics) -> i64 {
     let label = PoolLabel {
         pool: "app".to_owned(),
     };
@@ -60,7 +60,7 @@ async fn no_more_idle_connections_are_kept_than_are_allowed() {
 }
 
 #[tokio::test]
-async fn a_bridge_that_is_dropped_ends_its_idle_connections() {
+async fn a_bridge_that_is_dropped_ends_its_connections_when_its_requests_have_ended() {
     let backend = Backend::bind().await;
     let bridge = bridge(&backend, HTTP1);
     let (one, mut idle) = asked(&backend, &bridge).await;
@@ -71,10 +71,10 @@ async fn a_bridge_that_is_dropped_ends_its_idle_connections() {
         .await;
     let response = two.answer().await.unwrap();
     drop(bridge);
-    assert_eq!(idle.hear_end().await, b"");
     busy.say("i").await;
     assert_eq!(text(response).await, "hi");
     assert_eq!(busy.hear_end().await, b"");
+    assert_eq!(idle.hear_end().await, b"");
 }
 
 #[tokio::test]
