@@ -152,7 +152,7 @@ impl<'a> Delivery<'a> {
         (upload, undeclared): (Upload, bool),
         pace: &Pace,
     ) -> Result<(Response<Incoming>, Hold), RequestError> {
-        let ready = upstream.ready().await?;
+        let ready = upstream.ready(self.client).await?;
         let way = upstream.way(ready.protocol());
         let mut parts = self.parts.clone();
         headers::to_upstream(&mut parts, self.client, &way)?;
@@ -165,7 +165,7 @@ impl<'a> Delivery<'a> {
             parts.headers.insert(header::TRANSFER_ENCODING, chunked);
         }
         let request = Request::from_parts(parts, upload);
-        let sent = upstream.send(ready, request, pace, &self.client.informational);
+        let sent = upstream.send(ready, request, pace, self.client);
         let (response, hold) = sent.await?;
         let (mut parts, body) = response.into_parts();
         headers::from_upstream(&mut parts, way.protocol)?;
@@ -218,7 +218,7 @@ impl<'a> Delivery<'a> {
         }
         let held = Held {
             _lease: begun.lease,
-            _hold: begun.hold,
+            hold: begun.hold,
             _place: begun.place,
         };
         let body = Body::new(Download::new(body, held, name));

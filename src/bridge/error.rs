@@ -4,11 +4,17 @@ use crate::request::RequestError;
 
 /// Says what a failure of the HTTP client means for a request.
 pub(super) fn classify(error: &(dyn Error + 'static)) -> RequestError {
-    if chain(error)
-        .filter_map(|error| error.downcast_ref::<h2::Error>())
-        .any(|error| error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    let http2 = chain(error).find_map(|error| error.downcast_ref::<h2::Error>());
+    if let Some(error) = http2
+        && let Some(reason) = error.reason()
     {
-        return RequestError::UpstreamRefused;
+        // Requests beyond the last one that a GOAWAY names were not begun with (RFC 9113, section 6.8).
+        let refused = reason == h2::Reason::REFUSED_STREAM || error.is_go_away();
+        return match (error.is_remote(), refused) {
+            (true, true) => RequestError::UpstreamRefused,
+            (true, false) => RequestError::UpstreamBroken,
+            (false, _) => RequestError::UpstreamMalformed,
+        };
     }
     let parsing = chain(error)
         .filter_map(|error| error.downcast_ref::<hyper::Error>())

@@ -17,9 +17,11 @@ use tokio::time::{Instant, sleep};
 
 use super::dial::{Dialer, Permit, Stream};
 use super::error;
+use super::proxy_protocol::Origin;
+use super::tls::Purpose;
 use super::upload::Upload;
 use super::upstream::{BUFFER, Tasks};
-use crate::request::{RequestError, clock};
+use crate::request::{Protocol, RequestError, clock};
 
 /// Makes connections when requests need them, and keeps those that can be used again.
 #[derive(Clone, Debug)]
@@ -47,7 +49,7 @@ pub(super) struct Keep {
 #[derive(Debug)]
 pub(super) enum Ready {
     Kept(Lent),
-    New(Stream, Permit),
+    New(Box<Stream>, Option<Origin>, Permit),
 }
 
 /// A connection that serves one request. Dropping it before [`Lent::pass`] closes the connection.
@@ -61,6 +63,8 @@ pub(super) struct Lent {
 #[derive(Debug)]
 struct Lane {
     shared: Weak<Shared>,
+    /// Whom it serves, if not everybody.
+    origin: Option<Origin>,
     state: Mutex<State>,
 }
 
@@ -98,25 +102,40 @@ impl Connections {
     }
 
     /// Takes a connection that was kept, or makes one.
-    pub(super) async fn ready(&self) -> Result<Ready, RequestError> {
+    pub(super) async fn ready(&self, origin: Option<Origin>) -> Result<Ready, RequestError> {
         let permit = self.0.dialer.bound.enter().await?;
-        match self.0.take(permit) {
+        match self.0.take(origin, permit) {
             Ok(lent) => Ok(Ready::Kept(lent)),
-            // Boxed, because every request would carry the space for what few of them do.
-            Err(permit) => Box::pin(self.open(permit)).await,
+            Err(permit) => {
+                self.make_room();
+                // Boxed, because every request would carry the space for what few of them do.
+                Box::pin(self.open(origin, permit)).await
+            }
         }
     }
 
-    /// Closes an idle connection in favour of another of this backend, if there is one.
-    pub(super) fn make_room(&self, permit: Permit) -> Permit {
-        self.0
-            .take(permit)
-            .map_or_else(|permit| permit, Lent::permit)
+    /// Closes the oldest idle connection if one that is about to be made would be one too many.
+    pub(super) fn make_room(&self) {
+        let Some(free) = self.0.dialer.bound.free() else {
+            return;
+        };
+        let oldest = {
+            let mut idle = self.0.idle();
+            (idle.len() > free).then(|| idle.remove(0))
+        };
+        if let Some(lane) = oldest {
+            lane.lock().sender = None;
+        }
     }
 
     /// Makes a connection although others may be kept.
-    pub(super) async fn open(&self, permit: Permit) -> Result<Ready, RequestError> {
-        Ok(Ready::New(self.0.dialer.connect().await?, permit))
+    pub(super) async fn open(
+        &self,
+        origin: Option<Origin>,
+        permit: Permit,
+    ) -> Result<Ready, RequestError> {
+        let stream = self.0.dialer.connect(origin, Purpose::Requests).await?;
+        Ok(Ready::New(Box::new(stream), origin, permit))
     }
 
     /// Sends a request and waits for the header section of the response. One that a kept connection gave
@@ -139,15 +158,19 @@ impl Connections {
                 drop(state);
                 (lent, sent)
             }
-            Ready::New(stream, permit) => {
+            // The backend chose otherwise than before.
+            Ready::New(stream, ..) if stream.protocol() != Protocol::Http1 => {
+                return Err(NotSent::Failed(RequestError::UpstreamTls));
+            }
+            Ready::New(stream, origin, permit) => {
                 let (mut sender, connection) = Builder::new()
                     .max_buf_size(BUFFER)
-                    .handshake(TokioIo::new(stream))
+                    .handshake(TokioIo::new(*stream))
                     .await
                     .map_err(|error| NotSent::Failed(error::classify(&error)))?;
                 // Before the connection is driven, which would take it for idle.
                 let sent = sender.try_send_request(request);
-                (self.start(sender, connection, permit), sent)
+                (self.start(sender, connection, (origin, permit)), sent)
             }
         };
         match sent.await {
@@ -163,10 +186,11 @@ impl Connections {
         &self,
         sender: SendRequest<Upload>,
         connection: Connection<TokioIo<Stream>, Upload>,
-        permit: Permit,
+        (origin, permit): (Option<Origin>, Permit),
     ) -> Lent {
         let lane = Arc::new(Lane {
             shared: Arc::downgrade(&self.0),
+            origin,
             state: Mutex::new(State {
                 sender: Some(sender),
                 phase: Phase::Sent,
@@ -191,8 +215,8 @@ pub(super) enum NotSent {
 
 impl Shared {
     /// Takes an idle connection, or gives the permit back if there is none.
-    fn take(&self, permit: Permit) -> Result<Lent, Permit> {
-        while let Some(lane) = self.idle().pop() {
+    fn take(&self, origin: Option<Origin>, permit: Permit) -> Result<Lent, Permit> {
+        while let Some(lane) = self.last(origin) {
             let mut state = lane.lock();
             if state.sender.as_ref().is_none_or(SendRequest::is_closed) {
                 continue;
@@ -205,6 +229,19 @@ impl Shared {
             return Ok(Lent { lane, turn });
         }
         Err(permit)
+    }
+
+    /// Adds an idle connection, and gives the oldest if there are too many.
+    fn push(&self, lane: &Arc<Lane>) -> Option<Arc<Lane>> {
+        let mut idle = self.idle();
+        idle.push(Arc::clone(lane));
+        (idle.len() > self.keep.idle).then(|| idle.remove(0))
+    }
+
+    fn last(&self, origin: Option<Origin>) -> Option<Arc<Lane>> {
+        let mut idle = self.idle();
+        let place = idle.iter().rposition(|lane| lane.origin == origin)?;
+        Some(idle.remove(place))
     }
 
     /// Whether the connection was idle, and is not to be taken any more.
@@ -236,16 +273,12 @@ impl Lane {
     /// for it finds the connection.
     fn keep(self: &Arc<Self>, state: &mut State) {
         state.phase = Phase::Idle(clock::now());
-        let kept = self.shared.upgrade().is_some_and(|shared| {
-            let mut idle = shared.idle();
-            let room = idle.len() < shared.keep.idle;
-            if room {
-                idle.push(Arc::clone(self));
-            }
-            room
-        });
-        if !kept {
-            state.sender = None;
+        let shared = self.shared.upgrade();
+        let over = shared.map_or_else(|| Some(Arc::clone(self)), |shared| shared.push(self));
+        match over {
+            Some(over) if Arc::ptr_eq(&over, self) => state.sender = None,
+            Some(oldest) => oldest.lock().sender = None,
+            None => {}
         }
         state.permit = None;
     }

@@ -65,7 +65,7 @@ enum ProbeFailed {
 }
 
 async fn ask(probe: &Probe, upstream: &Upstream) -> Result<(), ProbeFailed> {
-    let stream = upstream.connect_unbound().await?;
+    let stream = upstream.probe().await?;
     let Probe::Path(path) = probe else {
         return Ok(());
     };

@@ -34,8 +34,8 @@ pub(super) struct PoolTls {
 /// TLS to one backend.
 #[derive(Clone, Debug)]
 pub(super) struct BackendTls {
-    requests: TlsConnector,
-    tunnels: TlsConnector,
+    requests: Arc<ClientConfig>,
+    tunnels: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
 
@@ -80,16 +80,17 @@ impl PoolTls {
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_root_certificates(roots);
         let config = match (&tls.client_cert, &tls.client_key) {
-            (Some(cert), Some(key)) => builder.with_client_auth_cert(chain(cert)?, private(key)?)?,
+            (Some(cert), Some(key)) => {
+                builder.with_client_auth_cert(chain(cert)?, private(key)?)?
+            }
             _ => builder.with_no_client_auth(),
         };
         let name = tls.server_name.as_deref().map(server_name).transpose()?;
         let offering = |protocols: &[Protocol]| {
             let names = protocols.iter().map(|protocol| protocol.name().into());
-            Arc::new(ClientConfig {
-                alpn_protocols: names.collect(),
-                ..config.clone()
-            })
+            let mut config = config.clone();
+            config.alpn_protocols = names.collect();
+            Arc::new(config)
         };
         let (http1, http2) = (Protocol::Http1, Protocol::Http2);
         Ok(match tls.alpn {
@@ -107,8 +108,8 @@ impl PoolTls {
     /// The TLS to a backend, whose host is its name unless the pool has another for all.
     pub(super) fn to(&self, host: &str) -> Result<BackendTls, PoolTlsError> {
         Ok(BackendTls {
-            requests: TlsConnector::from(Arc::clone(&self.requests)),
-            tunnels: TlsConnector::from(Arc::clone(&self.tunnels)),
+            requests: Arc::clone(&self.requests),
+            tunnels: Arc::clone(&self.tunnels),
             name: match &self.name {
                 Some(name) => name.clone(),
                 None => server_name(host)?,
@@ -137,24 +138,23 @@ impl BackendTls {
         tcp: TcpStream,
         purpose: Purpose,
     ) -> Result<(TlsStream, Protocol), RequestError> {
-        let connector = match purpose {
+        let config = match purpose {
             Purpose::Requests => &self.requests,
             Purpose::Tunnel => &self.tunnels,
         };
-        let stream = connector
+        let stream = TlsConnector::from(Arc::clone(config))
             .connect(self.name.clone(), tcp)
             .await
             .map_err(|error| {
                 tracing::debug!(name = ?self.name, %error, "no TLS with the upstream");
                 classify(&error)
             })?;
-        let offered = &connector.config().alpn_protocols;
+        let http1 = Protocol::Http1.name().as_bytes();
+        let offered = &config.alpn_protocols;
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(name) if name == Protocol::Http2.name().as_bytes() => Protocol::Http2,
             Some(_) => Protocol::Http1,
-            None if offered.iter().any(|name| name == Protocol::Http1.name().as_bytes()) => {
-                Protocol::Http1
-            }
+            None if offered.iter().any(|name| name == http1) => Protocol::Http1,
             None => return Err(RequestError::UpstreamTls),
         };
         Ok((stream, protocol))
@@ -163,7 +163,9 @@ impl BackendTls {
 
 /// Says what became of a handshake in the words of RFC 9209, section 2.3.
 fn classify(error: &io::Error) -> RequestError {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>());
     match inner {
         Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented) => {
             RequestError::UpstreamCertificate

@@ -10,10 +10,12 @@ use tokio_util::task::TaskTracker;
 use super::dial::{Dialer, Stream, Way};
 use super::headers;
 use super::http1::{self, Connections, Keep, Lent, NotSent};
-use super::http2::{self, Busy, Link};
+use super::http2::{self, Busy, Link, NotReady};
+use super::proxy_protocol::Origin;
+use super::tls::Purpose;
 use super::upload::{Pace, Upload};
-use crate::config::{self, Timeouts, UpstreamProtocol};
-use crate::request::{Informational, Protocol, RequestError};
+use crate::config::{self, Alpn, Timeouts, UpstreamProtocol};
+use crate::request::{ClientFacts, Protocol, RequestError};
 
 /// One backend, with the requests under way to it and its connections.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(super) struct Upstream {
 enum Channel {
     Http1(Connections),
     Http2(Link),
+    /// Whichever the backend chooses.
+    Either(Connections, Link),
 }
 
 /// A connection that can take a request.
@@ -51,19 +55,22 @@ pub(super) enum Hold {
 
 impl Upstream {
     pub(super) fn new(
-        (upstream, identity): (&config::Upstream, u64),
+        (upstream, alpn, identity): (&config::Upstream, Alpn, u64),
         dialer: Dialer,
         keep: Keep,
         tasks: &Tasks,
         timeouts: &Timeouts,
     ) -> Self {
-        let channel = match upstream.protocol {
-            UpstreamProtocol::Http1 => {
-                Channel::Http1(Connections::new(dialer.clone(), tasks.clone(), keep))
+        let http1 = || Connections::new(dialer.clone(), tasks.clone(), keep);
+        let http2 = || Link::new(dialer.clone(), tasks.clone(), keep.time);
+        let channel = match (upstream.protocol, alpn) {
+            (UpstreamProtocol::Http1, _) | (UpstreamProtocol::Https, Alpn::Http1) => {
+                Channel::Http1(http1())
             }
-            UpstreamProtocol::Http2 => {
-                Channel::Http2(Link::new(dialer.clone(), tasks.clone(), keep.time))
+            (UpstreamProtocol::Http2, _) | (UpstreamProtocol::Https, Alpn::Http2) => {
+                Channel::Http2(http2())
             }
+            (UpstreamProtocol::Https, Alpn::Any) => Channel::Either(http1(), http2()),
         };
         Self {
             name: Arc::clone(&dialer.name),
@@ -77,33 +84,70 @@ impl Upstream {
         }
     }
 
-    /// Makes a connection that is for one request alone.
-    pub(super) async fn connect(&self) -> Result<Stream, RequestError> {
-        let mut permit = self.dialer.bound.enter().await?;
-        if let (Channel::Http1(connections), Some(_)) = (&self.channel, &permit) {
-            permit = connections.make_room(permit);
+    /// Makes a connection for a tunnel of this client alone.
+    pub(super) async fn connect(&self, client: &ClientFacts) -> Result<Stream, RequestError> {
+        let permit = self.dialer.bound.enter().await?;
+        if let Channel::Http1(connections) | Channel::Either(connections, _) = &self.channel {
+            connections.make_room();
         }
-        Ok(self.dialer.connect().await?.holding(permit))
+        let origin = self.dialer.origin(client);
+        let stream = self.dialer.connect(origin, Purpose::Tunnel).await?;
+        Ok(stream.holding(permit))
     }
 
-    /// Makes a connection that does not count beside those of requests, which a probe must not wait for.
-    pub(super) async fn connect_unbound(&self) -> Result<Stream, RequestError> {
-        self.dialer.connect().await
+    /// Makes a connection of the gateway's own, which does not count beside those of requests.
+    pub(super) async fn probe(&self) -> Result<Stream, RequestError> {
+        self.dialer.connect(None, Purpose::Requests).await
     }
 
     /// How it is spoken to in this protocol.
     pub(super) fn way(&self, protocol: Protocol) -> Way {
         Way {
             protocol,
-            scheme: self.dialer.way.scheme.clone(),
+            scheme: self.dialer.scheme(),
         }
     }
 
-    /// Finds or makes a connection that can take a request.
-    pub(super) async fn ready(&self) -> Result<Ready, RequestError> {
+    /// Finds or makes a connection that can take a request of this client.
+    pub(super) async fn ready(&self, client: &ClientFacts) -> Result<Ready, RequestError> {
+        let origin = self.dialer.origin(client);
         match &self.channel {
-            Channel::Http1(connections) => connections.ready().await.map(Ready::Http1),
-            Channel::Http2(link) => link.ready().await.map(Ready::Http2),
+            Channel::Http1(connections) => connections.ready(origin).await.map(Ready::Http1),
+            Channel::Http2(link) => match link.ready().await {
+                Ok(ready) => Ok(Ready::Http2(ready)),
+                Err(NotReady::Failed(error)) => Err(error),
+                // It is offered no such choice.
+                Err(NotReady::Http1(_)) => Err(RequestError::UpstreamTls),
+            },
+            Channel::Either(connections, link) => {
+                Box::pin(self.either(connections, link, origin)).await
+            }
+        }
+    }
+
+    /// Goes by what the backend chose last, until it chooses otherwise.
+    async fn either(
+        &self,
+        connections: &Connections,
+        link: &Link,
+        origin: Option<Origin>,
+    ) -> Result<Ready, RequestError> {
+        if !link.speaks_http1() {
+            match link.ready().await {
+                Ok(ready) => return Ok(Ready::Http2(ready)),
+                Err(NotReady::Failed(error)) => return Err(error),
+                Err(NotReady::Http1(Some(stream))) => {
+                    let permit = self.dialer.bound.enter().await?;
+                    return Ok(Ready::Http1(http1::Ready::New(stream, origin, permit)));
+                }
+                Err(NotReady::Http1(None)) => {}
+            }
+        }
+        match connections.ready(origin).await? {
+            http1::Ready::New(stream, ..) if stream.protocol() == Protocol::Http2 => {
+                link.adopt(*stream).await.map(Ready::Http2)
+            }
+            ready => Ok(Ready::Http1(ready)),
         }
     }
 
@@ -116,18 +160,22 @@ impl Upstream {
         ready: Ready,
         mut request: Request<Upload>,
         pace: &Pace,
-        informational: &Informational,
+        client: &ClientFacts,
     ) -> Result<(Response<Incoming>, Hold), RequestError> {
         match (&self.channel, ready) {
-            (Channel::Http1(connections), Ready::Http1(ready)) => {
-                let informational = informational.clone();
+            (
+                Channel::Http1(connections) | Channel::Either(connections, _),
+                Ready::Http1(ready),
+            ) => {
+                let informational = client.informational.clone();
                 on_informational(&mut request, move |response| {
                     headers::inform(&informational, response.status(), response.headers());
                 });
                 let sent = self.in_time(pace, connections.send(ready, request));
                 let sent = match sent.await? {
                     Err(NotSent::Returned(request, permit)) => {
-                        let ready = Box::pin(connections.open(permit)).await?;
+                        let origin = self.dialer.origin(client);
+                        let ready = Box::pin(connections.open(origin, permit)).await?;
                         let again = connections.send(ready, *request);
                         Box::pin(self.in_time(pace, again)).await?
                     }
@@ -139,7 +187,7 @@ impl Upstream {
                     Err(NotSent::Returned(..)) => Err(RequestError::UpstreamConnect),
                 }
             }
-            (Channel::Http2(link), Ready::Http2(ready)) => {
+            (Channel::Http2(link) | Channel::Either(_, link), Ready::Http2(ready)) => {
                 let (response, busy) = self.in_time(pace, link.send(ready, request)).await??;
                 Ok((response, Hold::Http2 { _busy: busy }))
             }

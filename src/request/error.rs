@@ -45,6 +45,15 @@ pub enum RequestError {
     /// The upstream did not accept a connection in time.
     #[error("the upstream could not be reached in time")]
     UpstreamConnectTimeout,
+    /// The upstream is not who it has to be, by its certificate; nothing was sent.
+    #[error("the upstream's certificate is not good")]
+    UpstreamCertificate,
+    /// The upstream refused the TLS handshake by an alert; nothing was sent.
+    #[error("the upstream refused the TLS handshake")]
+    UpstreamAlert,
+    /// There is no TLS with the upstream, or no protocol that both speak; nothing was sent.
+    #[error("the TLS handshake with the upstream failed")]
+    UpstreamTls,
     /// The upstream said that it has not begun with the request (RFC 9113, section 8.7).
     #[error("the upstream refused the request")]
     UpstreamRefused,
@@ -93,6 +102,9 @@ impl RequestError {
             Self::NoBackend
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
+            | Self::UpstreamCertificate
+            | Self::UpstreamAlert
+            | Self::UpstreamTls
             | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
@@ -117,6 +129,9 @@ impl RequestError {
             | Self::UpstreamConnections
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
+            | Self::UpstreamCertificate
+            | Self::UpstreamAlert
+            | Self::UpstreamTls
             | Self::UpstreamRefused => Stage::Connect,
             Self::Body(_)
             | Self::UpstreamBroken
@@ -153,6 +168,9 @@ impl RequestError {
             | Self::NoBackend
             | Self::Body(BodyError::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamConnect
+            | Self::UpstreamCertificate
+            | Self::UpstreamAlert
+            | Self::UpstreamTls
             | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
@@ -173,6 +191,9 @@ impl RequestError {
             Self::Overloaded | Self::UpstreamConnections => Some("connection_limit_reached"),
             Self::UpstreamConnect => Some("connection_refused"),
             Self::UpstreamConnectTimeout => Some("connection_timeout"),
+            Self::UpstreamCertificate => Some("tls_certificate_error"),
+            Self::UpstreamAlert => Some("tls_alert_received"),
+            Self::UpstreamTls => Some("tls_protocol_error"),
             Self::UpstreamRefused | Self::UpstreamBroken => Some("connection_terminated"),
             Self::UpstreamMalformed => Some("http_protocol_error"),
             Self::UpstreamHeaders => Some("http_response_header_section_size"),
@@ -216,6 +237,9 @@ impl RequestError {
             | Self::NoBackend
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
+            | Self::UpstreamCertificate
+            | Self::UpstreamAlert
+            | Self::UpstreamTls
             | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
@@ -249,6 +273,9 @@ impl RequestError {
             Self::NoBackend => "no_backend",
             Self::UpstreamConnect => "upstream_connect",
             Self::UpstreamConnectTimeout => "upstream_connect_timeout",
+            Self::UpstreamCertificate => "upstream_certificate",
+            Self::UpstreamAlert => "upstream_alert",
+            Self::UpstreamTls => "upstream_tls",
             Self::UpstreamRefused => "upstream_refused",
             Self::UpstreamBroken => "upstream_broken",
             Self::UpstreamMalformed => "upstream_malformed",

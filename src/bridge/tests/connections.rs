@@ -52,10 +52,10 @@ async fn no_more_idle_connections_are_kept_than_are_allowed() {
         peer.say(EMPTY).await;
         call.answer().await.unwrap();
     }
-    assert_eq!(second.hear_end().await, b"", "there was one");
+    assert_eq!(first.hear_end().await, b"", "the oldest makes way");
     let call = Call::start(&bridge, request("GET", Body::empty()));
-    first.hear("\r\n\r\n").await;
-    first.say(EMPTY).await;
+    second.hear("\r\n\r\n").await;
+    second.say(EMPTY).await;
     call.answer().await.unwrap();
 }
 

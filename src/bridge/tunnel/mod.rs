@@ -73,7 +73,7 @@ async fn open(
     client: &ClientFacts,
     side: Side,
 ) -> Result<Answer, RequestError> {
-    let stream = upstream.connect().await?;
+    let stream = upstream.connect(client).await?;
     let way = stream.way();
     headers::to_upstream(&mut parts, client, &way)?;
     let (mut head, body) = match way.protocol {
