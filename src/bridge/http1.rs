@@ -269,34 +269,40 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a connection whose response is whole. The place is given back last, so that whoever waits
-    /// for it finds the connection.
-    fn keep(self: &Arc<Self>, state: &mut State) {
-        state.phase = Phase::Idle(clock::now());
+    /// Keeps a connection whose response is whole, and says since when it is idle. The place is given back
+    /// last, so that whoever waits for it finds the connection.
+    fn keep(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> Instant {
+        let now = clock::now();
+        state.phase = Phase::Idle(now);
         let shared = self.shared.upgrade();
-        let over = shared.map_or_else(|| Some(Arc::clone(self)), |shared| shared.push(self));
-        match over {
-            Some(over) if Arc::ptr_eq(&over, self) => state.sender = None,
-            Some(oldest) => oldest.lock().sender = None,
-            None => {}
+        let surplus = match &shared {
+            Some(shared) => shared.push(self),
+            None => Some(Arc::clone(self)),
+        };
+        let own = surplus.as_ref().is_some_and(|lane| Arc::ptr_eq(lane, self));
+        if own {
+            state.sender = None;
         }
-        state.permit = None;
+        let permit = state.permit.take();
+        drop(state);
+        drop(permit);
+        if let Some(oldest) = surplus.filter(|_| !own) {
+            oldest.lock().sender = None;
+        }
+        // It may be the last, and its end locks what is idle.
+        drop(shared);
+        now
     }
 
-    /// Since when the connection is idle, after its task has had its turn.
+    /// What the connection does, after its task has had its turn.
     fn look(self: &Arc<Self>, cx: &Context<'_>) -> Look {
         let mut state = self.lock();
-        if matches!(state.phase, Phase::Passed | Phase::Over) && state.is_ready() {
-            self.keep(&mut state);
-        }
-        if !state
-            .driver
-            .as_ref()
-            .is_some_and(|driver| driver.will_wake(cx.waker()))
-        {
+        let awaited = state.driver.as_ref();
+        if !awaited.is_some_and(|driver| driver.will_wake(cx.waker())) {
             state.driver = Some(cx.waker().clone());
         }
         match state.phase {
+            Phase::Passed | Phase::Over if state.is_ready() => Look::Idle(self.keep(state)),
             Phase::Idle(since) => Look::Idle(since),
             Phase::Sent | Phase::Passed => Look::Busy,
             Phase::Over => Look::Over,
@@ -320,7 +326,7 @@ impl Lent {
         }
         state.phase = Phase::Passed;
         if state.is_ready() {
-            self.lane.keep(&mut state);
+            self.lane.keep(state);
         }
     }
 
@@ -340,7 +346,9 @@ impl Drop for Lent {
         }
         match state.phase {
             Phase::Sent => state.sender = None,
-            Phase::Passed if state.is_ready() => self.lane.keep(&mut state),
+            Phase::Passed if state.is_ready() => {
+                self.lane.keep(state);
+            }
             Phase::Passed => {
                 state.phase = Phase::Over;
                 if let Some(driver) = state.driver.take() {
