@@ -199,7 +199,7 @@ async fn a_bad_response_is_a_bad_gateway_with_its_reason_and_ends_its_connection
 #[tokio::test]
 async fn a_header_section_that_is_too_large_is_refused_before_its_end() {
     let line = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(100_000));
-    let many: String = (0..200).map(|n| format!("x-{n}: y\r\n")).collect();
+    let many = "x: y\r\n".repeat(101);
     for answer in [line, format!("HTTP/1.1 200 OK\r\n{many}\r\n")] {
         holds(&answer, TOO_LARGE).await;
     }

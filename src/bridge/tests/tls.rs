@@ -59,25 +59,24 @@ impl Authority {
 
     /// What a backend of this name is configured by.
     fn server(&self, name: &str, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
-        self.identified(self.sign(name, 2100), versions)
+        identified(self.sign(name, 2100), versions)
     }
+}
 
-    fn identified(
-        &self,
-        (certificate, key): (Certificate, KeyPair),
-        versions: &[&'static SupportedProtocolVersion],
-    ) -> ServerConfig {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                key.serialize_der().try_into().unwrap(),
-            )
-            .unwrap()
-    }
+fn identified(
+    (certificate, key): (Certificate, KeyPair),
+    versions: &[&'static SupportedProtocolVersion],
+) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            key.serialize_der().try_into().unwrap(),
+        )
+        .unwrap()
 }
 
 const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
@@ -200,7 +199,7 @@ async fn a_backend_of_tls_1_2_is_spoken_to_and_an_address_is_a_name() {
     let old = authority.server("127.0.0.1", &[&rustls::version::TLS12]);
     let server = Server::start(speaking(old, &["h2"])).await;
     let (bridge, _) = pooled(vec![server.upstream.clone()], |pool| {
-        authority.trusted(pool)
+        authority.trusted(pool);
     });
     assert_eq!(said(&bridge).await, "h2 - unknown https");
 }
@@ -215,7 +214,7 @@ async fn a_backend_may_choose_otherwise_with_its_next_connection() {
     );
     let mut server = Server::start(Arc::clone(&http2)).await;
     let (bridge, _) = pooled(vec![server.upstream.clone()], |pool| {
-        authority.trusted(pool)
+        authority.trusted(pool);
     });
     assert!(said(&bridge).await.starts_with("h2"));
     for (config, expected) in [(&http1, "http/1.1"), (&http2, "h2"), (&http1, "http/1.1")] {
@@ -249,7 +248,7 @@ async fn many_requests_at_once_share_the_connection_that_the_first_makes() {
         let server = authority.server("127.0.0.1", BOTH);
         let server = Server::start(speaking(server, &[offer])).await;
         let (bridge, _) = pooled(vec![server.upstream.clone()], |pool| {
-            authority.trusted(pool)
+            authority.trusted(pool);
         });
         let calls: Vec<_> = (0..10)
             .map(|_| Call::start(&bridge, request("POST", Body::empty())))
@@ -265,7 +264,7 @@ async fn many_requests_at_once_share_the_connection_that_the_first_makes() {
 async fn a_backend_that_is_not_who_it_has_to_be_gets_no_request() {
     let authority = Authority::new();
     let other = Authority::new();
-    let expired = authority.identified(authority.sign("127.0.0.1", 2021), BOTH);
+    let expired = identified(authority.sign("127.0.0.1", 2021), BOTH);
     let certificate = (RequestError::UpstreamCertificate, "tls_certificate_error");
     for (what, server, expected) in [
         (
@@ -282,7 +281,7 @@ async fn a_backend_that_is_not_who_it_has_to_be_gets_no_request() {
     ] {
         let server = Server::start(speaking(server, &[])).await;
         let (bridge, _) = pooled(vec![server.upstream.clone()], |pool| {
-            authority.trusted(pool)
+            authority.trusted(pool);
         });
         let error = ask(&bridge, request("POST", Body::empty()))
             .await
@@ -398,7 +397,7 @@ async fn a_backend_that_asks_for_a_certificate_gets_the_pools() {
     });
     assert_eq!(said(&bridge).await, "h2 - known https");
     let (without, _) = pooled(vec![server.upstream.clone()], |pool| {
-        authority.trusted(pool)
+        authority.trusted(pool);
     });
     let error = ask(&without, request("POST", Body::empty()))
         .await
