@@ -7,30 +7,31 @@ use aws_lc_rs::rand;
 use http::uri::Authority;
 
 use super::BridgeError;
+use super::dial::{Bound, Dialer, Security};
+use super::http1::Keep;
 use super::pool::{Pool, member};
 use super::route::{Destination, Route};
 use super::routes::Routes;
+use super::tls::{PoolTls, PoolTlsError};
 use super::udp::UdpRoute;
-use super::upstream::{self, Tasks, Upstream};
-use crate::config::{self, Config};
-use crate::telemetry::Metrics;
+use super::upstream::{Tasks, Upstream};
+use crate::config::{self, Alpn, Config, ProxyProtocol, UpstreamProtocol};
+use crate::request::Protocol;
+use crate::telemetry::{Metrics, PoolLabel};
 
 /// Makes routes and pools from a configuration.
 pub(super) struct Maker<'a> {
     config: &'a Config,
     metrics: &'a Metrics,
     tasks: Tasks,
-    connections: upstream::Pool,
 }
 
 impl<'a> Maker<'a> {
     pub(super) fn new(config: &'a Config, metrics: &'a Metrics) -> Self {
-        let tasks = Tasks::default();
         Self {
-            connections: upstream::pool(&tasks, &config.limits, &config.timeouts),
             config,
             metrics,
-            tasks,
+            tasks: Tasks::default(),
         }
     }
 
@@ -71,13 +72,18 @@ impl<'a> Maker<'a> {
     fn pool(&self, pool: config::Pool) -> Result<Arc<Pool>, BridgeError> {
         let zone = self.config.node.zone.as_deref();
         let mut backends = Vec::with_capacity(pool.backend.len());
+        let tls = tls(&pool)?;
+        let keep = Keep {
+            idle: usize::try_from(self.config.limits.upstream_idle).unwrap_or(usize::MAX),
+            time: self.config.timeouts.upstream_idle,
+        };
         for backend in &pool.backend {
-            let authority = authority(&backend.upstream.authority)?;
+            check(&backend.upstream.authority)?;
             let member = member(backend, zone);
             let upstream = Upstream::new(
-                (&backend.upstream, member.identity),
-                authority,
-                &self.connections,
+                (&backend.upstream, pool.tls.alpn, member.identity),
+                self.dialer((&pool, &tls), &backend.upstream)?,
+                keep,
                 &self.tasks,
                 &self.config.timeouts,
             );
@@ -89,11 +95,72 @@ impl<'a> Maker<'a> {
         let requests = self.config.limits.upstream_requests;
         Ok(Arc::new(Pool::new(pool, backends, requests, seed)))
     }
+
+    /// What makes the connections to one backend.
+    fn dialer(
+        &self,
+        (pool, tls): (&config::Pool, &Option<PoolTls>),
+        upstream: &config::Upstream,
+    ) -> Result<Dialer, BridgeError> {
+        let label = PoolLabel {
+            pool: pool.name.clone(),
+        };
+        let security = match (upstream.protocol, tls) {
+            (UpstreamProtocol::Http2, _) => Security::Cleartext(Protocol::Http2),
+            (UpstreamProtocol::Https, Some(tls)) => {
+                let host = host(&upstream.authority);
+                let tls = tls.to(host).map_err(|error| no_tls(pool, &error))?;
+                Security::Tls(Box::new(tls))
+            }
+            (UpstreamProtocol::Http1 | UpstreamProtocol::Https, _) => {
+                Security::Cleartext(Protocol::Http1)
+            }
+        };
+        Ok(Dialer {
+            name: upstream.authority.as_str().into(),
+            connect: self.config.timeouts.connect,
+            bound: Bound::new(pool.connections, pool.queue.burst),
+            security,
+            announce: pool.proxy_protocol,
+            open: self.metrics.pools.connections.get_or_create(&label).clone(),
+        })
+    }
 }
 
-fn authority(text: &str) -> Result<Authority, BridgeError> {
+/// The TLS to backends of a pool, if one of them wants it.
+fn tls(pool: &config::Pool) -> Result<Option<PoolTls>, BridgeError> {
+    let mut backends = pool.backend.iter();
+    if !backends.any(|backend| backend.upstream.protocol == UpstreamProtocol::Https) {
+        return Ok(None);
+    }
+    let mut tls = pool.tls.clone();
+    if pool.proxy_protocol == ProxyProtocol::V2 {
+        // A connection of HTTP/2 would be for many clients.
+        tls.alpn = Alpn::Http1;
+    }
+    let loaded = PoolTls::load(&tls);
+    loaded.map(Some).map_err(|error| no_tls(pool, &error))
+}
+
+fn no_tls(pool: &config::Pool, error: &PoolTlsError) -> BridgeError {
+    BridgeError::Tls {
+        pool: pool.name.clone(),
+        reason: error.to_string(),
+    }
+}
+
+/// The host of an authority that has a port.
+fn host(authority: &str) -> &str {
+    authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host)
+}
+
+/// Checks that an authority is `host:port`.
+fn check(text: &str) -> Result<(), BridgeError> {
     Authority::try_from(text)
         .ok()
         .filter(|authority| authority.port_u16().is_some() && !text.contains('@'))
+        .map(drop)
         .ok_or_else(|| BridgeError::Authority(text.to_owned()))
 }

@@ -4,21 +4,25 @@
 //! one that goes away takes its request from the upstream at once.
 
 mod delivery;
+mod dial;
 mod download;
 mod error;
 mod headers;
+mod http1;
 mod http2;
 mod key;
 mod make;
 mod origin;
 mod pool;
 mod probe;
+mod proxy_protocol;
 mod replay;
 mod route;
 mod routes;
 mod sticky;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tunnel;
 mod udp;
 mod upload;
@@ -69,6 +73,14 @@ pub enum BridgeError {
     /// A backend is not `host:port`.
     #[error("upstream {0} is not host:port")]
     Authority(String),
+    /// There can be no TLS to the backends of a pool; the text says why, and names the file if it is one.
+    #[error("pool {pool}: {reason}")]
+    Tls {
+        /// The name of the pool.
+        pool: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The system gave no random bytes.
     #[error("no random bytes")]
     Random,

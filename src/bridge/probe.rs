@@ -9,14 +9,15 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::dial::Stream;
 use super::pool::Pool;
 use super::upstream::Upstream;
 use crate::balance::BackendId;
-use crate::config::{Probe, UpstreamProtocol};
+use crate::config::Probe;
+use crate::request::{Protocol, RequestError};
 
 /// Starts to probe the backends of every pool that wants it, each by itself.
 pub(super) fn start(pools: &[Arc<Pool>]) -> JoinSet<()> {
@@ -53,8 +54,8 @@ async fn watch(pool: Arc<Pool>, id: BackendId, upstream: Arc<Upstream>) {
 enum ProbeFailed {
     #[error("no answer in time")]
     Late,
-    #[error("no connection: {0}")]
-    Connect(#[from] std::io::Error),
+    #[error("{0}")]
+    Connect(#[from] RequestError),
     #[error("no answer: {0}")]
     Http(#[from] hyper::Error),
     #[error("the probe cannot be written: {0}")]
@@ -64,11 +65,11 @@ enum ProbeFailed {
 }
 
 async fn ask(probe: &Probe, upstream: &Upstream) -> Result<(), ProbeFailed> {
-    let stream = TcpStream::connect(&*upstream.name).await?;
+    let stream = upstream.probe().await?;
     let Probe::Path(path) = probe else {
         return Ok(());
     };
-    let status = get(stream, path, upstream).await?;
+    let status = get(stream, path, &upstream.name).await?;
     if status.is_success() || status.is_redirection() {
         Ok(())
     } else {
@@ -77,32 +78,25 @@ async fn ask(probe: &Probe, upstream: &Upstream) -> Result<(), ProbeFailed> {
 }
 
 /// Asks for a path on a connection of its own, which ends with the answer's header section.
-async fn get(
-    stream: TcpStream,
-    path: &str,
-    upstream: &Upstream,
-) -> Result<StatusCode, ProbeFailed> {
+async fn get(stream: Stream, path: &str, name: &str) -> Result<StatusCode, ProbeFailed> {
+    let way = stream.way();
     let io = TokioIo::new(stream);
-    match upstream.protocol {
-        UpstreamProtocol::Http1 => {
-            let (mut sender, connection) = http1::handshake(io).await?;
-            let request = Request::get(path)
-                .header(header::HOST, &*upstream.name)
-                .header(header::CONNECTION, "close")
-                .body(Empty::<Bytes>::new())?;
-            answered(sender.send_request(request), connection).await
-        }
-        UpstreamProtocol::Http2 => {
-            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
-            let uri = Uri::builder()
-                .scheme("http")
-                .authority(&*upstream.name)
-                .path_and_query(path)
-                .build()?;
-            let request = Request::get(uri).body(Empty::<Bytes>::new())?;
-            answered(sender.send_request(request), connection).await
-        }
+    if way.protocol == Protocol::Http1 {
+        let (mut sender, connection) = http1::handshake(io).await?;
+        let request = Request::get(path)
+            .header(header::HOST, name)
+            .header(header::CONNECTION, "close")
+            .body(Empty::<Bytes>::new())?;
+        return answered(sender.send_request(request), connection).await;
     }
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+    let uri = Uri::builder()
+        .scheme(way.scheme)
+        .authority(name)
+        .path_and_query(path)
+        .build()?;
+    let request = Request::get(uri).body(Empty::<Bytes>::new())?;
+    answered(sender.send_request(request), connection).await
 }
 
 /// Drives a connection until the response has begun.
