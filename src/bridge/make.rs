@@ -7,6 +7,7 @@ use aws_lc_rs::rand;
 use http::uri::Authority;
 
 use super::BridgeError;
+use super::gate::Gates;
 use super::pool::{Pool, member};
 use super::route::{Destination, Route};
 use super::routes::Routes;
@@ -35,7 +36,10 @@ impl<'a> Maker<'a> {
     }
 
     /// The routes, and every pool that they and the configuration name.
-    pub(super) fn routes(&self) -> Result<(Routes<Route>, Vec<Arc<Pool>>), BridgeError> {
+    pub(super) fn routes(
+        &self,
+        gates: &Gates<'_>,
+    ) -> Result<(Routes<Route>, Vec<Arc<Pool>>), BridgeError> {
         let mut pools = Vec::new();
         let mut named: HashMap<&str, Arc<Pool>> = HashMap::new();
         for pool in &self.config.pool {
@@ -61,7 +65,8 @@ impl<'a> Maker<'a> {
                     Destination::Pool(made)
                 }
             };
-            if !routes.add(route.host.as_deref(), &route.path, Route::new(destination)) {
+            let made = Route::new(gates.gate(number, route)?, destination);
+            if !routes.add(route.host.as_deref(), &route.path, made) {
                 return Err(BridgeError::Duplicate(number));
             }
         }

@@ -93,8 +93,12 @@ impl Checked {
                 fields.insert(PROXY_STATUS, value);
             }
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = error.retry_after() {
+            fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = error.challenge() {
+            let challenge = HeaderValue::from_static(challenge);
+            fields.insert(header::WWW_AUTHENTICATE, challenge);
         }
         Self {
             response,
