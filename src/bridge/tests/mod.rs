@@ -20,6 +20,7 @@ use crate::request::{AnsweredBy, BodyError, Handshake};
 use crate::telemetry::{PoolLabel, PoolReason};
 
 mod early;
+mod gate;
 mod http1;
 mod http2;
 mod pools;

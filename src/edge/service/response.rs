@@ -72,7 +72,6 @@ impl Checked {
 
     /// The short response for a failure.
     pub(super) fn error(error: RequestError, exchange: &Exchange) -> Self {
-        let status = error.status();
         let mut response = if exchange.is_grpc_call() {
             grpc::failure(error)
         } else {

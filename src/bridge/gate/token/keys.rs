@@ -92,6 +92,12 @@ impl Keys {
         }
     }
 
+    /// Whether a task keeps them up to date.
+    #[cfg(test)]
+    pub(super) fn is_followed(&self) -> bool {
+        self.following.try_lock().is_err()
+    }
+
     fn replace(&self, set: KeySet) {
         let label = TokenLabel {
             jwt: self.of.name.clone(),
