@@ -78,14 +78,13 @@ fn parse(tree: &Tree, path: &str) -> Table {
         .unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-const COMMAND_ONLY: [&str; 8] = [
+const COMMAND_ONLY: [&str; 7] = [
     "anyhow",
     "clap",
     "comfy-table",
     "h3",
     "h3-quinn",
     "indicatif",
-    "rustls-native-certs",
     "tracing-subscriber",
 ];
 

@@ -132,7 +132,14 @@ const IMPURE: &[&str] = &[
 const OWNED: &[(&[&str], &[&str])] = &[
     (
         &["rustls", "tokio_rustls"],
-        &["edge/tls", "client", "testbed", "bench", "demo"],
+        &[
+            "edge/tls",
+            "bridge/gate/token/fetch",
+            "client",
+            "testbed",
+            "bench",
+            "demo",
+        ],
     ),
     (
         &["quinn", "quinn_proto", "quinn_udp"],
