@@ -130,28 +130,28 @@ impl ClientBuckets {
         let known = group
             .iter_mut()
             .find(|slot| slot.client == client && slot.is_used());
-        let (slot, displaced) = match known {
-            Some(slot) => (slot, false),
-            None => {
-                let [first, rest @ ..] = group;
-                let fullest = rest.iter_mut().fold(first, |best, slot| {
-                    if slot.bucket.full_at < best.bucket.full_at {
-                        slot
-                    } else {
-                        best
-                    }
-                });
-                let displaced = fullest.bucket.full_at > now;
-                self.used += usize::from(!fullest.is_used());
-                *fullest = Slot {
-                    client,
-                    bucket: Bucket::FULL,
-                };
-                (fullest, displaced)
+        if let Some(slot) = known {
+            return Counted {
+                verdict: slot.bucket.take(self.pace, now),
+                displaced: false,
+            };
+        }
+        let [first, rest @ ..] = group;
+        let fullest = rest.iter_mut().fold(first, |best, slot| {
+            if slot.bucket.full_at < best.bucket.full_at {
+                slot
+            } else {
+                best
             }
+        });
+        let displaced = fullest.bucket.full_at > now;
+        self.used += usize::from(!fullest.is_used());
+        *fullest = Slot {
+            client,
+            bucket: Bucket::FULL,
         };
         Counted {
-            verdict: slot.bucket.take(self.pace, now),
+            verdict: fullest.bucket.take(self.pace, now),
             displaced,
         }
     }
@@ -297,8 +297,8 @@ mod tests {
         assert_eq!(rate.take(start()), Ok(()));
         let TooMany { after: wait } = rate.take(after(1500)).unwrap_err();
         assert_eq!(wait, Duration::from_millis(4500));
-        let soon = after(1500) + wait - Duration::from_nanos(1);
-        assert!(rate.take(soon).is_err());
+        let nearly = wait.saturating_sub(Duration::from_nanos(1));
+        assert!(rate.take(after(1500) + nearly).is_err());
         assert_eq!(rate.take(after(6000)), Ok(()));
     }
 

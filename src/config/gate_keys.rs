@@ -38,14 +38,14 @@ pub(super) const GATE_KEYS: &[Key] = &[
     },
     Key {
         path: "route.N.body_bytes",
-        kind: Kind::Size(0, u64::MAX),
+        kind: Kind::Size(0, 1 << 50),
         default: "that of limits.body_bytes",
         example: "10MiB",
         meaning: "Bytes of a request body, in place of `limits.body_bytes`; 0 means no limit.",
     },
     Key {
         path: "route.N.response_bytes",
-        kind: Kind::Size(0, u64::MAX),
+        kind: Kind::Size(0, 1 << 50),
         default: "0",
         example: "100MiB",
         meaning: "Bytes of a response body; 0 means no limit.",
@@ -145,7 +145,7 @@ pub(super) const GATE_KEYS: &[Key] = &[
         path: "jwt.N.secret_file",
         kind: Kind::File,
         default: "none",
-        example: "jwt.secret",
+        example: "jwt.key",
         meaning: "A file of mode 0600 whose bytes, as they are, are the secret of HS256, HS384 and HS512: \
                   at least as many as the hash has.",
     },

@@ -475,7 +475,7 @@ mod tests {
             "old.jwks",
             "old.secret",
             "jwks.json",
-            "jwt.secret",
+            "jwt.key",
             "ca.pem",
             "tls.pem",
             "tls.key",

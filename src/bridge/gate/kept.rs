@@ -18,9 +18,12 @@ pub struct Kept(Arc<Mutex<Things>>);
 
 #[derive(Debug, Default)]
 struct Things {
-    rates: Vec<(RatesOf, Weak<Rates>)>,
-    keys: Vec<(KeysOf, Weak<Keys>)>,
+    rates: Known<RatesOf, Rates>,
+    keys: Known<KeysOf, Keys>,
 }
+
+/// Things by what they follow from.
+type Known<K, T> = Vec<(K, Weak<T>)>;
 
 /// All that a set of keys follows from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +68,7 @@ impl Kept {
 
     fn found<K: PartialEq, T, E>(
         &self,
-        list: fn(&mut Things) -> &mut Vec<(K, Weak<T>)>,
+        list: fn(&mut Things) -> &mut Known<K, T>,
         of: K,
         make: impl FnOnce(&K) -> Result<T, E>,
     ) -> Result<Arc<T>, E> {

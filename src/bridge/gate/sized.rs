@@ -40,20 +40,14 @@ impl http_body::Body for Sized {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             _ => 0,
         };
-        match this
-            .left
-            .checked_sub(u64::try_from(length).unwrap_or(u64::MAX))
-        {
-            Some(left) => {
-                this.left = left;
-                Poll::Ready(frame)
-            }
-            None => {
-                // Dropping it cancels the request at the backend.
-                this.body = None;
-                Poll::Ready(Some(Err(BodyError::ResponseTooLarge)))
-            }
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        if let Some(left) = this.left.checked_sub(length) {
+            this.left = left;
+            return Poll::Ready(frame);
         }
+        // Dropping it cancels the request at the backend.
+        this.body = None;
+        Poll::Ready(Some(Err(BodyError::ResponseTooLarge)))
     }
 
     fn is_end_stream(&self) -> bool {

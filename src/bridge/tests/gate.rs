@@ -7,6 +7,7 @@ use crate::config::{ClaimTo, Gate, Jwt, JwtKeys, Rate};
 use crate::telemetry::{RateLabel, RouteLabel};
 
 /// So few that none comes back while a test runs.
+#[expect(clippy::unnecessary_wraps, reason = "a route may have no rate")]
 fn hourly(requests: u32) -> Option<Rate> {
     Some(Rate {
         requests,

@@ -1,5 +1,5 @@
 //! Claims about who passes to a route: rates that a reload keeps, and tokens that another implementation
-//! made: PyJWT.
+//! made: `PyJWT`.
 
 use std::fs;
 

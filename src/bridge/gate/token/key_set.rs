@@ -20,7 +20,7 @@ pub(super) struct KeySet {
 pub(super) struct Key {
     kid: Option<String>,
     algorithm: JwtAlgorithm,
-    key: DecodingKey,
+    material: DecodingKey,
 }
 
 /// Why there are no keys in what was read.
@@ -55,7 +55,7 @@ impl KeySet {
                     keys.push(Key {
                         kid: member(jwk, "kid").map(str::to_owned),
                         algorithm: *algorithm,
-                        key,
+                        material: key,
                     });
                 }
             }
@@ -86,7 +86,7 @@ impl KeySet {
             Some(Key {
                 kid: None,
                 algorithm: *algorithm,
-                key: DecodingKey::from_secret(secret).ok()?,
+                material: DecodingKey::from_secret(secret).ok()?,
             })
         });
         let keys: Vec<_> = keys.collect();
@@ -117,7 +117,8 @@ impl KeySet {
 impl Key {
     /// Verifies the signature of a token.
     pub(super) fn verify(&self, signed: &Signed<'_>) -> Result<(), Refusal> {
-        let verifier = (DEFAULT_PROVIDER.verifier_factory)(&library(self.algorithm), &self.key);
+        let verifier =
+            (DEFAULT_PROVIDER.verifier_factory)(&library(self.algorithm), &self.material);
         let verified = verifier.map(|one| one.verify(signed.message, &signed.signature));
         match verified {
             Ok(Ok(())) => Ok(()),

@@ -150,20 +150,17 @@ impl Keys {
                     .map_err(|error| self.failed("bad", &error))
             });
         let now = clock::now();
-        let wait = match good {
-            Ok((set, max_age)) => {
-                self.replace(set);
-                self.lock().failures = 0;
-                max_age
-                    .unwrap_or(from.refresh_max)
-                    .clamp(from.refresh_min, from.refresh_max)
-            }
-            Err(()) => {
-                let mut schedule = self.lock();
-                schedule.failures += 1;
-                let wait = FIRST_RETRY * (1 << (schedule.failures - 1).min(16));
-                wait.min(from.refresh_min)
-            }
+        let wait = if let Ok((set, max_age)) = good {
+            self.replace(set);
+            self.lock().failures = 0;
+            max_age
+                .unwrap_or(from.refresh_max)
+                .clamp(from.refresh_min, from.refresh_max)
+        } else {
+            let mut schedule = self.lock();
+            schedule.failures = schedule.failures.saturating_add(1);
+            let wait = FIRST_RETRY * (1 << (schedule.failures - 1).min(16));
+            wait.min(from.refresh_min)
         };
         let mut schedule = self.lock();
         schedule.next = now + wait;
@@ -181,7 +178,6 @@ pub(super) async fn follow(keys: Arc<Keys>) {
     }
 }
 
-#[expect(clippy::infinite_loop, reason = "the set that owns the task ends it")]
 async fn refresh(keys: &Keys, url: &str) {
     loop {
         let Schedule { next, earliest, .. } = keys.schedule();
