@@ -1,4 +1,5 @@
-//! Which backend of a pool gets the next request, which gets none for now, and what is sent again.
+//! Which backend of a pool gets the next request, which gets none for now, what is sent again, and how
+//! many requests may come.
 //!
 //! A [`Pool`] is told when requests begin, what they came to and when they end, and what probes say. It
 //! connects to nothing; what a backend is, is its caller's.
@@ -12,6 +13,7 @@ mod maglev;
 mod outlier;
 mod patience;
 mod pool;
+mod rate;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -24,3 +26,4 @@ pub use health::{HealthTerms, Repeatable, Unfit};
 pub use outlier::OutlierTerms;
 pub use patience::{Patience, PatienceTerms};
 pub use pool::{Answer, BackendId, Change, How, NoBackend, Picked, Pool, PoolTerms, Wish};
+pub use rate::{ClientBuckets, ClientKey, ClientPrefixes, Counted, RateLimit, RateTerms, TooMany};

@@ -8,6 +8,7 @@ use http::uri::Authority;
 
 use super::BridgeError;
 use super::dial::{Bound, Dialer, Security};
+use super::gate::Gates;
 use super::http1::Keep;
 use super::pool::{Pool, member};
 use super::route::{Destination, Route};
@@ -36,7 +37,10 @@ impl<'a> Maker<'a> {
     }
 
     /// The routes, and every pool that they and the configuration name.
-    pub(super) fn routes(&self) -> Result<(Routes<Route>, Vec<Arc<Pool>>), BridgeError> {
+    pub(super) fn routes(
+        &self,
+        gates: &Gates<'_>,
+    ) -> Result<(Routes<Route>, Vec<Arc<Pool>>), BridgeError> {
         let mut pools = Vec::new();
         let mut named: HashMap<&str, Arc<Pool>> = HashMap::new();
         for pool in &self.config.pool {
@@ -62,7 +66,8 @@ impl<'a> Maker<'a> {
                     Destination::Pool(made)
                 }
             };
-            if !routes.add(route.host.as_deref(), &route.path, Route::new(destination)) {
+            let made = Route::new(gates.gate(number, route)?, destination);
+            if !routes.add(route.host.as_deref(), &route.path, made) {
                 return Err(BridgeError::Duplicate(number));
             }
         }

@@ -7,6 +7,7 @@ mod delivery;
 mod dial;
 mod download;
 mod error;
+mod gate;
 mod headers;
 mod http1;
 mod http2;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 use tokio::task::JoinSet;
 
+use self::gate::{Gates, Tokens};
 use self::make::Maker;
 use self::pool::Pool;
 use self::route::Route;
@@ -42,6 +44,7 @@ use crate::config::Config;
 use crate::request::{BackendReport, Body, ClientFacts, Handler, RequestError};
 use crate::telemetry::Metrics;
 
+pub use gate::Kept;
 pub use origin::{Origin, pattern};
 
 /// The [`Handler`] that passes requests to backends.
@@ -53,8 +56,9 @@ pub struct Bridge {
     routes: Routes<Route>,
     pools: Vec<Arc<Pool>>,
     udp: UdpProxy,
-    /// Those of the pools, which end with the bridge.
-    probes: JoinSet<()>,
+    tokens: Vec<Arc<Tokens>>,
+    /// Those that probe pools and follow the keys of tokens, which end with the bridge.
+    tasks: JoinSet<()>,
 }
 
 /// Why routes cannot be served.
@@ -81,6 +85,12 @@ pub enum BridgeError {
         /// What is wrong.
         reason: String,
     },
+    /// A route names tokens that there are not.
+    #[error("route {0} names unknown tokens")]
+    UnknownTokens(usize),
+    /// Tokens cannot be verified as they are configured, for this reason.
+    #[error("tokens {0}: {1}")]
+    Tokens(String, String),
     /// The system gave no random bytes.
     #[error("no random bytes")]
     Random,
@@ -90,23 +100,38 @@ impl Bridge {
     /// Makes the routes and pools of a configuration; connects to nothing. Routes are numbered from 0 in
     /// errors.
     pub fn new(config: &Config, metrics: &Metrics) -> Result<Self, BridgeError> {
-        let (routes, pools) = Maker::new(config, metrics).routes()?;
+        Self::keeping(config, metrics, &Kept::default())
+    }
+
+    /// The same, going on with what another bridge has kept.
+    pub fn keeping(config: &Config, metrics: &Metrics, kept: &Kept) -> Result<Self, BridgeError> {
+        let gates = Gates::new(config, metrics, kept)?;
+        let (routes, pools) = Maker::new(config, metrics).routes(&gates)?;
         Ok(Self {
             routes,
-            probes: JoinSet::new(),
+            tasks: JoinSet::new(),
+            tokens: gates.into_tokens(),
             pools,
             udp: UdpProxy::new(config.connect_udp.clone(), metrics.udp.clone()),
         })
     }
 
-    /// Probes the backends of pools that want it, from here on.
+    /// Probes the backends of pools that want it, and keeps the keys of tokens up to date, from here on.
     ///
     /// # Panics
     /// Outside of a runtime.
     #[must_use]
     pub fn probing(mut self) -> Self {
-        self.probes = probe::start(&self.pools);
+        self.tasks = probe::start(&self.pools);
+        gate::follow(&self.tokens, &mut self.tasks);
         self
+    }
+}
+
+impl Bridge {
+    fn route(&self, request: &Request<Body>) -> Option<&Route> {
+        let uri = request.uri();
+        self.routes.find(uri.host().unwrap_or_default(), uri.path())
     }
 }
 
@@ -116,11 +141,12 @@ impl Handler for Bridge {
         request: Request<Body>,
         client: ClientFacts,
     ) -> Result<Response<Body>, RequestError> {
-        let uri = request.uri();
-        let host = uri.host().unwrap_or_default();
-        let route = self.routes.find(host, uri.path());
-        let route = route.ok_or(RequestError::NoRoute)?;
+        let route = self.route(&request).ok_or(RequestError::NoRoute)?;
         route.handle(&self.udp, request, client).await
+    }
+
+    fn body_bytes(&self, request: &Request<Body>) -> Option<u64> {
+        self.route(request)?.body_bytes()
     }
 
     fn backends(&self) -> Vec<BackendReport> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, Route};
+use super::{Config, Gate, Route};
 use crate::connect_udp::AllowList;
 
 /// Bounds on tunnels of UDP (RFC 9298).
@@ -51,6 +51,7 @@ impl Route {
             to: Vec::new(),
             pool: None,
             connect_udp: Some(allow),
+            gate: Gate::default(),
         }
     }
 }

@@ -159,6 +159,8 @@ impl Decode for String {
             Kind::PathPrefix => names::path_prefix(text).map(|()| text.to_owned()),
             Kind::Name => names::name(text).map(|()| text.to_owned()),
             Kind::Token => names::token(text).map(|()| text.to_owned()),
+            Kind::Text => names::visible(text).map(|()| text.to_owned()),
+            Kind::HttpsUrl => names::https_url(text).map(|()| text.to_owned()),
             _ => names::log_filter(text).map(|()| text.to_owned()),
         };
         checked.map_err(|reason| format!("{text:?}: {reason}; expected {}", key.kind))
@@ -167,19 +169,7 @@ impl Decode for String {
 
 impl Decode for Vec<Upstream> {
     fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
-        match &entry.value {
-            Value::List(items) if items.is_empty() => {
-                Err(format!("the list is empty; expected {}", key.kind))
-            }
-            Value::List(items) => items
-                .iter()
-                .map(|item| {
-                    let url = text(item, key)?;
-                    names::upstream(url).map_err(|reason| format!("{url:?}: {reason}"))
-                })
-                .collect(),
-            _ => Err(mismatch(entry, key)),
-        }
+        some(entry, key, names::upstream)
     }
 }
 
@@ -192,21 +182,7 @@ impl Decode for Upstream {
 
 impl Decode for AllowList {
     fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
-        match &entry.value {
-            Value::List(items) if items.is_empty() => {
-                Err(format!("the list is empty; expected {}", key.kind))
-            }
-            Value::List(items) => items
-                .iter()
-                .map(|item| {
-                    let rule = text(item, key)?;
-                    rule.parse::<Rule>()
-                        .map_err(|error| format!("{rule:?}: {error}"))
-                })
-                .collect::<Result<_, _>>()
-                .map(Self::new),
-            _ => Err(mismatch(entry, key)),
-        }
+        some(entry, key, str::parse::<Rule>).map(Self::new)
     }
 }
 
@@ -225,9 +201,14 @@ impl Decode for Vec<SocketAddr> {
     }
 }
 
-/// A command: its program and its arguments, none of which goes through a shell.
+/// A command: its program and its arguments, none of which goes through a shell; or other texts.
 impl Decode for Vec<String> {
     fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
+        if key.kind == Kind::Texts {
+            return some(entry, key, |text| {
+                names::visible(text).map(|()| text.to_owned())
+            });
+        }
         let Value::List(items) = &entry.value else {
             return Err(mismatch(entry, key));
         };
@@ -281,6 +262,27 @@ impl Decode for Return {
 impl Decode for LogFormat {
     fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
         word(entry, key, &[("text", Self::Text), ("json", Self::Json)])
+    }
+}
+
+/// Reads a list of one item or more.
+pub(super) fn some<T, E: std::fmt::Display>(
+    entry: &Entry,
+    key: &Key,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> Result<Vec<T>, String> {
+    match &entry.value {
+        Value::List(items) if items.is_empty() => {
+            Err(format!("the list is empty; expected {}", key.kind))
+        }
+        Value::List(items) => items
+            .iter()
+            .map(|item| {
+                let text = text(item, key)?;
+                read(text).map_err(|reason| format!("{text:?}: {reason}"))
+            })
+            .collect(),
+        _ => Err(mismatch(entry, key)),
     }
 }
 
@@ -342,7 +344,7 @@ fn narrow<T: TryFrom<u64>>(entry: &Entry, key: &Key) -> Result<T, String> {
     }
 }
 
-fn mismatch(entry: &Entry, key: &Key) -> String {
+pub(super) fn mismatch(entry: &Entry, key: &Key) -> String {
     match &entry.value {
         Value::Untyped(text) => format!("{text:?}: expected {}", key.kind),
         value => format!("found {}, expected {}", value.describe(), key.kind),

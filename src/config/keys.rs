@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::connect_udp_keys::CONNECT_UDP_KEYS;
 use super::fleet_keys::FLEET_KEYS;
+use super::gate_keys::GATE_KEYS;
 use super::operating_keys::OPERATING_KEYS;
 use super::pool_keys::POOL_KEYS;
 use super::route_keys::ROUTE_KEYS;
@@ -12,9 +13,10 @@ use super::schema::{Key, Kind};
 /// Every key of the configuration, in the order of docs/config.md.
 pub static KEYS: &[Key] = &JOINED;
 
-const PARTS: [&[Key]; 7] = [
+const PARTS: [&[Key]; 8] = [
     CLIENT_KEYS,
     ROUTE_KEYS,
+    GATE_KEYS,
     POOL_KEYS,
     CONNECT_UDP_KEYS,
     FLEET_KEYS,
@@ -281,6 +283,28 @@ const TRANSPORT_KEYS: &[Key] = &[
                   a response is taken; 0 means no rate.",
     },
     Key {
+        path: "limits.client_ipv4_prefix",
+        kind: Kind::Integer(8, 32),
+        default: "24",
+        example: "32",
+        meaning: "How many bits of an IPv4 address tell one client from another where a route limits \
+                  the rate of each.",
+    },
+    Key {
+        path: "limits.client_ipv6_prefix",
+        kind: Kind::Integer(16, 64),
+        default: "56",
+        example: "64",
+        meaning: "How many bits of an IPv6 address do.",
+    },
+    Key {
+        path: "limits.client_rates",
+        kind: Kind::Integer(1024, 16 << 20),
+        default: "65536",
+        example: "1048576",
+        meaning: "Clients whose requests are counted for each route with a `client_rate`; 16 bytes each.",
+    },
+    Key {
         path: "limits.upstream_idle",
         kind: Kind::Integer(0, 1_000_000),
         default: "256",
@@ -398,6 +422,8 @@ mod tests {
             ("fleet.member.1.id", "1".into()),
             ("fleet.member.1.relay", "127.0.0.1:8".into()),
         ];
+        let mut needed = needed.to_vec();
+        needed.extend(gate(directory, key));
         let from_file = key.path == "fleet.file";
         // A route leads to one of these.
         let elsewhere = matches!(key.path, "route.N.pool" | "route.N.connect_udp");
@@ -414,6 +440,30 @@ mod tests {
         }
     }
 
+    /// What a key of rates or tokens needs around it.
+    fn gate(directory: &TestDirectory, key: &Key) -> Vec<(&'static str, String)> {
+        match key.path {
+            "route.N.rate_burst" => return vec![("route.0.rate", "7/s".into())],
+            "route.N.client_burst" => return vec![("route.0.client_rate", "7/s".into())],
+            path if path.starts_with("jwt.") || path == "route.N.jwt" => {}
+            _ => return Vec::new(),
+        }
+        let (source, algorithm) = match key.path {
+            "jwt.N.secret_file" => (("jwt.0.secret_file", directory.path("old.secret")), "HS256"),
+            "jwt.N.jwks_url" | "jwt.N.jwks_ca" => {
+                (("jwt.0.jwks_url", "https://old.test/".into()), "RS256")
+            }
+            _ => (("jwt.0.jwks_file", directory.path("old.jwks")), "RS256"),
+        };
+        vec![
+            source,
+            ("jwt.0.algorithms", algorithm.into()),
+            ("jwt.0.name", "login".into()),
+            ("jwt.0.issuer", "https://old.test/".into()),
+            ("jwt.0.audience", "old".into()),
+        ]
+    }
+
     fn aws() -> Vec<(String, String)> {
         vec![("AWS_LBC_QUIC_SERVER_ID".into(), "ASNFZ4mrze8=".into())]
     }
@@ -424,6 +474,11 @@ mod tests {
             "old.pem",
             "old.key",
             "old.fleet.key",
+            "old.jwks",
+            "old.secret",
+            "jwks.json",
+            "jwt.key",
+            "ca.pem",
             "tls.pem",
             "tls.key",
             "fleet.key",
@@ -452,7 +507,7 @@ mod tests {
     fn every_default_is_what_no_key_gives() {
         for key in KEYS {
             // A list has no first entry, and words are no value.
-            let listed = ["route.", "pool.", "fleet."]
+            let listed = ["route.", "pool.", "jwt.", "fleet."]
                 .iter()
                 .any(|list| key.path.starts_with(list));
             if listed || key.default.contains(' ') {

@@ -119,6 +119,7 @@ impl Reader<'_> {
         self.read("runtime_dir", &mut config.runtime_dir);
         config.route = self.each("route", Self::route);
         config.pool = self.each("pool", Self::pool);
+        config.jwt = self.each("jwt", Self::jwt);
         config.node = self.node();
         config.fleet = self.is_set("fleet").then(|| self.fleet());
         config.cid = self.cid(sources);
@@ -248,6 +249,9 @@ impl Reader<'_> {
         self.read("limits.header_fields", &mut limits.header_fields);
         self.read("limits.body_bytes", &mut limits.body_bytes);
         self.read("limits.body_rate", &mut limits.body_rate);
+        self.read("limits.client_ipv4_prefix", &mut limits.client_ipv4_prefix);
+        self.read("limits.client_ipv6_prefix", &mut limits.client_ipv6_prefix);
+        self.read("limits.client_rates", &mut limits.client_rates);
         self.read("limits.upstream_idle", &mut limits.upstream_idle);
         self.read("limits.upstream_requests", &mut limits.upstream_requests);
         self.read("limits.tunnel_queue", &mut limits.tunnel_queue);

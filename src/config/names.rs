@@ -92,6 +92,48 @@ pub(super) fn token(text: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Checks what another system names itself or others by.
+pub(super) fn visible(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() || text.len() > MAX_TEXT {
+        return Err("it must have 1 to 255 bytes");
+    }
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err("it must be visible ASCII")
+    }
+}
+
+/// Checks a URL of HTTPS without user name and fragment.
+pub(super) fn https_url(text: &str) -> Result<(), &'static str> {
+    let rest = text
+        .strip_prefix("https://")
+        .ok_or("it must begin with \"https://\"")?;
+    visible(text)?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if authority.contains('@') {
+        return Err("a user name does not belong here");
+    }
+    if path.contains('#') {
+        return Err("a fragment does not belong here");
+    }
+    let (name, port) = match authority.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (authority, None),
+    };
+    host(name)?;
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse::<u16>().is_ok_and(|port| port != 0)
+    };
+    if port.is_none_or(is_port) {
+        Ok(())
+    } else {
+        Err("the port must be 1 to 65535")
+    }
+}
+
 /// Checks the path and query of a request.
 pub(super) fn request_path(text: &str) -> Result<(), &'static str> {
     if !text.starts_with('/') {
@@ -182,6 +224,7 @@ pub(super) fn aws_server_id(text: &str) -> Option<[u8; 8]> {
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
+const MAX_TEXT: usize = 255;
 const AWS_DIGITS: usize = 11;
 
 #[cfg(test)]

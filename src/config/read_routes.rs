@@ -15,6 +15,7 @@ impl Reader<'_> {
         self.read(&format!("{at}.path"), &mut route.path);
         self.read(&format!("{at}.to"), &mut route.to);
         self.read(&format!("{at}.pool"), &mut route.pool);
+        route.gate = self.gate(at);
         route
     }
 

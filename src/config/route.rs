@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{UpstreamError, names};
+use super::{Gate, UpstreamError, names};
 use crate::connect_udp::AllowList;
 
 /// Sends requests that match to a set of backends, any of which can serve any request, or takes tunnels
@@ -23,6 +23,8 @@ pub struct Route {
     /// Takes tunnels of UDP to these targets in place of requests to backends (RFC 9298); the template is
     /// `path` with `/{target_host}/{target_port}/` behind it.
     pub connect_udp: Option<AllowList>,
+    /// What its requests are held to before that.
+    pub gate: Gate,
 }
 
 /// One backend.
@@ -54,6 +56,7 @@ impl Route {
             to,
             pool: None,
             connect_udp: None,
+            gate: Gate::default(),
         }
     }
 }

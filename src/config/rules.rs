@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::load::Reader;
 use super::{
-    AdminAddress, Config, Fleet, Keepalive, Listen, Profile, Sources, names, pool_rules, units,
+    AdminAddress, Config, Fleet, Keepalive, Listen, Profile, Sources, gate_rules, names,
+    pool_rules, units,
 };
 use crate::fleet::Roster;
 
@@ -14,6 +15,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     listeners(&config.listen, reader);
     routes(config, reader);
     pool_rules::pools(&config.pool, reader);
+    gate_rules::check(config, reader);
     quic(config, reader);
     cid(config, reader);
     if let Some(fleet) = &config.fleet {

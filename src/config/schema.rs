@@ -75,6 +75,18 @@ pub enum Kind {
     Addresses,
     /// A program and its arguments.
     Command,
+    /// A number of requests in a second, a minute or an hour.
+    Rate,
+    /// Visible ASCII.
+    Text,
+    /// A list of texts.
+    Texts,
+    /// A list of some of these words.
+    Words(&'static [&'static str]),
+    /// A URL of HTTPS.
+    HttpsUrl,
+    /// A list of claims and the fields that they go into.
+    Claims,
 }
 
 impl fmt::Display for Kind {
@@ -132,8 +144,33 @@ impl fmt::Display for Kind {
             Self::Name => f.write_str("a name of letters, digits, \"-\", \"_\" and \".\""),
             Self::Token => f.write_str("a token such as \"session\""),
             Self::HashBy => f.write_str("\"client\", \"path\", \"header:NAME\" or \"cookie:NAME\""),
+            Self::Rate => {
+                f.write_str("1 to 1000000 in a time such as \"100/s\", \"10/m\" or \"500/h\"")
+            }
+            Self::Text => f.write_str("1 to 255 visible ASCII characters"),
+            Self::Texts => f.write_str("a list of texts such as [\"api\", \"shop\"]"),
+            Self::Words(words) => write!(f, "a list of {}", words.join(", ")),
+            Self::HttpsUrl => f.write_str("a URL such as \"https://login.example.org/jwks.json\""),
+            Self::Claims => f.write_str("a list of claims with fields such as [\"sub: x-user\"]"),
             Self::Probe => f.write_str("\"off\", \"tcp\" or a path such as \"/healthz\""),
         }
+    }
+}
+
+impl Kind {
+    /// Whether a value is a list, which is written with commas, or for a command with spaces, outside of
+    /// files.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(
+            self,
+            Self::Upstreams
+                | Self::UdpTargets
+                | Self::Addresses
+                | Self::Command
+                | Self::Texts
+                | Self::Words(_)
+                | Self::Claims
+        )
     }
 }
 

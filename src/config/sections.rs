@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::operating::{Admin, Hooks, Log, Shutdown, Upgrade};
-use super::{ConnectUdp, Pool, Return, Route};
+use super::{ConnectUdp, Jwt, Pool, Return, Route};
 use crate::cid::{self, FirstOctet};
 use crate::fleet::NodeId;
 
@@ -24,6 +24,8 @@ pub struct Config {
     pub route: Vec<Route>,
     /// The pools that routes name.
     pub pool: Vec<Pool>,
+    /// The tokens that routes ask for.
+    pub jwt: Vec<Jwt>,
     /// Who this node is.
     pub node: Node,
     /// The other nodes, if there are any.
@@ -232,6 +234,12 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Bytes of a body each second while the client is waited for; 0 means no rate. Default 16.
     pub body_rate: u32,
+    /// The bits of an IPv4 address that tell one client from another, for its rate: 8 to 32. Default 24.
+    pub client_ipv4_prefix: u8,
+    /// Those of an IPv6 address: 16 to 64. Default 56.
+    pub client_ipv6_prefix: u8,
+    /// Clients whose requests are counted for each route with a rate of clients. Default 65536.
+    pub client_rates: u32,
     /// Idle connections kept to each backend. Default 256.
     pub upstream_idle: u32,
     /// Requests under way to each backend. Default 4096.

@@ -241,10 +241,7 @@ fn is_bare(name: &str) -> bool {
 fn read(text: &str, shape: Shape, origin: &Origin) -> Result<Value, String> {
     let text = text.trim();
     match shape {
-        Shape::Value(Key {
-            kind: kind @ (Kind::Upstreams | Kind::UdpTargets | Kind::Addresses | Kind::Command),
-            ..
-        }) if !text.starts_with('[') => {
+        Shape::Value(Key { kind, .. }) if kind.is_list() && !text.starts_with('[') => {
             let separator = if *kind == Kind::Command { ' ' } else { ',' };
             let items = text
                 .split(separator)
@@ -255,14 +252,7 @@ fn read(text: &str, shape: Shape, origin: &Origin) -> Result<Value, String> {
                 });
             Ok(Value::List(items.collect()))
         }
-        Shape::Value(key)
-            if !matches!(
-                key.kind,
-                Kind::Upstreams | Kind::UdpTargets | Kind::Addresses | Kind::Command
-            ) =>
-        {
-            Ok(Value::Untyped(text.into()))
-        }
+        Shape::Value(key) if !key.kind.is_list() => Ok(Value::Untyped(text.into())),
         _ => match DeValue::parse(text) {
             Ok(value) => Ok(Source::Text { origin }.value(value.into_inner())),
             Err(error) => Err(format!("not a TOML value: {}", error.message())),

@@ -206,6 +206,7 @@ impl GatewayBuilder {
             sources: self.sources,
             given: ground.given,
             handler: Arc::clone(&handler),
+            kept: ground.kept,
             resumption: ground.resumption,
             metrics: metrics.clone(),
             node,

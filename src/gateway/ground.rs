@@ -5,7 +5,7 @@ use super::fleet::{Membership, random};
 use super::identities::{Given, Identities, Resumption};
 use super::listener::Bound;
 use super::plan::Plan;
-use crate::bridge::{Bridge, Origin};
+use crate::bridge::{Bridge, Kept, Origin};
 use crate::config::{Config, EarlyData, Return};
 use crate::edge::{AddressTokens, Fault, QuicPlaces, SharedSessionKeys, Steering, declare_reasons};
 use crate::request::SharedHandler;
@@ -20,6 +20,8 @@ pub(super) struct Ground {
     pub(super) session_keys: SharedSessionKeys,
     pub(super) steering: Arc<Steering>,
     pub(super) handler: SharedHandler,
+    /// What outlives the handler.
+    pub(super) kept: Kept,
     pub(super) resumption: Resumption,
     pub(super) identities: Identities,
     tokens: AddressTokens,
@@ -36,7 +38,11 @@ impl Ground {
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let keys = (&membership, &session_keys);
         let (steering, tokens) = steering(config, keys, metrics, fault)?;
-        let handler = handler(given.handler.as_ref(), config, metrics)?;
+        let kept = Kept::default();
+        let handler = match &given.handler {
+            Some(given) => given.clone(),
+            None => default_handler(config, metrics, &kept)?,
+        };
         let resumption = Resumption::new(config, session_keys.clone(), metrics);
         let identities = Identities::load(config, &resumption, &given)?;
         Ok(Self {
@@ -45,6 +51,7 @@ impl Ground {
             session_keys,
             steering,
             handler,
+            kept,
             resumption,
             identities,
             tokens,
@@ -75,25 +82,15 @@ impl Ground {
     }
 }
 
-fn handler(
-    given: Option<&SharedHandler>,
-    config: &Config,
-    metrics: &Metrics,
-) -> Result<SharedHandler, GatewayError> {
-    given.map_or_else(
-        || default_handler(config, metrics),
-        |given| Ok(given.clone()),
-    )
-}
-
 pub(super) fn default_handler(
     config: &Config,
     metrics: &Metrics,
+    kept: &Kept,
 ) -> Result<SharedHandler, GatewayError> {
     if config.route.is_empty() {
         return Ok(SharedHandler::new(Origin));
     }
-    Bridge::new(config, metrics)
+    Bridge::keeping(config, metrics, kept)
         .map(|bridge| SharedHandler::new(bridge.probing()))
         .map_err(|error| GatewayError::Routes(error.to_string()))
 }

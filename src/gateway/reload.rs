@@ -6,6 +6,7 @@ use super::identities::{Given, Identities, Resumption};
 use super::listener::ListenerControl;
 use super::plan::Plan;
 use super::{GatewayError, ground};
+use crate::bridge::Kept;
 use crate::config::{self, Config, LoadErrors, Sources};
 use crate::control::Snapshot;
 use crate::edge::{Policy, QuicChange, TcpParts};
@@ -44,6 +45,8 @@ pub(super) struct Reloader {
     pub(super) given: Given,
     /// The handler in use, which keeps its connections to backends while no route changes.
     pub(super) handler: Arc<Mutex<SharedHandler>>,
+    /// What outlives a handler.
+    pub(super) kept: Kept,
     pub(super) resumption: Resumption,
     pub(super) metrics: Metrics,
     pub(super) node: NodeId,
@@ -133,14 +136,19 @@ impl Reloader {
         if same || self.given.handler.is_some() {
             return Ok(self.handler.lock().expect("no holder panics").clone());
         }
-        ground::default_handler(new, &self.metrics)
+        ground::default_handler(new, &self.metrics, &self.kept)
     }
 }
 
 /// All that a handler made from a configuration follows from.
 fn bridged(config: &Config) -> impl PartialEq + '_ {
     (
-        (&config.route, &config.pool, &config.connect_udp),
+        (
+            &config.route,
+            &config.pool,
+            &config.jwt,
+            &config.connect_udp,
+        ),
         (&config.limits, &config.timeouts, &config.node.zone),
     )
 }

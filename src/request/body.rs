@@ -80,6 +80,9 @@ pub enum BodyError {
     /// The body passed the configured limit.
     #[error("the body is larger than the limit")]
     TooLarge,
+    /// The upstream's response passed the configured limit.
+    #[error("the response is larger than the limit")]
+    ResponseTooLarge,
     /// No byte arrived for the configured time.
     #[error("the body stalled")]
     TimedOut,

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::BodyError;
@@ -36,6 +38,21 @@ pub enum RequestError {
     /// The backend has as many connections as it may have; nothing was sent.
     #[error("the upstream has as many connections as it may have")]
     UpstreamConnections,
+    /// The client, or all clients of the route together, sent more requests than they may.
+    #[error("too many requests")]
+    RateLimited {
+        /// After this time one more may be sent.
+        after: Duration,
+    },
+    /// The request needs a token and has none (RFC 6750, section 3.1).
+    #[error("a token is needed")]
+    TokenMissing,
+    /// The request's token is not valid. Clients are not told why.
+    #[error("the token is not valid")]
+    TokenRefused,
+    /// There are no keys by which a token could be verified.
+    #[error("tokens cannot be verified for now")]
+    TokenUnverifiable,
     /// No backend is fit to get requests.
     #[error("no backend is fit")]
     NoBackend,
@@ -66,6 +83,9 @@ pub enum RequestError {
     /// The upstream's response has a larger header section than is taken.
     #[error("the header section of the upstream's response is larger than the limit")]
     UpstreamHeaders,
+    /// The upstream's response is larger than the limit.
+    #[error("the upstream's response is larger than the limit")]
+    ResponseTooLarge,
     /// The upstream offers no tunnels, or answered a request for one as if it were an ordinary request.
     #[error("the upstream opens no tunnel")]
     NoTunnel,
@@ -85,6 +105,9 @@ impl RequestError {
             | Self::HeadersTooLarge
             | Self::RequestTimeout
             | Self::ExpectationFailed
+            | Self::RateLimited { .. }
+            | Self::TokenMissing
+            | Self::TokenRefused
             | Self::Body(
                 BodyError::ClientGone
                 | BodyError::LengthMismatch
@@ -97,6 +120,7 @@ impl RequestError {
             | Self::NotImplemented
             | Self::Overloaded
             | Self::UpstreamConnections
+            | Self::TokenUnverifiable
             | Self::Internal
             | Self::Body(BodyError::Shutdown | BodyError::Internal) => Origin::Gateway,
             Self::NoBackend
@@ -111,7 +135,8 @@ impl RequestError {
             | Self::UpstreamHeaders
             | Self::NoTunnel
             | Self::UpstreamTimeout
-            | Self::Body(BodyError::UpstreamGone) => Origin::Upstream,
+            | Self::ResponseTooLarge
+            | Self::Body(BodyError::UpstreamGone | BodyError::ResponseTooLarge) => Origin::Upstream,
         }
     }
 
@@ -124,6 +149,10 @@ impl RequestError {
             | Self::NoRoute
             | Self::NotImplemented
             | Self::ExpectationFailed
+            | Self::RateLimited { .. }
+            | Self::TokenMissing
+            | Self::TokenRefused
+            | Self::TokenUnverifiable
             | Self::Overloaded => Stage::BeforeUpstream,
             Self::NoBackend
             | Self::UpstreamConnections
@@ -139,6 +168,7 @@ impl RequestError {
             | Self::UpstreamHeaders
             | Self::NoTunnel
             | Self::UpstreamTimeout
+            | Self::ResponseTooLarge
             | Self::Internal => Stage::Sent,
         }
     }
@@ -163,9 +193,12 @@ impl RequestError {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TokenMissing | Self::TokenRefused => StatusCode::UNAUTHORIZED,
             Self::Overloaded
             | Self::UpstreamConnections
             | Self::NoBackend
+            | Self::TokenUnverifiable
             | Self::Body(BodyError::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamConnect
             | Self::UpstreamCertificate
@@ -176,7 +209,10 @@ impl RequestError {
             | Self::UpstreamMalformed
             | Self::UpstreamHeaders
             | Self::NoTunnel
-            | Self::Body(BodyError::UpstreamGone) => StatusCode::BAD_GATEWAY,
+            | Self::ResponseTooLarge
+            | Self::Body(BodyError::UpstreamGone | BodyError::ResponseTooLarge) => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::UpstreamConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal | Self::Body(BodyError::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -200,9 +236,15 @@ impl RequestError {
             Self::NoTunnel => Some("http_upgrade_failed"),
             Self::UpstreamTimeout => Some("http_response_timeout"),
             Self::Body(BodyError::UpstreamGone) => Some("http_response_incomplete"),
-            Self::Internal | Self::Body(BodyError::Internal | BodyError::Shutdown) => {
-                Some("proxy_internal_error")
+            Self::ResponseTooLarge | Self::Body(BodyError::ResponseTooLarge) => {
+                Some("http_response_body_size")
             }
+            Self::RateLimited { .. } | Self::TokenMissing | Self::TokenRefused => {
+                Some("http_request_denied")
+            }
+            Self::TokenUnverifiable
+            | Self::Internal
+            | Self::Body(BodyError::Internal | BodyError::Shutdown) => Some("proxy_internal_error"),
             Self::Malformed(_)
             | Self::HeadersTooLarge
             | Self::RequestTimeout
@@ -212,15 +254,37 @@ impl RequestError {
         }
     }
 
+    /// After how many seconds the client may try again, if that is known.
+    pub fn retry_after(self) -> Option<u64> {
+        match self {
+            Self::RateLimited { after } => {
+                let begun = u64::from(after.subsec_nanos() > 0);
+                Some((after.as_secs() + begun).max(1))
+            }
+            error if error.status() == StatusCode::SERVICE_UNAVAILABLE => Some(1),
+            _ => None,
+        }
+    }
+
+    /// What a client is asked for, as `WWW-Authenticate` says it (RFC 6750, section 3).
+    pub fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::TokenMissing => Some("Bearer realm=\"wayhold\""),
+            Self::TokenRefused => Some("Bearer realm=\"wayhold\", error=\"invalid_token\""),
+            _ => None,
+        }
+    }
+
     /// The code that resets the stream when a response has begun or none can be sent.
     pub fn reset(self) -> ResetCode {
         match self {
             Self::Malformed(_) | Self::Body(BodyError::LengthMismatch | BodyError::Malformed) => {
                 ResetCode::Message
             }
-            Self::HeadersTooLarge | Self::Overloaded | Self::UpstreamConnections => {
-                ResetCode::ExcessiveLoad
-            }
+            Self::HeadersTooLarge
+            | Self::Overloaded
+            | Self::UpstreamConnections
+            | Self::RateLimited { .. } => ResetCode::ExcessiveLoad,
             Self::Body(BodyError::ClientGone) => ResetCode::Cancelled,
             Self::RequestTimeout
             | Self::Body(
@@ -228,10 +292,15 @@ impl RequestError {
                 | BodyError::TimedOut
                 | BodyError::TooSlow
                 | BodyError::UpstreamGone
+                | BodyError::ResponseTooLarge
                 | BodyError::Shutdown
                 | BodyError::Internal,
             )
             | Self::ExpectationFailed
+            | Self::TokenMissing
+            | Self::TokenRefused
+            | Self::TokenUnverifiable
+            | Self::ResponseTooLarge
             | Self::NoRoute
             | Self::NotImplemented
             | Self::NoBackend
@@ -270,6 +339,13 @@ impl RequestError {
             Self::ExpectationFailed => "expectation_failed",
             Self::Overloaded => "overloaded",
             Self::UpstreamConnections => "upstream_connections",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::TokenMissing => "token_missing",
+            Self::TokenRefused => "token_refused",
+            Self::TokenUnverifiable => "token_unverifiable",
+            Self::ResponseTooLarge | Self::Body(BodyError::ResponseTooLarge) => {
+                "response_too_large"
+            }
             Self::NoBackend => "no_backend",
             Self::UpstreamConnect => "upstream_connect",
             Self::UpstreamConnectTimeout => "upstream_connect_timeout",

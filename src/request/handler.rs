@@ -27,6 +27,12 @@ pub trait Handler: Send + Sync + 'static {
         client: ClientFacts,
     ) -> impl Future<Output = Result<Response<Body>, RequestError>> + Send;
 
+    /// The bytes that the body of this request may have, in place of `limits.body_bytes`; 0 means no limit.
+    /// It is asked before the request is handled, and must not block.
+    fn body_bytes(&self, _request: &Request<Body>) -> Option<u64> {
+        None
+    }
+
     /// How the backends do that it passes requests to; none where it answers itself. It must not block.
     fn backends(&self) -> Vec<BackendReport> {
         Vec::new()
@@ -52,6 +58,11 @@ impl SharedHandler {
         self.0.handle_erased(request, client)
     }
 
+    /// What the body of a request may have; see [`Handler::body_bytes`].
+    pub fn body_bytes(&self, request: &Request<Body>) -> Option<u64> {
+        self.0.body_bytes_erased(request)
+    }
+
     /// How backends do; see [`Handler::backends`].
     pub fn backends(&self) -> Vec<BackendReport> {
         self.0.backends_erased()
@@ -66,12 +77,17 @@ impl std::fmt::Debug for SharedHandler {
 
 trait ErasedHandler: Send + Sync {
     fn handle_erased(&self, request: Request<Body>, client: ClientFacts) -> HandlerFuture<'_>;
+    fn body_bytes_erased(&self, request: &Request<Body>) -> Option<u64>;
     fn backends_erased(&self) -> Vec<BackendReport>;
 }
 
 impl<H: Handler> ErasedHandler for H {
     fn handle_erased(&self, request: Request<Body>, client: ClientFacts) -> HandlerFuture<'_> {
         Box::pin(self.handle(request, client))
+    }
+
+    fn body_bytes_erased(&self, request: &Request<Body>) -> Option<u64> {
+        self.body_bytes(request)
     }
 
     fn backends_erased(&self) -> Vec<BackendReport> {

@@ -5,7 +5,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::labels::{Answered, Early, Informed};
-use super::{PoolMetrics, UdpMetrics};
+use super::{GateMetrics, PoolMetrics, UdpMetrics};
 use crate::fleet::{Finding, PeerState};
 
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
@@ -121,6 +121,8 @@ pub struct Metrics {
     pub qpack_references: Counter,
     /// Pools of backends.
     pub pools: PoolMetrics,
+    /// Who may pass to a route.
+    pub gate: GateMetrics,
     /// Connection tasks that panicked.
     pub panics: Counter,
     /// Reloads, by what came of them.
@@ -210,6 +212,7 @@ impl Metrics {
         metrics.register_requests(registry);
         metrics.udp.register(registry);
         metrics.pools.register(registry);
+        metrics.gate.register(registry);
         metrics
     }
 

@@ -18,6 +18,7 @@ mod early_data;
 mod events;
 mod fleet_command;
 mod garbage;
+mod gate;
 mod get;
 mod grpc;
 mod hand_over;

@@ -135,6 +135,7 @@ const OWNED: &[(&[&str], &[&str])] = &[
         &[
             "edge/tls",
             "bridge/tls",
+            "bridge/gate/token/fetch",
             "client",
             "testbed",
             "bench",

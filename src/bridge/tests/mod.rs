@@ -23,6 +23,7 @@ mod bad;
 mod bad_http2;
 mod connections;
 mod early;
+mod gate;
 mod http1;
 mod http2;
 mod pools;

@@ -73,11 +73,17 @@ impl Tally {
 }
 
 impl Inbound {
-    pub(super) fn new(body: Body, declared: Option<u64>, rules: &Rules, tally: Arc<Tally>) -> Self {
+    /// A body of the length that is declared and within the limit, where there are such.
+    pub(super) fn new(
+        body: Body,
+        (declared, limit): (Option<u64>, Option<u64>),
+        rules: &Rules,
+        tally: Arc<Tally>,
+    ) -> Self {
         Self {
             body,
             declared,
-            limit: rules.body_bytes,
+            limit,
             trailer_bytes: rules.header_bytes,
             trailer_fields: rules.header_fields,
             idle: Idle::new(rules.body_idle),

@@ -112,12 +112,19 @@ impl Service {
         let rules = &policy.rules;
         let mut exchange = Exchange::begin(&self.telemetry, policy.access, &request, &client);
         let protocol = client.protocol;
-        let answer = match rules::check(&mut request, protocol, rules) {
-            Ok(declared) => {
+        let checked = rules::check(&mut request, protocol, rules).and_then(|declared| {
+            let limit = body_limit(&policy, &request, &exchange)?;
+            let within = declared.unwrap_or(0) <= limit.unwrap_or(u64::MAX);
+            within
+                .then_some((declared, limit))
+                .ok_or(RequestError::Body(BodyError::TooLarge))
+        });
+        let answer = match checked {
+            Ok(expected) => {
                 let tally = Arc::clone(exchange.upload());
                 let request = match exchange.tunnel().map(Arc::clone) {
                     None => {
-                        request.map(|body| Body::new(Inbound::new(body, declared, rules, tally)))
+                        request.map(|body| Body::new(Inbound::new(body, expected, rules, tally)))
                     }
                     Some(tunnel) => request
                         .map(|body| Body::new(tunnel::Upload::new(body, rules, tally, tunnel))),
@@ -189,6 +196,23 @@ impl Rules {
             alt_svc,
         }
     }
+}
+
+/// The bytes that the body of a request may have, if there is a limit.
+fn body_limit(
+    policy: &Policy,
+    request: &Request<Body>,
+    exchange: &Exchange,
+) -> Result<Option<u64>, RequestError> {
+    let asked = catch_unwind(AssertUnwindSafe(|| policy.handler.body_bytes(request)));
+    let own = asked.map_err(|_panic| {
+        exchange.count_panic();
+        RequestError::Internal
+    })?;
+    Ok(match own {
+        Some(bytes) => (bytes > 0).then_some(bytes),
+        None => policy.rules.body_bytes,
+    })
 }
 
 /// Calls the handler; a panic in it fails this request and nothing else.

@@ -72,7 +72,6 @@ impl Checked {
 
     /// The short response for a failure.
     pub(super) fn error(error: RequestError, exchange: &Exchange) -> Self {
-        let status = error.status();
         let mut response = if exchange.is_grpc_call() {
             grpc::failure(error)
         } else {
@@ -85,8 +84,12 @@ impl Checked {
                 fields.insert(PROXY_STATUS, value);
             }
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = error.retry_after() {
+            fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = error.challenge() {
+            let challenge = HeaderValue::from_static(challenge);
+            fields.insert(header::WWW_AUTHENTICATE, challenge);
         }
         Self {
             response,

@@ -30,7 +30,7 @@ pub(super) fn check(
     }
     target::normalise(request)?;
     check_expect(request.headers())?;
-    let declared = check_length(request, rules)?;
+    let declared = check_length(request)?;
     if tunnel && declared.is_some() {
         return Err(RequestError::Malformed("content-length on CONNECT"));
     }
@@ -147,12 +147,9 @@ fn check_expect(fields: &HeaderMap) -> Result<(), RequestError> {
     }
 }
 
-fn check_length(request: &Request<Body>, rules: &Rules) -> Result<Option<u64>, RequestError> {
+fn check_length(request: &Request<Body>) -> Result<Option<u64>, RequestError> {
     let declared = fields::declared_length(request.headers()).map_err(RequestError::Malformed)?;
     let length = declared.unwrap_or(0);
-    if rules.body_bytes.is_some_and(|limit| length > limit) {
-        return Err(BodyError::TooLarge.into());
-    }
     if length > 0 && http_body::Body::is_end_stream(request.body()) {
         return Err(BodyError::LengthMismatch.into());
     }

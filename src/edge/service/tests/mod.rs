@@ -15,6 +15,7 @@ use super::*;
 use crate::request::{AnsweredBy, Handler, Protocol};
 use crate::telemetry::{Answered, Reason};
 
+mod gate;
 mod hostile;
 mod streams;
 mod tunnel;
