@@ -12,6 +12,7 @@ mod maglev;
 mod outlier;
 mod patience;
 mod pool;
+mod survey;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
