@@ -9,6 +9,8 @@ mod connect_udp;
 mod connect_udp_keys;
 mod decode;
 mod defaults;
+mod dns;
+mod dns_keys;
 mod error;
 mod explain;
 mod fleet_keys;
@@ -37,6 +39,7 @@ mod tree;
 mod units;
 
 pub use connect_udp::ConnectUdp;
+pub use dns::{Dns, Families};
 pub use error::{LoadError, LoadErrors, Origin, UpstreamError};
 pub use explain::{Explained, explain};
 pub use keys::KEYS;

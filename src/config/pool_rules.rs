@@ -56,6 +56,14 @@ pub(super) fn pools(pools: &[Pool], reader: &mut Reader<'_>) {
             );
         }
         for (number, backend) in pool.backend.iter().enumerate() {
+            let service = backend.upstream.is_service();
+            if service && backend.weight != 1 {
+                let message = format!(
+                    "{} has the weights of its records",
+                    backend.upstream.authority
+                );
+                reader.refuse(&[&format!("pool.{index}.backend")], message);
+            }
             if backend.upstream.authority.is_empty() {
                 let at =
                     number - (pool.backend.len() - reader.count(&format!("pool.{index}.backend")));
@@ -126,6 +134,14 @@ mod tests {
                 ("pool.0.backend.0.weight", "0")
             ]),
             "--set: pool.0.backend: no backend has a weight"
+        );
+        assert_eq!(
+            refused(&[
+                ("pool.0.name", "app"),
+                ("pool.0.backend.0.url", "http+srv://_http._tcp.app.example"),
+                ("pool.0.backend.0.weight", "2")
+            ]),
+            "--set: pool.0.backend: _http._tcp.app.example has the weights of its records"
         );
         assert_eq!(
             refused(&[("pool.0.name", "app"), ("pool.0.backend.0.weight", "2")]),

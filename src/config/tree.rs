@@ -242,7 +242,12 @@ fn read(text: &str, shape: Shape, origin: &Origin) -> Result<Value, String> {
     let text = text.trim();
     match shape {
         Shape::Value(Key {
-            kind: kind @ (Kind::Upstreams | Kind::UdpTargets | Kind::Addresses | Kind::Command),
+            kind:
+                kind @ (Kind::Upstreams
+                | Kind::UdpTargets
+                | Kind::Addresses
+                | Kind::Servers
+                | Kind::Command),
             ..
         }) if !text.starts_with('[') => {
             let separator = if *kind == Kind::Command { ' ' } else { ',' };
@@ -258,7 +263,11 @@ fn read(text: &str, shape: Shape, origin: &Origin) -> Result<Value, String> {
         Shape::Value(key)
             if !matches!(
                 key.kind,
-                Kind::Upstreams | Kind::UdpTargets | Kind::Addresses | Kind::Command
+                Kind::Upstreams
+                    | Kind::UdpTargets
+                    | Kind::Addresses
+                    | Kind::Servers
+                    | Kind::Command
             ) =>
         {
             Ok(Value::Untyped(text.into()))
