@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::http2::Busy;
 use super::pool::Place;
@@ -17,6 +18,8 @@ pub(super) struct Download {
     body: Incoming,
     held: Option<Held>,
     upstream: Arc<str>,
+    /// When it must have ended, if it must.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 /// What a request holds until its response has ended.
@@ -33,7 +36,14 @@ impl Download {
             body,
             held: Some(held),
             upstream,
+            deadline: None,
         }
+    }
+
+    /// Breaks it off at that time.
+    pub(super) fn until(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
+        self
     }
 }
 
@@ -46,6 +56,12 @@ impl http_body::Body for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(deadline) = &mut this.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            this.held = None;
+            return Poll::Ready(Some(Err(BodyError::DeadlinePassed)));
+        }
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         if let Poll::Ready(None | Some(Err(_))) = polled {
             this.held = None;

@@ -4,12 +4,14 @@
 //! one that goes away takes its request from the upstream at once.
 
 mod delivery;
+mod dns;
 mod download;
 mod error;
 mod headers;
 mod http2;
 mod key;
 mod make;
+mod members;
 mod origin;
 mod pool;
 mod probe;
@@ -17,6 +19,8 @@ mod replay;
 mod route;
 mod routes;
 mod sticky;
+mod supply;
+mod tend;
 #[cfg(test)]
 mod tests;
 mod tunnel;
@@ -26,10 +30,7 @@ mod upstream;
 
 use std::sync::Arc;
 
-use http::{Request, Response};
-use tokio::task::JoinSet;
-
-use self::make::Maker;
+use self::make::{Change, Maker, Named};
 use self::pool::Pool;
 use self::route::Route;
 use self::routes::Routes;
@@ -37,20 +38,28 @@ use self::udp::UdpProxy;
 use crate::config::Config;
 use crate::request::{BackendReport, Body, ClientFacts, Handler, RequestError};
 use crate::telemetry::Metrics;
+use http::{Request, Response};
 
 pub use origin::{Origin, pattern};
 
 /// The [`Handler`] that passes requests to backends.
 ///
-/// Connections are made when a request needs them and kept for the next one. Dropping the bridge
-/// closes them when their requests have ended.
+/// Connections are made when a request needs them and kept for the next one. Dropping the bridge, and
+/// those that were made from it, closes them when their requests have ended.
 #[derive(Debug)]
 pub struct Bridge {
     routes: Routes<Route>,
-    pools: Vec<Arc<Pool>>,
+    pools: Vec<Named>,
     udp: UdpProxy,
-    /// Those of the pools, which end with the bridge.
-    probes: JoinSet<()>,
+}
+
+/// What another bridge changes in the pools that it shares with the one before it.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Takeover {
+    changes: Vec<Change>,
+    begin: Vec<Arc<Pool>>,
+    gone: Vec<Arc<Pool>>,
 }
 
 /// Why routes cannot be served.
@@ -78,23 +87,80 @@ impl Bridge {
     /// Makes the routes and pools of a configuration; connects to nothing. Routes are numbered from 0 in
     /// errors.
     pub fn new(config: &Config, metrics: &Metrics) -> Result<Self, BridgeError> {
-        let (routes, pools) = Maker::new(config, metrics).routes()?;
-        Ok(Self {
-            routes,
-            probes: JoinSet::new(),
-            pools,
-            udp: UdpProxy::new(config.connect_udp.clone(), metrics.udp.clone()),
-        })
+        Self::first(config, metrics).map(|(bridge, _)| bridge)
     }
 
-    /// Probes the backends of pools that want it, from here on.
+    /// Makes them where there was no bridge before.
+    pub fn first(config: &Config, metrics: &Metrics) -> Result<(Self, Takeover), BridgeError> {
+        Self::made(config, metrics, &[])
+    }
+
+    /// Makes the routes and pools of another configuration. Pools that both have in common are the same:
+    /// their backends keep what is known of them and their connections. Until the takeover is put into
+    /// effect, they are as they were.
+    pub fn renewed(
+        &self,
+        config: &Config,
+        metrics: &Metrics,
+    ) -> Result<(Self, Takeover), BridgeError> {
+        Self::made(config, metrics, &self.pools)
+    }
+
+    /// Looks up the names of backends and probes them, from here on.
     ///
     /// # Panics
     /// Outside of a runtime.
     #[must_use]
-    pub fn probing(mut self) -> Self {
-        self.probes = probe::start(&self.pools);
+    pub fn started(self) -> Self {
+        for named in &self.pools {
+            named.pool.start();
+        }
         self
+    }
+
+    /// Gives all of its pools up.
+    pub fn given_up(&self) -> Takeover {
+        Takeover {
+            gone: self.pools.iter().map(Named::pool).collect(),
+            ..Takeover::default()
+        }
+    }
+
+    fn made(
+        config: &Config,
+        metrics: &Metrics,
+        old: &[Named],
+    ) -> Result<(Self, Takeover), BridgeError> {
+        let made = Maker::new(config, metrics, old).routes()?;
+        let is_old = |pool: &Arc<Pool>| old.iter().any(|old| Arc::ptr_eq(&old.pool, pool));
+        let begin = made.pools.iter().map(Named::pool);
+        let takeover = Takeover {
+            begin: begin.filter(|pool| !is_old(pool)).collect(),
+            changes: made.changes,
+            gone: made.gone,
+        };
+        let bridge = Self {
+            routes: made.routes,
+            pools: made.pools,
+            udp: UdpProxy::new(config.connect_udp.clone(), metrics.udp.clone()),
+        };
+        Ok((bridge, takeover))
+    }
+}
+
+impl Takeover {
+    /// Puts it into effect, without a step that could fail or wait.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub fn apply(self) {
+        self.changes.into_iter().for_each(Change::apply);
+        for pool in self.begin {
+            pool.start();
+        }
+        for pool in self.gone {
+            pool.retire();
+        }
     }
 }
 
@@ -112,6 +178,7 @@ impl Handler for Bridge {
     }
 
     fn backends(&self) -> Vec<BackendReport> {
-        self.pools.iter().flat_map(|pool| pool.reports()).collect()
+        let reports = self.pools.iter().map(|named| named.pool.reports());
+        reports.flatten().collect()
     }
 }

@@ -24,7 +24,10 @@ use crate::request::{Informational, RequestError};
 /// One backend, with the requests under way to it and its connections.
 #[derive(Debug)]
 pub(super) struct Upstream {
+    /// Where it is reached.
     pub(super) name: Arc<str>,
+    /// What it is called: `host:port` of the configuration, or of the record of a service.
+    pub(super) host: Arc<str>,
     pub(super) authority: Authority,
     pub(super) protocol: UpstreamProtocol,
     /// What every node knows it by.
@@ -53,7 +56,7 @@ impl Upstream {
         tasks: &Tasks,
         timeouts: &Timeouts,
     ) -> Self {
-        let name: Arc<str> = upstream.authority.as_str().into();
+        let name: Arc<str> = authority.as_str().into();
         let channel = match upstream.protocol {
             UpstreamProtocol::Http1 => Channel::Http1(Box::new(pool.clone())),
             UpstreamProtocol::Http2 => Channel::Http2(Link::new(
@@ -65,6 +68,7 @@ impl Upstream {
         };
         Self {
             name,
+            host: upstream.authority.as_str().into(),
             authority,
             protocol: upstream.protocol,
             channel,

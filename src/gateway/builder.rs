@@ -206,6 +206,7 @@ impl GatewayBuilder {
             sources: self.sources,
             given: ground.given,
             handler: Arc::clone(&handler),
+            bridge: Mutex::new(ground.bridge),
             resumption: ground.resumption,
             metrics: metrics.clone(),
             node,

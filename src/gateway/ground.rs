@@ -20,6 +20,7 @@ pub(super) struct Ground {
     pub(super) session_keys: SharedSessionKeys,
     pub(super) steering: Arc<Steering>,
     pub(super) handler: SharedHandler,
+    pub(super) bridge: Option<Arc<Bridge>>,
     pub(super) resumption: Resumption,
     pub(super) identities: Identities,
     tokens: AddressTokens,
@@ -36,7 +37,10 @@ impl Ground {
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let keys = (&membership, &session_keys);
         let (steering, tokens) = steering(config, keys, metrics, fault)?;
-        let handler = handler(given.handler.as_ref(), config, metrics)?;
+        let (handler, bridge) = match &given.handler {
+            Some(given) => (given.clone(), None),
+            None => default_handler(config, metrics)?,
+        };
         let resumption = Resumption::new(config, session_keys.clone(), metrics);
         let identities = Identities::load(config, &resumption, &given)?;
         Ok(Self {
@@ -45,6 +49,7 @@ impl Ground {
             session_keys,
             steering,
             handler,
+            bridge,
             resumption,
             identities,
             tokens,
@@ -75,27 +80,19 @@ impl Ground {
     }
 }
 
-fn handler(
-    given: Option<&SharedHandler>,
+/// What answers requests where nobody gives a handler, and the bridge if it is one.
+fn default_handler(
     config: &Config,
     metrics: &Metrics,
-) -> Result<SharedHandler, GatewayError> {
-    given.map_or_else(
-        || default_handler(config, metrics),
-        |given| Ok(given.clone()),
-    )
-}
-
-pub(super) fn default_handler(
-    config: &Config,
-    metrics: &Metrics,
-) -> Result<SharedHandler, GatewayError> {
+) -> Result<(SharedHandler, Option<Arc<Bridge>>), GatewayError> {
     if config.route.is_empty() {
-        return Ok(SharedHandler::new(Origin));
+        return Ok((SharedHandler::new(Origin), None));
     }
-    Bridge::new(config, metrics)
-        .map(|bridge| SharedHandler::new(bridge.probing()))
-        .map_err(|error| GatewayError::Routes(error.to_string()))
+    let bridge = Bridge::new(config, metrics);
+    let bridge = bridge.map_err(|error| GatewayError::Routes(error.to_string()))?;
+    let bridge = Arc::new(bridge.started());
+    let handler = SharedHandler::new(Arc::clone(&bridge));
+    Ok((handler, Some(bridge)))
 }
 
 /// The steering rules, and the tokens that lead clients with early data back to their owner.

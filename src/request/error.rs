@@ -36,6 +36,12 @@ pub enum RequestError {
     /// No backend is fit to get requests.
     #[error("no backend is fit")]
     NoBackend,
+    /// The names of the backends have no addresses.
+    #[error("no backend has an address")]
+    DnsError,
+    /// Nobody has answered in time where the backends are.
+    #[error("nobody said in time where backends are")]
+    DnsTimeout,
     /// No upstream could be reached.
     #[error("no upstream could be reached")]
     UpstreamConnect,
@@ -57,6 +63,9 @@ pub enum RequestError {
     /// The upstream did not answer in time.
     #[error("the upstream did not answer in time")]
     UpstreamTimeout,
+    /// The request took longer than it may, with everything that was tried.
+    #[error("the request took longer than it may")]
+    DeadlinePassed,
     /// A handler failed; the request may have had effects.
     #[error("the handler failed")]
     Internal,
@@ -84,6 +93,8 @@ impl RequestError {
             | Self::Internal
             | Self::Body(BodyError::Shutdown | BodyError::Internal) => Origin::Gateway,
             Self::NoBackend
+            | Self::DnsError
+            | Self::DnsTimeout
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
             | Self::UpstreamRefused
@@ -91,7 +102,8 @@ impl RequestError {
             | Self::UpstreamMalformed
             | Self::NoTunnel
             | Self::UpstreamTimeout
-            | Self::Body(BodyError::UpstreamGone) => Origin::Upstream,
+            | Self::DeadlinePassed
+            | Self::Body(BodyError::UpstreamGone | BodyError::DeadlinePassed) => Origin::Upstream,
         }
     }
 
@@ -106,6 +118,8 @@ impl RequestError {
             | Self::ExpectationFailed
             | Self::Overloaded => Stage::BeforeUpstream,
             Self::NoBackend
+            | Self::DnsError
+            | Self::DnsTimeout
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
             | Self::UpstreamRefused => Stage::Connect,
@@ -114,6 +128,7 @@ impl RequestError {
             | Self::UpstreamMalformed
             | Self::NoTunnel
             | Self::UpstreamTimeout
+            | Self::DeadlinePassed
             | Self::Internal => Stage::Sent,
         }
     }
@@ -138,16 +153,21 @@ impl RequestError {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
-            Self::Overloaded | Self::NoBackend | Self::Body(BodyError::Shutdown) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Overloaded
+            | Self::NoBackend
+            | Self::DnsError
+            | Self::DnsTimeout
+            | Self::Body(BodyError::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamConnect
             | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
             | Self::NoTunnel
             | Self::Body(BodyError::UpstreamGone) => StatusCode::BAD_GATEWAY,
-            Self::UpstreamConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::UpstreamConnectTimeout
+            | Self::UpstreamTimeout
+            | Self::DeadlinePassed
+            | Self::Body(BodyError::DeadlinePassed) => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal | Self::Body(BodyError::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -158,13 +178,17 @@ impl RequestError {
         match self {
             Self::NoRoute => Some("destination_not_found"),
             Self::NoBackend => Some("destination_unavailable"),
+            Self::DnsError => Some("dns_error"),
+            Self::DnsTimeout => Some("dns_timeout"),
             Self::Overloaded => Some("connection_limit_reached"),
             Self::UpstreamConnect => Some("connection_refused"),
             Self::UpstreamConnectTimeout => Some("connection_timeout"),
             Self::UpstreamRefused | Self::UpstreamBroken => Some("connection_terminated"),
             Self::UpstreamMalformed => Some("http_protocol_error"),
             Self::NoTunnel => Some("http_upgrade_failed"),
-            Self::UpstreamTimeout => Some("http_response_timeout"),
+            Self::UpstreamTimeout
+            | Self::DeadlinePassed
+            | Self::Body(BodyError::DeadlinePassed) => Some("http_response_timeout"),
             Self::Body(BodyError::UpstreamGone) => Some("http_response_incomplete"),
             Self::Internal | Self::Body(BodyError::Internal | BodyError::Shutdown) => {
                 Some("proxy_internal_error")
@@ -192,6 +216,7 @@ impl RequestError {
                 | BodyError::TimedOut
                 | BodyError::TooSlow
                 | BodyError::UpstreamGone
+                | BodyError::DeadlinePassed
                 | BodyError::Shutdown
                 | BodyError::Internal,
             )
@@ -199,6 +224,8 @@ impl RequestError {
             | Self::NoRoute
             | Self::NotImplemented
             | Self::NoBackend
+            | Self::DnsError
+            | Self::DnsTimeout
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
             | Self::UpstreamRefused
@@ -206,6 +233,7 @@ impl RequestError {
             | Self::UpstreamMalformed
             | Self::NoTunnel
             | Self::UpstreamTimeout
+            | Self::DeadlinePassed
             | Self::Internal => ResetCode::Internal,
         }
     }
@@ -230,6 +258,8 @@ impl RequestError {
             Self::ExpectationFailed => "expectation_failed",
             Self::Overloaded => "overloaded",
             Self::NoBackend => "no_backend",
+            Self::DnsError => "dns_error",
+            Self::DnsTimeout => "dns_timeout",
             Self::UpstreamConnect => "upstream_connect",
             Self::UpstreamConnectTimeout => "upstream_connect_timeout",
             Self::UpstreamRefused => "upstream_refused",
@@ -237,6 +267,7 @@ impl RequestError {
             Self::UpstreamMalformed => "upstream_malformed",
             Self::NoTunnel => "no_tunnel",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::DeadlinePassed | Self::Body(BodyError::DeadlinePassed) => "deadline",
         }
     }
 }

@@ -18,7 +18,7 @@ fn pooled(to: Vec<config::Upstream>, change: impl FnOnce(&mut Pool)) -> (Arc<Bri
     };
     let metrics = Metrics::default();
     (
-        Arc::new(Bridge::new(&config, &metrics).unwrap().probing()),
+        Arc::new(Bridge::new(&config, &metrics).unwrap().started()),
         metrics,
     )
 }
