@@ -1,7 +1,7 @@
 //! What the keys of pools must be together, and where routes may lead.
 
 use super::load::Reader;
-use super::{Pool, Route};
+use super::{Dns, Pool, Route};
 
 /// Checks where a route leads.
 pub(super) fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut Reader<'_>) {
@@ -32,6 +32,14 @@ pub(super) fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut R
             reader.refuse(&[&pool, "pool"], message);
         }
         _ => {}
+    }
+}
+
+/// Checks how names are looked up.
+pub(super) fn dns(dns: &Dns, reader: &mut Reader<'_>) {
+    if dns.max_ttl < dns.min_ttl {
+        let message = "it must be at least \"dns.min_ttl\"";
+        reader.refuse(&["dns.max_ttl", "dns.min_ttl"], message);
     }
 }
 
@@ -113,6 +121,14 @@ mod tests {
         assert_eq!(
             with(&[("route.0.pool", "other")]),
             "--set: route.0.pool: no pool is called \"other\"; there are: app"
+        );
+    }
+
+    #[test]
+    fn the_longest_ttl_is_no_shorter_than_the_shortest() {
+        assert_eq!(
+            refused(&[("dns.max_ttl", "1s"), ("dns.min_ttl", "2s")]),
+            "--set: dns.max_ttl: it must be at least \"dns.min_ttl\""
         );
     }
 

@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     listeners(&config.listen, reader);
     routes(config, reader);
     pool_rules::pools(&config.pool, reader);
+    pool_rules::dns(&config.dns, reader);
     quic(config, reader);
     cid(config, reader);
     if let Some(fleet) = &config.fleet {
