@@ -11,16 +11,16 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::download::{Download, Held};
 use super::headers;
-use super::http2::Busy;
 use super::key;
 use super::pool::{Asked, Place, Pool};
 use super::replay::Replay;
 use super::sticky::Sticky;
 use super::upload::{Lease, Pace, Upload};
+use super::upstream::{Hold, Upstream};
 use crate::balance::{Answer, Repeatable};
-use crate::config::{self, UpstreamProtocol};
+use crate::config;
 use crate::request::{
-    AnsweredBy, Body, BodyError, ClientFacts, Origin, RequestError, Stage, clock,
+    AnsweredBy, Body, BodyError, ClientFacts, Origin, Protocol, RequestError, Stage, clock,
 };
 
 /// A request, and what is needed to send it more than once.
@@ -55,7 +55,7 @@ struct Begun {
     response: Response<Incoming>,
     place: Place,
     lease: Lease,
-    busy: Option<Busy>,
+    hold: Hold,
 }
 
 impl<'a> Delivery<'a> {
@@ -149,47 +149,28 @@ impl<'a> Delivery<'a> {
     /// Sends the request once. Dropping the future cancels it at the backend.
     async fn attempt(&self, place: Place) -> Tried {
         let upstream = &place.upstream;
-        let mut parts = self.parts.clone();
-        headers::to_upstream(
-            &mut parts,
-            self.client,
-            upstream.protocol,
-            &upstream.authority,
-        )?;
-        if self.early == Early::No {
-            parts.headers.remove(headers::EARLY_DATA);
-        }
         let (mut upload, lease, pace) = Upload::new(self.body.body());
-        if !parts.headers.contains_key(header::CONTENT_LENGTH) && is_mostly_empty(&parts.method) {
+        let undeclared = !self.parts.headers.contains_key(header::CONTENT_LENGTH)
+            && is_mostly_empty(&self.parts.method);
+        if undeclared {
             upload.settle().await?;
-            if upstream.protocol == UpstreamProtocol::Http1 && !upload.is_end_stream() {
-                // hyper takes a request with these methods to have no body unless it is told.
-                let chunked = HeaderValue::from_static("chunked");
-                parts.headers.insert(header::TRANSFER_ENCODING, chunked);
-            }
         }
-        let request = Request::from_parts(parts, upload);
         let sent = tokio::select! {
             biased;
-            sent = upstream.send(request, &pace, &self.client.informational) => sent,
+            sent = self.send(upstream, (upload, undeclared), &pace) => sent,
             error = self.too_late(&pace) => Err(error),
         };
-        let checked = sent.and_then(|(response, busy)| {
-            let (mut parts, body) = response.into_parts();
-            headers::from_upstream(&mut parts, upstream.protocol)?;
-            Ok((Response::from_parts(parts, body), busy))
-        });
-        if !self.is_excused(&checked, &pace) {
-            tell(&place, &checked);
+        if !self.is_excused(&sent, &pace) {
+            tell(&place, &sent);
         }
-        let (response, busy) = checked.inspect_err(|error| {
+        let (response, hold) = sent.inspect_err(|error| {
             tracing::debug!(upstream = %upstream.name, %error, "no response");
         })?;
         Ok(Begun {
             response,
             place,
             lease,
-            busy,
+            hold,
         })
     }
 
@@ -219,6 +200,35 @@ impl<'a> Delivery<'a> {
     fn is_excused<T>(&self, tried: &Result<T, RequestError>, pace: &Pace) -> bool {
         matches!(tried, Err(RequestError::DeadlinePassed))
             && (pace.waits_for_client() || !self.asked.tried.is_empty())
+    }
+
+    /// Sends the request on a connection to this backend, in the form of the protocol that is spoken
+    /// there.
+    async fn send(
+        &self,
+        upstream: &Upstream,
+        (upload, undeclared): (Upload, bool),
+        pace: &Pace,
+    ) -> Result<(Response<Incoming>, Hold), RequestError> {
+        let ready = upstream.ready(self.client).await?;
+        let way = upstream.way(ready.protocol());
+        let mut parts = self.parts.clone();
+        headers::to_upstream(&mut parts, self.client, &way)?;
+        if self.early == Early::No {
+            parts.headers.remove(headers::EARLY_DATA);
+        }
+        if way.protocol == Protocol::Http1 && undeclared && !upload.is_end_stream() {
+            // hyper takes a request with these methods to have no body unless it is told.
+            let chunked = HeaderValue::from_static("chunked");
+            parts.headers.insert(header::TRANSFER_ENCODING, chunked);
+        }
+        let request = Request::from_parts(parts, upload);
+        let sent = upstream.send(ready, request, pace, self.client);
+        let (response, hold) = sent.await?;
+        let (mut parts, body) = response.into_parts();
+        headers::from_upstream(&mut parts, way.protocol)?;
+        hold.pass();
+        Ok((Response::from_parts(parts, body), hold))
     }
 
     /// Why the request may be sent again, if it may.
@@ -265,9 +275,9 @@ impl<'a> Delivery<'a> {
             sticky.remember(&mut parts, upstream.identity);
         }
         let held = Held {
-            _place: begun.place,
             _lease: begun.lease,
-            _busy: begun.busy,
+            hold: begun.hold,
+            _place: begun.place,
         };
         let body = Body::new(Download::new(body, held, name).until(self.deadline));
         Response::from_parts(parts, body)
@@ -288,7 +298,7 @@ pub(super) fn asked(pool: &config::Pool, parts: &request::Parts, client: &Client
 }
 
 /// Tells the pool what a try came to, unless it was the client that failed.
-fn tell(place: &Place, sent: &Result<(Response<Incoming>, Option<Busy>), RequestError>) {
+fn tell(place: &Place, sent: &Result<(Response<Incoming>, Hold), RequestError>) {
     let took = place.age();
     match sent {
         Ok((response, _)) if is_unable(response.status()) => place.tell(Answer::Failed),

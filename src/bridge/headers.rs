@@ -6,9 +6,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{StatusCode, Version, request, response};
 
-use crate::config::UpstreamProtocol;
+use super::dial::Way;
 use crate::request::fields;
-use crate::request::{ClientFacts, Informational, RequestError};
+use crate::request::{ClientFacts, Informational, Protocol, RequestError};
 
 /// Turns a client's request into the gateway's own to an upstream.
 ///
@@ -17,8 +17,7 @@ use crate::request::{ClientFacts, Informational, RequestError};
 pub(super) fn to_upstream(
     parts: &mut request::Parts,
     client: &ClientFacts,
-    protocol: UpstreamProtocol,
-    upstream: &Authority,
+    way: &Way,
 ) -> Result<(), RequestError> {
     let authority = parts
         .uri
@@ -43,8 +42,8 @@ pub(super) fn to_upstream(
         parts.headers.insert(header::TE, trailers);
     }
     let path = parts.uri.path_and_query().cloned();
-    match protocol {
-        UpstreamProtocol::Http1 => {
+    match way.protocol {
+        Protocol::Http1 => {
             parts
                 .headers
                 .insert(header::HOST, value(authority.as_str())?);
@@ -54,12 +53,15 @@ pub(super) fn to_upstream(
             }
             join_cookies(&mut parts.headers)?;
             parts.version = Version::HTTP_11;
-            parts.uri = cleartext(upstream.clone(), path)?;
+            // The form without an authority (RFC 9112, section 3.2.1).
+            parts.uri = path
+                .unwrap_or_else(|| PathAndQuery::from_static("/"))
+                .into();
         }
-        UpstreamProtocol::Http2 => {
+        Protocol::Http2 | Protocol::Http3 => {
             parts.headers.remove(header::HOST);
             parts.version = Version::HTTP_2;
-            parts.uri = cleartext(authority, path)?;
+            parts.uri = whole(way.scheme.clone(), authority, path)?;
         }
     }
     Ok(())
@@ -72,12 +74,13 @@ pub(super) fn to_upstream(
 /// content-length that another recipient could read otherwise.
 pub(super) fn from_upstream(
     parts: &mut response::Parts,
-    protocol: UpstreamProtocol,
+    protocol: Protocol,
 ) -> Result<(), RequestError> {
     let fields = &parts.headers;
-    let two_framings = fields.contains_key(header::CONTENT_LENGTH)
-        && fields.contains_key(header::TRANSFER_ENCODING);
-    if parts.status.is_informational() || two_framings || fields::declared_length(fields).is_err() {
+    if parts.status.is_informational()
+        || !is_framed_once(fields, parts.version)
+        || fields::declared_length(fields).is_err()
+    {
         return Err(RequestError::UpstreamMalformed);
     }
     parts.extensions.clear();
@@ -86,13 +89,26 @@ pub(super) fn from_upstream(
     // It names alternatives to the upstream, which clients cannot and should not reach.
     parts.headers.remove(header::ALT_SVC);
     let via = match protocol {
-        UpstreamProtocol::Http1 => "1.1 wayhold",
-        UpstreamProtocol::Http2 => "2 wayhold",
+        Protocol::Http1 => "1.1 wayhold",
+        Protocol::Http2 | Protocol::Http3 => "2 wayhold",
     };
     parts
         .headers
         .append(header::VIA, HeaderValue::from_static(via));
     Ok(())
+}
+
+/// Whether all recipients find the end of a response at the same place (RFC 9112, section 6.1). A coding
+/// other than `chunked` could not be taken off.
+fn is_framed_once(fields: &HeaderMap, version: Version) -> bool {
+    let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return true;
+    };
+    coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+        && codings.next().is_none()
+        && version != Version::HTTP_10
+        && !fields.contains_key(header::CONTENT_LENGTH)
 }
 
 /// Passes on an informational response (RFC 9110, section 15.2), but 100: the gateway itself answers its
@@ -108,9 +124,13 @@ pub(super) fn inform(informational: &Informational, status: StatusCode, fields: 
     }
 }
 
-fn cleartext(authority: Authority, path: Option<PathAndQuery>) -> Result<Uri, RequestError> {
+fn whole(
+    scheme: Scheme,
+    authority: Authority,
+    path: Option<PathAndQuery>,
+) -> Result<Uri, RequestError> {
     Uri::builder()
-        .scheme(Scheme::HTTP)
+        .scheme(scheme)
         .authority(authority)
         .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
         .build()
@@ -191,14 +211,17 @@ mod tests {
         ClientFacts::new(Arc::default(), address, address)
     }
 
-    fn sent(fields: &[(&str, &str)], address: &str, protocol: UpstreamProtocol) -> request::Parts {
+    fn sent(fields: &[(&str, &str)], address: &str, protocol: Protocol) -> request::Parts {
         let mut request = Request::builder().uri("https://example.org:8443/a?b=c");
         for &(name, value) in fields {
             request = request.header(name, value);
         }
         let mut parts = request.body(()).unwrap().into_parts().0;
-        let upstream = Authority::from_static("10.0.0.1:8080");
-        to_upstream(&mut parts, &client(address), protocol, &upstream).unwrap();
+        let way = Way {
+            protocol,
+            scheme: Scheme::HTTP,
+        };
+        to_upstream(&mut parts, &client(address), &way).unwrap();
         parts
     }
 
@@ -218,7 +241,7 @@ mod tests {
             ("x-real-ip", "6.6.6.6"),
             ("proxy", "evil.example"),
         ];
-        let parts = sent(&claims, "192.0.2.7:5000", UpstreamProtocol::Http1);
+        let parts = sent(&claims, "192.0.2.7:5000", Protocol::Http1);
         assert_eq!(field(&parts, "x-forwarded-for"), ["192.0.2.7"]);
         assert_eq!(field(&parts, "x-forwarded-host"), ["example.org:8443"]);
         assert_eq!(field(&parts, "x-forwarded-proto"), ["https"]);
@@ -233,12 +256,12 @@ mod tests {
 
     #[test]
     fn an_ipv6_client_is_quoted_and_a_mapped_one_is_not() {
-        let parts = sent(&[], "[2001:db8::7]:5000", UpstreamProtocol::Http1);
+        let parts = sent(&[], "[2001:db8::7]:5000", Protocol::Http1);
         assert_eq!(
             field(&parts, "forwarded"),
             ["for=\"[2001:db8::7]\";host=\"example.org:8443\";proto=https"]
         );
-        let parts = sent(&[], "[::ffff:192.0.2.7]:5000", UpstreamProtocol::Http1);
+        let parts = sent(&[], "[::ffff:192.0.2.7]:5000", Protocol::Http1);
         assert_eq!(field(&parts, "x-forwarded-for"), ["192.0.2.7"]);
     }
 
@@ -253,7 +276,7 @@ mod tests {
             ("expect", "100-continue"),
             ("via", "1.1 before"),
         ];
-        let parts = sent(&given, "192.0.2.7:5000", UpstreamProtocol::Http1);
+        let parts = sent(&given, "192.0.2.7:5000", Protocol::Http1);
         for gone in ["x-secret", "keep-alive", "proxy-authorization", "expect"] {
             assert!(field(&parts, gone).is_empty(), "{gone}");
         }
@@ -264,13 +287,13 @@ mod tests {
 
     #[test]
     fn the_authority_is_kept_in_the_form_of_each_protocol() {
-        let parts = sent(&[], "192.0.2.7:5000", UpstreamProtocol::Http1);
+        let parts = sent(&[], "192.0.2.7:5000", Protocol::Http1);
         assert_eq!(field(&parts, "host"), ["example.org:8443"]);
-        assert_eq!(parts.uri, "http://10.0.0.1:8080/a?b=c");
+        assert_eq!(parts.uri, "/a?b=c");
         let parts = sent(
             &[("host", "example.org:8443")],
             "192.0.2.7:5000",
-            UpstreamProtocol::Http2,
+            Protocol::Http2,
         );
         assert!(field(&parts, "host").is_empty());
         assert_eq!(parts.uri, "http://example.org:8443/a?b=c");
@@ -279,9 +302,9 @@ mod tests {
     #[test]
     fn split_cookies_are_joined_for_http1_only() {
         let cookies = [("cookie", "a=1"), ("cookie", "b=2")];
-        let parts = sent(&cookies, "192.0.2.7:5000", UpstreamProtocol::Http1);
+        let parts = sent(&cookies, "192.0.2.7:5000", Protocol::Http1);
         assert_eq!(field(&parts, "cookie"), ["a=1; b=2"]);
-        let parts = sent(&cookies, "192.0.2.7:5000", UpstreamProtocol::Http2);
+        let parts = sent(&cookies, "192.0.2.7:5000", Protocol::Http2);
         assert_eq!(field(&parts, "cookie"), ["a=1", "b=2"]);
     }
 }

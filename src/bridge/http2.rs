@@ -4,7 +4,7 @@
 //! must keep the authority its client named; here the connection belongs to the upstream.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,23 +12,33 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 
+use super::dial::{Dialer, Stream};
 use super::error;
+use super::tls::Purpose;
 use super::upload::Upload;
 use super::upstream::Tasks;
-use crate::request::RequestError;
+use crate::request::{Protocol, RequestError};
 
 /// Keeps at most one connection to an upstream, made when a request needs it.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
-    authority: Arc<str>,
+    dialer: Dialer,
     tasks: Tasks,
-    connect: Duration,
     idle: Duration,
     current: Arc<Mutex<Arc<Session>>>,
+    /// Whether the backend was last found to speak HTTP/1.1, by its own choice.
+    speaks_http1: Arc<AtomicBool>,
+}
+
+/// Why there is no connection of HTTP/2.
+#[derive(Debug)]
+pub(super) enum NotReady {
+    Failed(RequestError),
+    /// The backend speaks HTTP/1.1; this is a connection to it, if one was made.
+    Http1(Option<Box<Stream>>),
 }
 
 /// Marks the connection as used while a request is under way.
@@ -45,40 +55,43 @@ struct Session {
 }
 
 impl Link {
-    pub(super) fn new(
-        authority: Arc<str>,
-        tasks: Tasks,
-        connect: Duration,
-        idle: Duration,
-    ) -> Self {
+    pub(super) fn new(dialer: Dialer, tasks: Tasks, idle: Duration) -> Self {
         Self {
-            authority,
+            dialer,
             tasks,
-            connect,
             idle,
             current: Arc::default(),
+            speaks_http1: Arc::default(),
         }
     }
 
+    /// Whether the backend was last found to speak HTTP/1.1.
+    pub(super) fn speaks_http1(&self) -> bool {
+        self.speaks_http1.load(Ordering::Relaxed)
+    }
+
+    /// Speaks HTTP/2 on a connection that was made for HTTP/1.1, and from here on.
+    pub(super) async fn adopt(&self, stream: Stream) -> Result<Ready, RequestError> {
+        let session = Arc::<Session>::default();
+        let sender = self.handshake(stream, &session).await?;
+        self.speaks_http1.store(false, Ordering::Relaxed);
+        // Nobody else knows the session yet.
+        let _first = session.sender.set(sender.clone());
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&session);
+        Ok(Ready::new(sender, session))
+    }
+
     /// Makes a connection unless there is one. Cancel safe: another waiting request goes on.
-    pub(super) async fn ready(&self) -> Result<Ready, RequestError> {
+    pub(super) async fn ready(&self) -> Result<Ready, NotReady> {
         let session = self.session();
         // Boxed, because every request would carry the space for what few of them do.
         let open = || Box::pin(self.open(&session));
         let connecting = session.sender.get_or_try_init(open);
-        let sender = timeout(self.connect, connecting)
+        let sender = timeout(self.dialer.connect, connecting)
             .await
-            .map_err(|_elapsed| RequestError::UpstreamConnectTimeout)??
+            .map_err(|_elapsed| NotReady::Failed(RequestError::UpstreamConnectTimeout))??
             .clone();
-        session.requests.fetch_add(1, Ordering::Relaxed);
-        let requests = Arc::clone(&session.requests);
-        Ok(Ready {
-            sender,
-            session,
-            busy: Busy {
-                _requests: requests,
-            },
-        })
+        Ok(Ready::new(sender, session))
     }
 
     /// Sends a request. One that the connection gave back unsent, because it was about to close,
@@ -96,7 +109,11 @@ impl Link {
             return Err(error::classify(&failed.into_error()));
         };
         forget(&self.current, &ready.session);
-        let mut ready = self.ready().await?;
+        let mut ready = match self.ready().await {
+            Ok(ready) => ready,
+            Err(NotReady::Failed(error)) => return Err(error),
+            Err(NotReady::Http1(_)) => return Err(RequestError::UpstreamConnect),
+        };
         match ready.sender.try_send_request(request).await {
             Ok(response) => Ok((response, ready.busy)),
             Err(failed) => Err(error::classify(&failed.into_error())),
@@ -111,14 +128,30 @@ impl Link {
         Arc::clone(&current)
     }
 
-    async fn open(&self, session: &Arc<Session>) -> Result<SendRequest<Upload>, RequestError> {
-        let stream = TcpStream::connect(&*self.authority)
+    async fn open(&self, session: &Arc<Session>) -> Result<SendRequest<Upload>, NotReady> {
+        // Whoever waited for the place has been told so meanwhile.
+        if self.speaks_http1() {
+            return Err(NotReady::Http1(None));
+        }
+        let stream = self
+            .dialer
+            .connect(None, Purpose::Requests)
             .await
-            .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-            .map_err(|error| {
-                tracing::debug!(upstream = %self.authority, %error, "cannot connect");
-                RequestError::UpstreamConnect
-            })?;
+            .map_err(NotReady::Failed)?;
+        if stream.protocol() == Protocol::Http1 {
+            self.speaks_http1.store(true, Ordering::Relaxed);
+            return Err(NotReady::Http1(Some(Box::new(stream))));
+        }
+        self.handshake(stream, session)
+            .await
+            .map_err(NotReady::Failed)
+    }
+
+    async fn handshake(
+        &self,
+        stream: Stream,
+        session: &Arc<Session>,
+    ) -> Result<SendRequest<Upload>, RequestError> {
         let mut builder = Builder::new(self.tasks.clone());
         builder
             .timer(TokioTimer::new())
@@ -158,6 +191,20 @@ pub(super) struct Ready {
     busy: Busy,
 }
 
+impl Ready {
+    fn new(sender: SendRequest<Upload>, session: Arc<Session>) -> Self {
+        session.requests.fetch_add(1, Ordering::Relaxed);
+        let requests = Arc::clone(&session.requests);
+        Self {
+            sender,
+            session,
+            busy: Busy {
+                _requests: requests,
+            },
+        }
+    }
+}
+
 /// Runs a connection without keeping it: what it runs for is held by the [`Link`] and by requests.
 #[derive(Debug)]
 struct Keeper {
@@ -167,7 +214,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn drive(self, connection: Connection<TokioIo<TcpStream>, Upload, Tasks>) {
+    async fn drive(self, connection: Connection<TokioIo<Stream>, Upload, Tasks>) {
         let mut connection = pin!(connection);
         let mut seen = 0;
         loop {

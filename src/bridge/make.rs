@@ -10,7 +10,7 @@ use super::members::Source;
 use super::pool::Pool;
 use super::route::{Destination, Route};
 use super::routes::Routes;
-use super::supply::Supply;
+use super::supply::{Common, Supply};
 use super::udp::UdpRoute;
 use crate::config::{self, Config};
 use crate::telemetry::Metrics;
@@ -19,7 +19,7 @@ use crate::telemetry::Metrics;
 pub(super) struct Maker<'a> {
     config: &'a Config,
     metrics: &'a Metrics,
-    supply: Supply,
+    supply: Common,
     /// The pools that there are already.
     old: &'a [Named],
     pools: Vec<Named>,
@@ -77,7 +77,7 @@ impl<'a> Maker<'a> {
         Self {
             config,
             metrics,
-            supply: Supply::new(config),
+            supply: Common::new(config),
             old,
             pools: Vec::new(),
             changes: Vec::new(),
@@ -128,7 +128,10 @@ impl<'a> Maker<'a> {
         config.total.get_or_insert(self.config.timeouts.total);
         let sources = config.backend.iter().map(Source::new);
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
-        let supply = self.supply.clone();
+        let supply = self.supply.of(&config, self.metrics)?;
+        for backend in &config.backend {
+            supply.check(&backend.upstream)?;
+        }
         let pool = if let Some(old) = self.old.iter().find(|old| old.key == key) {
             self.changes.push(Change {
                 pool: Arc::clone(&old.pool),

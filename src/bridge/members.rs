@@ -286,9 +286,19 @@ impl State {
             for endpoint in &source.endpoints {
                 let member = self.supply.member(&source.backend, endpoint);
                 if seen.insert(member.identity) {
-                    let upstream = known.remove(&member.identity);
-                    let made = || Arc::new(self.supply.upstream(&source.backend, endpoint));
-                    members.push((member, upstream.unwrap_or_else(made)));
+                    let upstream = known.remove(&member.identity).map_or_else(
+                        || {
+                            self.supply
+                                .upstream(&source.backend, endpoint)
+                                .map(Arc::new)
+                        },
+                        Ok,
+                    );
+                    match upstream {
+                        Ok(upstream) => members.push((member, upstream)),
+                        // What the configuration names was checked; a record may name anything.
+                        Err(error) => tracing::warn!(%error, "a backend is left out"),
+                    }
                 }
             }
         }

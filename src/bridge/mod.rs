@@ -4,10 +4,12 @@
 //! one that goes away takes its request from the upstream at once.
 
 mod delivery;
+mod dial;
 mod dns;
 mod download;
 mod error;
 mod headers;
+mod http1;
 mod http2;
 mod key;
 mod make;
@@ -15,6 +17,7 @@ mod members;
 mod origin;
 mod pool;
 mod probe;
+mod proxy_protocol;
 mod replay;
 mod route;
 mod routes;
@@ -23,6 +26,7 @@ mod supply;
 mod tend;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tunnel;
 mod udp;
 mod upload;
@@ -78,6 +82,14 @@ pub enum BridgeError {
     /// A backend is not `host:port`.
     #[error("upstream {0} is not host:port")]
     Authority(String),
+    /// There can be no TLS to the backends of a pool; the text says why, and names the file if it is one.
+    #[error("pool {pool}: {reason}")]
+    Tls {
+        /// The name of the pool.
+        pool: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The system gave no random bytes.
     #[error("no random bytes")]
     Random,

@@ -8,18 +8,19 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
 
+use super::dial::Stream;
 use super::upstream::Upstream;
-use crate::config::{Probe, UpstreamProtocol};
+use crate::config::Probe;
+use crate::request::{Protocol, RequestError};
 
 /// Why a probe did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProbeFailed {
     #[error("no answer in time")]
     Late,
-    #[error("no connection: {0}")]
-    Connect(#[from] std::io::Error),
+    #[error("{0}")]
+    Connect(#[from] RequestError),
     #[error("no answer: {0}")]
     Http(#[from] hyper::Error),
     #[error("the probe cannot be written: {0}")]
@@ -43,11 +44,11 @@ impl ProbeFailed {
 
 /// Asks once.
 pub(super) async fn ask(probe: &Probe, upstream: &Upstream) -> Result<(), ProbeFailed> {
-    let stream = TcpStream::connect(&*upstream.name).await?;
+    let stream = upstream.probe().await?;
     let Probe::Path(path) = probe else {
         return Ok(());
     };
-    let status = get(stream, path, upstream).await?;
+    let status = get(stream, path, &upstream.host).await?;
     if status.is_success() || status.is_redirection() {
         Ok(())
     } else {
@@ -56,32 +57,25 @@ pub(super) async fn ask(probe: &Probe, upstream: &Upstream) -> Result<(), ProbeF
 }
 
 /// Asks for a path on a connection of its own, which ends with the answer's header section.
-async fn get(
-    stream: TcpStream,
-    path: &str,
-    upstream: &Upstream,
-) -> Result<StatusCode, ProbeFailed> {
+async fn get(stream: Stream, path: &str, name: &str) -> Result<StatusCode, ProbeFailed> {
+    let way = stream.way();
     let io = TokioIo::new(stream);
-    match upstream.protocol {
-        UpstreamProtocol::Http1 => {
-            let (mut sender, connection) = http1::handshake(io).await?;
-            let request = Request::get(path)
-                .header(header::HOST, &*upstream.host)
-                .header(header::CONNECTION, "close")
-                .body(Empty::<Bytes>::new())?;
-            answered(sender.send_request(request), connection).await
-        }
-        UpstreamProtocol::Http2 => {
-            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
-            let uri = Uri::builder()
-                .scheme("http")
-                .authority(&*upstream.host)
-                .path_and_query(path)
-                .build()?;
-            let request = Request::get(uri).body(Empty::<Bytes>::new())?;
-            answered(sender.send_request(request), connection).await
-        }
+    if way.protocol == Protocol::Http1 {
+        let (mut sender, connection) = http1::handshake(io).await?;
+        let request = Request::get(path)
+            .header(header::HOST, name)
+            .header(header::CONNECTION, "close")
+            .body(Empty::<Bytes>::new())?;
+        return answered(sender.send_request(request), connection).await;
     }
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+    let uri = Uri::builder()
+        .scheme(way.scheme)
+        .authority(name)
+        .path_and_query(path)
+        .build()?;
+    let request = Request::get(uri).body(Empty::<Bytes>::new())?;
+    answered(sender.send_request(request), connection).await
 }
 
 /// Drives a connection until the response has begun.

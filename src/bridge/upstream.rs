@@ -1,25 +1,21 @@
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::Authority;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::ext::on_informational;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
-use hyper_util::rt::TokioTimer;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::error;
+use super::dial::{Dialer, Stream, Way};
 use super::headers;
-use super::http2::{Busy, Link};
+use super::http1::{self, Connections, Keep, Lent, NotSent};
+use super::http2::{self, Busy, Link, NotReady};
+use super::proxy_protocol::Origin;
+use super::tls::Purpose;
 use super::upload::{Pace, Upload};
-use crate::config::{self, Limits, Timeouts, UpstreamProtocol};
-use crate::request::{Informational, RequestError};
+use crate::config::{self, Alpn, Timeouts, UpstreamProtocol};
+use crate::request::{ClientFacts, Protocol, RequestError};
 
 /// One backend, with the requests under way to it and its connections.
 #[derive(Debug)]
@@ -28,11 +24,10 @@ pub(super) struct Upstream {
     pub(super) name: Arc<str>,
     /// What it is called: `host:port` of the configuration, or of the record of a service.
     pub(super) host: Arc<str>,
-    pub(super) authority: Authority,
-    pub(super) protocol: UpstreamProtocol,
     /// What every node knows it by.
     pub(super) identity: u64,
     channel: Channel,
+    dialer: Dialer,
     pub(super) tasks: Tasks,
     pub(super) connect: Duration,
     pub(super) first_byte: Duration,
@@ -41,37 +36,50 @@ pub(super) struct Upstream {
 
 #[derive(Debug)]
 enum Channel {
-    Http1(Box<Pool>),
+    Http1(Connections),
     Http2(Link),
+    /// Whichever the backend chooses.
+    Either(Connections, Link),
 }
 
-/// The connections to every HTTP/1.1 upstream.
-pub(super) type Pool = Client<HttpConnector, Upload>;
+/// A connection that can take a request.
+#[derive(Debug)]
+pub(super) enum Ready {
+    Http1(http1::Ready),
+    Http2(http2::Ready),
+}
+
+/// What a request holds of its connection until its response has ended.
+#[derive(Debug)]
+pub(super) enum Hold {
+    Http1(Lent),
+    Http2 { _busy: Busy },
+}
 
 impl Upstream {
     pub(super) fn new(
-        (upstream, identity): (&config::Upstream, u64),
-        authority: Authority,
-        pool: &Pool,
+        (upstream, alpn, identity): (&config::Upstream, Alpn, u64),
+        dialer: Dialer,
+        keep: Keep,
         tasks: &Tasks,
         timeouts: &Timeouts,
     ) -> Self {
-        let name: Arc<str> = authority.as_str().into();
-        let channel = match upstream.protocol {
-            UpstreamProtocol::Http1 => Channel::Http1(Box::new(pool.clone())),
-            UpstreamProtocol::Http2 => Channel::Http2(Link::new(
-                Arc::clone(&name),
-                tasks.clone(),
-                timeouts.connect,
-                timeouts.upstream_idle,
-            )),
+        let http1 = || Connections::new(dialer.clone(), tasks.clone(), keep);
+        let http2 = || Link::new(dialer.clone(), tasks.clone(), keep.time);
+        let channel = match (upstream.protocol, alpn) {
+            (UpstreamProtocol::Http1, _) | (UpstreamProtocol::Https, Alpn::Http1) => {
+                Channel::Http1(http1())
+            }
+            (UpstreamProtocol::Http2, _) | (UpstreamProtocol::Https, Alpn::Http2) => {
+                Channel::Http2(http2())
+            }
+            (UpstreamProtocol::Https, Alpn::Any) => Channel::Either(http1(), http2()),
         };
         Self {
-            name,
+            name: Arc::clone(&dialer.name),
             host: upstream.authority.as_str().into(),
-            authority,
-            protocol: upstream.protocol,
             channel,
+            dialer,
             identity,
             tasks: tasks.clone(),
             connect: timeouts.connect,
@@ -80,20 +88,71 @@ impl Upstream {
         }
     }
 
-    /// Makes a connection that is for one request alone.
-    pub(super) async fn connect(&self) -> Result<TcpStream, RequestError> {
-        let connecting = async {
-            let stream = TcpStream::connect(&*self.name).await?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        };
-        timeout(self.connect, connecting)
-            .await
-            .map_err(|_elapsed| RequestError::UpstreamConnectTimeout)?
-            .map_err(|error: io::Error| {
-                tracing::debug!(upstream = %self.name, %error, "cannot connect");
-                RequestError::UpstreamConnect
-            })
+    /// Makes a connection for a tunnel of this client alone.
+    pub(super) async fn connect(&self, client: &ClientFacts) -> Result<Stream, RequestError> {
+        let permit = self.dialer.bound.enter().await?;
+        if let Channel::Http1(connections) | Channel::Either(connections, _) = &self.channel {
+            connections.make_room();
+        }
+        let origin = self.dialer.origin(client);
+        let stream = self.dialer.connect(origin, Purpose::Tunnel).await?;
+        Ok(stream.holding(permit))
+    }
+
+    /// Makes a connection of the gateway's own, which does not count beside those of requests.
+    pub(super) async fn probe(&self) -> Result<Stream, RequestError> {
+        self.dialer.connect(None, Purpose::Requests).await
+    }
+
+    /// How it is spoken to in this protocol.
+    pub(super) fn way(&self, protocol: Protocol) -> Way {
+        Way {
+            protocol,
+            scheme: self.dialer.scheme(),
+        }
+    }
+
+    /// Finds or makes a connection that can take a request of this client.
+    pub(super) async fn ready(&self, client: &ClientFacts) -> Result<Ready, RequestError> {
+        let origin = self.dialer.origin(client);
+        match &self.channel {
+            Channel::Http1(connections) => connections.ready(origin).await.map(Ready::Http1),
+            Channel::Http2(link) => match link.ready().await {
+                Ok(ready) => Ok(Ready::Http2(ready)),
+                Err(NotReady::Failed(error)) => Err(error),
+                // It is offered no such choice.
+                Err(NotReady::Http1(_)) => Err(RequestError::UpstreamTls),
+            },
+            Channel::Either(connections, link) => {
+                Box::pin(self.either(connections, link, origin)).await
+            }
+        }
+    }
+
+    /// Goes by what the backend chose last, until it chooses otherwise.
+    async fn either(
+        &self,
+        connections: &Connections,
+        link: &Link,
+        origin: Option<Origin>,
+    ) -> Result<Ready, RequestError> {
+        if !link.speaks_http1() {
+            match link.ready().await {
+                Ok(ready) => return Ok(Ready::Http2(ready)),
+                Err(NotReady::Failed(error)) => return Err(error),
+                Err(NotReady::Http1(Some(stream))) => {
+                    let permit = self.dialer.bound.enter().await?;
+                    return Ok(Ready::Http1(http1::Ready::New(stream, origin, permit)));
+                }
+                Err(NotReady::Http1(None)) => {}
+            }
+        }
+        match connections.ready(origin).await? {
+            http1::Ready::New(stream, ..) if stream.protocol() == Protocol::Http2 => {
+                link.adopt(*stream).await.map(Ready::Http2)
+            }
+            ready => Ok(Ready::Http1(ready)),
+        }
     }
 
     /// Sends a request and waits for the header section of the response. What an HTTP/1.1 upstream says
@@ -102,38 +161,41 @@ impl Upstream {
     /// Dropping the future cancels the request at the upstream.
     pub(super) async fn send(
         &self,
+        ready: Ready,
         mut request: Request<Upload>,
         pace: &Pace,
-        informational: &Informational,
-    ) -> Result<(Response<Incoming>, Option<Busy>), RequestError> {
-        match &self.channel {
-            Channel::Http1(pool) => {
-                let informational = informational.clone();
+        client: &ClientFacts,
+    ) -> Result<(Response<Incoming>, Hold), RequestError> {
+        match (&self.channel, ready) {
+            (
+                Channel::Http1(connections) | Channel::Either(connections, _),
+                Ready::Http1(ready),
+            ) => {
+                let informational = client.informational.clone();
                 on_informational(&mut request, move |response| {
                     headers::inform(&informational, response.status(), response.headers());
                 });
-                let mut captured = capture_connection(&mut request);
-                let mut response = pool.request(request);
-                let connected = async {
-                    captured.wait_for_connection_metadata().await;
-                };
-                let response = tokio::select! {
-                    biased;
-                    response = &mut response => response,
-                    connected = timeout(self.connect, connected) => {
-                        connected.map_err(|_elapsed| RequestError::UpstreamConnectTimeout)?;
-                        self.in_time(pace, response).await?
+                let sent = self.in_time(pace, connections.send(ready, request));
+                let sent = match sent.await? {
+                    Err(NotSent::Returned(request, permit)) => {
+                        let origin = self.dialer.origin(client);
+                        let ready = Box::pin(connections.open(origin, permit)).await?;
+                        let again = connections.send(ready, *request);
+                        Box::pin(self.in_time(pace, again)).await?
                     }
+                    sent => sent,
                 };
-                response
-                    .map(|response| (response, None))
-                    .map_err(|error| error::classify(&error))
+                match sent {
+                    Ok((response, lent)) => Ok((response, Hold::Http1(lent))),
+                    Err(NotSent::Failed(error)) => Err(error),
+                    Err(NotSent::Returned(..)) => Err(RequestError::UpstreamConnect),
+                }
             }
-            Channel::Http2(link) => {
-                let ready = link.ready().await?;
+            (Channel::Http2(link) | Channel::Either(_, link), Ready::Http2(ready)) => {
                 let (response, busy) = self.in_time(pace, link.send(ready, request)).await??;
-                Ok((response, Some(busy)))
+                Ok((response, Hold::Http2 { _busy: busy }))
             }
+            _ => Err(RequestError::Internal),
         }
     }
 
@@ -150,22 +212,23 @@ impl Upstream {
     }
 }
 
-/// Makes the pool of HTTP/1.1 connections.
-pub(super) fn pool(tasks: &Tasks, limits: &Limits, timeouts: &Timeouts) -> Pool {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    // Shared out among the addresses of a name, so that one dead address does not use it up.
-    connector.set_connect_timeout(Some(timeouts.connect));
-    Client::builder(tasks.clone())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(timeouts.upstream_idle)
-        .pool_max_idle_per_host(usize::try_from(limits.upstream_idle).unwrap_or(usize::MAX))
-        .http1_max_buf_size(BUFFER)
-        .set_host(false)
-        // hyper gives a request back only if it has written none of it, as when the upstream had
-        // closed the pooled connection; sending that again cannot run it twice, whatever its method.
-        .retry_canceled_requests(true)
-        .build(connector)
+impl Ready {
+    /// The protocol that is spoken on the connection.
+    pub(super) fn protocol(&self) -> Protocol {
+        match self {
+            Self::Http1(_) => Protocol::Http1,
+            Self::Http2(_) => Protocol::Http2,
+        }
+    }
+}
+
+impl Hold {
+    /// Lets the connection be used again, since nothing is wrong with the response so far.
+    pub(super) fn pass(&self) {
+        if let Self::Http1(lent) = self {
+            lent.pass();
+        }
+    }
 }
 
 /// Spawns the tasks of upstream connections, and knows when all have ended.

@@ -10,10 +10,8 @@ use super::error::Origin;
 use super::schema::{Key, Kind};
 use super::tree::{Entry, Value};
 use super::{
-    AdminAddress, EarlyData, HashBy, Keepalive, LogFormat, Probe, Profile, Return, Upstream, names,
-    units,
+    AdminAddress, EarlyData, Keepalive, LogFormat, Profile, Return, Upstream, names, units,
 };
-use crate::balance::Choice;
 use crate::cid::{ConfigId, FirstOctet};
 use crate::connect_udp::{AllowList, Rule};
 use crate::fleet::NodeId;
@@ -189,48 +187,6 @@ impl Decode for Upstream {
     fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
         let url = text(entry, key)?;
         names::upstream(url).map_err(|reason| format!("{url:?}: {reason}"))
-    }
-}
-
-impl Decode for Choice {
-    fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
-        let words = [
-            ("latency", Self::Latency),
-            ("least_requests", Self::LeastRequests),
-            ("round_robin", Self::RoundRobin),
-            ("hash", Self::Hash),
-        ];
-        word(entry, key, &words)
-    }
-}
-
-impl Decode for HashBy {
-    fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
-        let text = text(entry, key)?;
-        let name = |name: &str| {
-            names::token(name)
-                .map(|()| name.to_owned())
-                .map_err(|reason| format!("{text:?}: {reason}; expected {}", key.kind))
-        };
-        match text.split_once(':') {
-            None if text == "client" => Ok(Self::Client),
-            None if text == "path" => Ok(Self::Path),
-            Some(("header", field)) => name(&field.to_ascii_lowercase()).map(Self::Header),
-            Some(("cookie", cookie)) => name(cookie).map(Self::Cookie),
-            _ => Err(format!("{text:?}: expected {}", key.kind)),
-        }
-    }
-}
-
-impl Decode for Probe {
-    fn decode(entry: &Entry, key: &Key) -> Result<Self, String> {
-        match text(entry, key)? {
-            "off" => Ok(Self::Off),
-            "tcp" => Ok(Self::Tcp),
-            path => names::request_path(path)
-                .map(|()| Self::Path(path.to_owned()))
-                .map_err(|reason| format!("{path:?}: {reason}; expected {}", key.kind)),
-        }
     }
 }
 

@@ -8,6 +8,7 @@
 mod connect_udp;
 mod connect_udp_keys;
 mod decode;
+mod decode_pools;
 mod defaults;
 mod dns;
 mod dns_keys;
@@ -47,7 +48,7 @@ pub use layers::{FILE_VARIABLE, PREFIX, Setting, SettingError, Sources};
 pub use link::{LinkMtuError, Return, max_udp_payload};
 pub use load::load;
 pub use operating::{Admin, AdminAddress, Hooks, Log, LogFormat, Shutdown, Upgrade};
-pub use pool::{Backend, HashBy, Pool, Probe, Retry};
+pub use pool::{Alpn, Backend, HashBy, Pool, Probe, ProxyProtocol, Retry, UpstreamTls};
 pub use route::{Route, Upstream, UpstreamProtocol};
 pub use schema::{Key, Kind};
 pub use sections::{

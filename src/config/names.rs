@@ -111,16 +111,16 @@ pub(super) fn request_path(text: &str) -> Result<(), &'static str> {
 pub(super) fn upstream(text: &str) -> Result<Upstream, &'static str> {
     let (scheme, rest) = text
         .split_once("://")
-        .ok_or("expected http://HOST:PORT or h2://HOST:PORT")?;
+        .ok_or("expected http://HOST:PORT, https://HOST:PORT or h2://HOST:PORT")?;
     let (scheme, is_service) = match scheme.strip_suffix("+srv") {
         Some(scheme) => (scheme, true),
         None => (scheme, false),
     };
-    let protocol = match scheme {
-        "http" => UpstreamProtocol::Http1,
-        "h2" => UpstreamProtocol::Http2,
-        "https" => return Err("TLS to backends is not supported yet; use http:// or h2://"),
-        _ => return Err("the scheme must be http or h2"),
+    let (protocol, default_port) = match scheme {
+        "http" => (UpstreamProtocol::Http1, "80"),
+        "https" => (UpstreamProtocol::Https, "443"),
+        "h2" => (UpstreamProtocol::Http2, "80"),
+        _ => return Err("the scheme must be http, https or h2"),
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#']) {
@@ -138,7 +138,7 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, &'static str> {
     // An IPv6 address holds colons, and its port's colon follows the bracket.
     let (name, port) = match authority.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, port),
-        _ => (authority, DEFAULT_PORT),
+        _ => (authority, default_port),
     };
     host(name)?;
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
@@ -201,7 +201,6 @@ pub(super) fn aws_server_id(text: &str) -> Option<[u8; 8]> {
 }
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-const DEFAULT_PORT: &str = "80";
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 const AWS_DIGITS: usize = 11;
@@ -277,6 +276,8 @@ mod tests {
                 "app.local:9000",
             ),
             ("http://App", UpstreamProtocol::Http1, "app:80"),
+            ("https://App", UpstreamProtocol::Https, "app:443"),
+            ("https://app:1", UpstreamProtocol::Https, "app:1"),
             ("http://[::1]", UpstreamProtocol::Http1, "[::1]:80"),
             ("http://[::1]:81", UpstreamProtocol::Http1, "[::1]:81"),
         ] {
@@ -296,7 +297,7 @@ mod tests {
             "http://",
             "http://:80",
             "http:///",
-            "https://a:1",
+            "https://",
             "ftp://a",
             "HTTP://a",
             "http://a:0",
@@ -315,7 +316,6 @@ mod tests {
         ] {
             assert!(upstream(text).is_err(), "{text}");
         }
-        assert!(upstream("https://a").is_err_and(|reason| reason.contains("not supported yet")));
     }
 
     #[test]

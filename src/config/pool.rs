@@ -1,5 +1,6 @@
 //! Pools of backends: which there are, how one is chosen, and what they are held to.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Upstream, UpstreamProtocol};
@@ -30,6 +31,13 @@ pub struct Pool {
     pub panic_percent: u8,
     /// Requests under way to one backend at most. Default `limits.upstream_requests`.
     pub requests: Option<u32>,
+    /// Connections in use or idle to one backend at most. Default no bound of its own: each is of a
+    /// request that is under way, or idle within `limits.upstream_idle`.
+    pub connections: Option<u32>,
+    /// What TLS to backends with `https` goes by.
+    pub tls: UpstreamTls,
+    /// Whether backends are told who a client is by the PROXY protocol. Default not.
+    pub proxy_protocol: ProxyProtocol,
     /// Whether and how backends are asked how they are. Default not at all.
     pub probe: Probe,
     /// Between two probes of a backend, give or take a tenth. Default 2 s.
@@ -74,6 +82,44 @@ pub enum HashBy {
     Cookie(String),
 }
 
+/// What TLS to the backends of a pool goes by. Their certificates are always verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Certificates in PEM one of which must have signed a backend's. Default those that the system
+    /// trusts.
+    pub ca: Option<PathBuf>,
+    /// The name that is asked for and verified. Default the host of the backend's URL.
+    pub server_name: Option<String>,
+    /// The certificate chain in PEM that the gateway shows to backends that ask for one.
+    pub client_cert: Option<PathBuf>,
+    /// Its key in PEM.
+    pub client_key: Option<PathBuf>,
+    /// Which protocols backends are offered.
+    pub alpn: Alpn,
+}
+
+/// Which protocols are offered to a backend over TLS (RFC 7301).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Alpn {
+    /// `any`: HTTP/2 and HTTP/1.1; for tunnels HTTP/1.1.
+    #[default]
+    Any,
+    /// `http/1.1`: HTTP/1.1 alone.
+    Http1,
+    /// `h2`: HTTP/2 alone.
+    Http2,
+}
+
+/// Whether backends are told who a client is ahead of everything else on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// `off`: they are not.
+    #[default]
+    Off,
+    /// `v2`: in the binary form.
+    V2,
+}
+
 /// How a backend is asked how it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Probe {
@@ -114,6 +160,9 @@ impl Pool {
             latency_factor: 0,
             panic_percent: 25,
             requests: None,
+            connections: None,
+            tls: UpstreamTls::default(),
+            proxy_protocol: ProxyProtocol::default(),
             probe: Probe::default(),
             probe_interval: Duration::from_secs(2),
             probe_timeout: Duration::from_secs(1),
@@ -122,6 +171,11 @@ impl Pool {
             total: None,
             queue: PatienceTerms::default(),
         }
+    }
+
+    /// Whether it names files, which may change without the configuration.
+    pub(crate) fn has_files(&self) -> bool {
+        self.tls.ca.is_some() || self.tls.client_cert.is_some()
     }
 
     /// What [`balance`](crate::balance) is told of it.

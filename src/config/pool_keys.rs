@@ -126,6 +126,59 @@ pub(super) const POOL_KEYS: &[Key] = &[
         meaning: "Requests under way to one backend at most; further ones wait.",
     },
     Key {
+        path: "pool.N.connections",
+        kind: Kind::Integer(1, 1_000_000),
+        default: "no bound of its own",
+        example: "64",
+        meaning: "Connections to one backend at most, tunnels among them; a request that needs a \
+                  further one waits for `queue_burst`, and is answered with 503 then.",
+    },
+    Key {
+        path: "pool.N.ca",
+        kind: Kind::File,
+        default: "what the system trusts",
+        example: "tls.pem",
+        meaning: "The certificates in PEM one of which must have signed that of an `https` backend.",
+    },
+    Key {
+        path: "pool.N.server_name",
+        kind: Kind::Name,
+        default: "the host of the URL",
+        example: "app.internal",
+        meaning: "The name that `https` backends are asked for and must have in their certificates.",
+    },
+    Key {
+        path: "pool.N.client_cert",
+        kind: Kind::File,
+        default: "none",
+        example: "tls.pem",
+        meaning: "The certificate chain in PEM for `https` backends that ask for one; only together \
+                  with `client_key`.",
+    },
+    Key {
+        path: "pool.N.client_key",
+        kind: Kind::File,
+        default: "none",
+        example: "tls.key",
+        meaning: "Its key in PEM; only together with `client_cert`.",
+    },
+    Key {
+        path: "pool.N.alpn",
+        kind: Kind::Word(&["any", "http/1.1", "h2"]),
+        default: "any",
+        example: "http/1.1",
+        meaning: "What `https` backends are offered to speak: HTTP/2 and HTTP/1.1, of which they \
+                  choose, or one of them alone. With `any`, tunnels are opened over HTTP/1.1.",
+    },
+    Key {
+        path: "pool.N.proxy_protocol",
+        kind: Kind::Word(&["off", "v2"]),
+        default: "off",
+        example: "v2",
+        meaning: "Whether each connection begins with the PROXY protocol, version 2, which names \
+                  its client; not with `h2` backends.",
+    },
+    Key {
         path: "pool.N.probe",
         kind: Kind::Probe,
         default: "off",

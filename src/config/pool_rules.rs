@@ -1,7 +1,7 @@
 //! What the keys of pools must be together, and where routes may lead.
 
 use super::load::Reader;
-use super::{Dns, Pool, Route};
+use super::{Alpn, Dns, Pool, ProxyProtocol, Route, UpstreamProtocol};
 
 /// Checks where a route leads.
 pub(super) fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut Reader<'_>) {
@@ -87,10 +87,41 @@ pub(super) fn pools(pools: &[Pool], reader: &mut Reader<'_>) {
                 reader.refuse(&[&format!("pool.{index}")], message);
             }
         }
+        connections(index, pool, reader);
         if pool.health.ejection_max < pool.health.ejection {
             let message = "it must be at least the pool's \"ejection\"";
             reader.refuse(&[&max, &ejection], message);
         }
+    }
+}
+
+/// Checks what is said of connections to the backends against what backends there are.
+fn connections(index: usize, pool: &Pool, reader: &mut Reader<'_>) {
+    let key = |name: &str| format!("pool.{index}.{name}");
+    let speaks = |protocol| {
+        let mut backends = pool.backend.iter();
+        backends.any(|backend| backend.upstream.protocol == protocol)
+    };
+    for name in ["ca", "server_name", "client_cert", "client_key", "alpn"] {
+        if reader.is_set(&key(name)) && !speaks(UpstreamProtocol::Https) {
+            reader.refuse(&[&key(name)], "no backend of the pool has an https:// URL");
+        }
+    }
+    let [cert, private] = ["client_cert", "client_key"].map(key);
+    if pool.tls.client_cert.is_some() != pool.tls.client_key.is_some() {
+        reader.refuse(
+            &[&cert, &private],
+            "the certificate for backends and its key belong together",
+        );
+    }
+    if pool.proxy_protocol == ProxyProtocol::Off {
+        return;
+    }
+    let message = "a connection of HTTP/2 is for many clients, and the PROXY protocol names one";
+    if speaks(UpstreamProtocol::Http2) {
+        reader.refuse(&[&key("proxy_protocol")], message);
+    } else if pool.tls.alpn == Alpn::Http2 {
+        reader.refuse(&[&key("proxy_protocol"), &key("alpn")], message);
     }
 }
 
@@ -176,5 +207,32 @@ mod tests {
             ]),
             "--set: pool.1.name: \"app\" is already the name of pool.0.name"
         );
+    }
+
+    #[test]
+    fn what_is_said_of_tls_and_of_clients_fits_the_backends() {
+        let pool = |to: &'static str, more: &[(&'static str, &'static str)]| {
+            refused(&[&[("pool.0.name", "app"), ("pool.0.to", to)], more].concat())
+        };
+        let error = pool("http://a:1,h2://b:1", &[("pool.0.server_name", "app")]);
+        assert!(
+            error.contains("no backend of the pool has an https:// URL"),
+            "{error}"
+        );
+        let error = pool("https://a:1", &[("pool.0.client_key", "/dev/null")]);
+        assert!(error.contains("belong together"), "{error}");
+        for (to, more) in [
+            (
+                "http://a:1,h2://b:1",
+                &[("pool.0.proxy_protocol", "v2")][..],
+            ),
+            (
+                "https://a:1",
+                &[("pool.0.proxy_protocol", "v2"), ("pool.0.alpn", "h2")],
+            ),
+        ] {
+            let error = pool(to, more);
+            assert!(error.contains("is for many clients"), "{error}");
+        }
     }
 }

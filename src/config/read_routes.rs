@@ -38,6 +38,13 @@ impl Reader<'_> {
         self.read(&key("latency_factor"), &mut pool.latency_factor);
         self.read(&key("panic_percent"), &mut pool.panic_percent);
         self.read(&key("requests"), &mut pool.requests);
+        self.read(&key("connections"), &mut pool.connections);
+        self.read(&key("ca"), &mut pool.tls.ca);
+        self.read(&key("server_name"), &mut pool.tls.server_name);
+        self.read(&key("client_cert"), &mut pool.tls.client_cert);
+        self.read(&key("client_key"), &mut pool.tls.client_key);
+        self.read(&key("alpn"), &mut pool.tls.alpn);
+        self.read(&key("proxy_protocol"), &mut pool.proxy_protocol);
         self.read(&key("probe"), &mut pool.probe);
         self.read(&key("probe_interval"), &mut pool.probe_interval);
         self.read(&key("probe_timeout"), &mut pool.probe_timeout);

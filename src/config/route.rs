@@ -39,6 +39,8 @@ pub struct Upstream {
 pub enum UpstreamProtocol {
     /// `http://`: HTTP/1.1.
     Http1,
+    /// `https://`: TLS, and over it what the backend chooses of HTTP/2 and HTTP/1.1.
+    Https,
     /// `h2://`: HTTP/2 with prior knowledge (RFC 9113, section 3.3).
     Http2,
 }
@@ -66,8 +68,9 @@ impl Upstream {
 impl FromStr for Upstream {
     type Err = UpstreamError;
 
-    /// Reads `http://HOST:PORT` or `h2://HOST:PORT`; the port may be left out and is 80 then. With
-    /// `+srv` behind the scheme, HOST is the name of a service and has no port.
+    /// Reads `http://HOST:PORT`, `https://HOST:PORT` or `h2://HOST:PORT`; the port may be left out and is
+    /// 80 then, and 443 with `https`. With `+srv` behind the scheme, HOST is the name of a service and has
+    /// no port.
     fn from_str(url: &str) -> Result<Self, UpstreamError> {
         names::upstream(url).map_err(UpstreamError)
     }
@@ -99,7 +102,7 @@ mod tests {
         let error = "ftp://app".parse::<Upstream>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "not a backend's URL: the scheme must be http or h2"
+            "not a backend's URL: the scheme must be http, https or h2"
         );
     }
 }

@@ -26,7 +26,7 @@ pub(super) const ROUTE_KEYS: &[Key] = &[
         default: "none",
         example: "http://10.0.0.1:8080,h2://10.0.0.2:8080",
         meaning: "The backends, any of which can serve any request: `http://` speaks HTTP/1.1, \
-                  `h2://` HTTP/2 without TLS.",
+                  `h2://` HTTP/2 without TLS, `https://` what the backend chooses of both over TLS.",
     },
     Key {
         path: "route.N.pool",

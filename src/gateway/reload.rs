@@ -138,7 +138,9 @@ impl Reloader {
     /// What answers requests from here on, and what that changes in pools that it takes over.
     fn handler(&self, old: &Config, new: &Config) -> Result<Next, GatewayError> {
         let bridge = self.bridge.lock().expect("no holder panics").clone();
-        let same = bridged(old) == bridged(new);
+        // Files that pools name may have others of the same name in their place.
+        let files = new.pool.iter().any(config::Pool::has_files);
+        let same = bridged(old) == bridged(new) && !files;
         if same || self.given.handler.is_some() {
             let handler = self.handler.lock().expect("no holder panics").clone();
             return Ok((handler, bridge, Takeover::default()));

@@ -33,6 +33,9 @@ pub enum RequestError {
     /// The gateway is at a limit or draining.
     #[error("the gateway is at a limit")]
     Overloaded,
+    /// The backend has as many connections as it may have; nothing was sent.
+    #[error("the upstream has as many connections as it may have")]
+    UpstreamConnections,
     /// No backend is fit to get requests.
     #[error("no backend is fit")]
     NoBackend,
@@ -48,6 +51,15 @@ pub enum RequestError {
     /// The upstream did not accept a connection in time.
     #[error("the upstream could not be reached in time")]
     UpstreamConnectTimeout,
+    /// The upstream is not who it has to be, by its certificate; nothing was sent.
+    #[error("the upstream's certificate is not good")]
+    UpstreamCertificate,
+    /// The upstream refused the TLS handshake by an alert; nothing was sent.
+    #[error("the upstream refused the TLS handshake")]
+    UpstreamAlert,
+    /// There is no TLS with the upstream, or no protocol that both speak; nothing was sent.
+    #[error("the TLS handshake with the upstream failed")]
+    UpstreamTls,
     /// The upstream said that it has not begun with the request (RFC 9113, section 8.7).
     #[error("the upstream refused the request")]
     UpstreamRefused,
@@ -57,6 +69,9 @@ pub enum RequestError {
     /// The upstream's response has fields or framing that must not be passed on.
     #[error("the upstream's response is malformed")]
     UpstreamMalformed,
+    /// The upstream's response has a larger header section than is taken.
+    #[error("the header section of the upstream's response is larger than the limit")]
+    UpstreamHeaders,
     /// The upstream offers no tunnels, or answered a request for one as if it were an ordinary request.
     #[error("the upstream opens no tunnel")]
     NoTunnel,
@@ -90,6 +105,7 @@ impl RequestError {
             Self::NoRoute
             | Self::NotImplemented
             | Self::Overloaded
+            | Self::UpstreamConnections
             | Self::Internal
             | Self::Body(BodyError::Shutdown | BodyError::Internal) => Origin::Gateway,
             Self::NoBackend
@@ -97,9 +113,13 @@ impl RequestError {
             | Self::DnsTimeout
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
+            | Self::UpstreamCertificate
+            | Self::UpstreamAlert
+            | Self::UpstreamTls
             | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
+            | Self::UpstreamHeaders
             | Self::NoTunnel
             | Self::UpstreamTimeout
             | Self::DeadlinePassed
@@ -118,14 +138,19 @@ impl RequestError {
             | Self::ExpectationFailed
             | Self::Overloaded => Stage::BeforeUpstream,
             Self::NoBackend
+            | Self::UpstreamConnections
             | Self::DnsError
             | Self::DnsTimeout
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
+            | Self::UpstreamCertificate
+            | Self::UpstreamAlert
+            | Self::UpstreamTls
             | Self::UpstreamRefused => Stage::Connect,
             Self::Body(_)
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
+            | Self::UpstreamHeaders
             | Self::NoTunnel
             | Self::UpstreamTimeout
             | Self::DeadlinePassed
@@ -154,14 +179,19 @@ impl RequestError {
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::Overloaded
+            | Self::UpstreamConnections
             | Self::NoBackend
             | Self::DnsError
             | Self::DnsTimeout
             | Self::Body(BodyError::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamConnect
+            | Self::UpstreamCertificate
+            | Self::UpstreamAlert
+            | Self::UpstreamTls
             | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
+            | Self::UpstreamHeaders
             | Self::NoTunnel
             | Self::Body(BodyError::UpstreamGone) => StatusCode::BAD_GATEWAY,
             Self::UpstreamConnectTimeout
@@ -180,11 +210,15 @@ impl RequestError {
             Self::NoBackend => Some("destination_unavailable"),
             Self::DnsError => Some("dns_error"),
             Self::DnsTimeout => Some("dns_timeout"),
-            Self::Overloaded => Some("connection_limit_reached"),
+            Self::Overloaded | Self::UpstreamConnections => Some("connection_limit_reached"),
             Self::UpstreamConnect => Some("connection_refused"),
             Self::UpstreamConnectTimeout => Some("connection_timeout"),
+            Self::UpstreamCertificate => Some("tls_certificate_error"),
+            Self::UpstreamAlert => Some("tls_alert_received"),
+            Self::UpstreamTls => Some("tls_protocol_error"),
             Self::UpstreamRefused | Self::UpstreamBroken => Some("connection_terminated"),
             Self::UpstreamMalformed => Some("http_protocol_error"),
+            Self::UpstreamHeaders => Some("http_response_header_section_size"),
             Self::NoTunnel => Some("http_upgrade_failed"),
             Self::UpstreamTimeout
             | Self::DeadlinePassed
@@ -208,7 +242,9 @@ impl RequestError {
             Self::Malformed(_) | Self::Body(BodyError::LengthMismatch | BodyError::Malformed) => {
                 ResetCode::Message
             }
-            Self::HeadersTooLarge | Self::Overloaded => ResetCode::ExcessiveLoad,
+            Self::HeadersTooLarge | Self::Overloaded | Self::UpstreamConnections => {
+                ResetCode::ExcessiveLoad
+            }
             Self::Body(BodyError::ClientGone) => ResetCode::Cancelled,
             Self::RequestTimeout
             | Self::Body(
@@ -228,9 +264,13 @@ impl RequestError {
             | Self::DnsTimeout
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
+            | Self::UpstreamCertificate
+            | Self::UpstreamAlert
+            | Self::UpstreamTls
             | Self::UpstreamRefused
             | Self::UpstreamBroken
             | Self::UpstreamMalformed
+            | Self::UpstreamHeaders
             | Self::NoTunnel
             | Self::UpstreamTimeout
             | Self::DeadlinePassed
@@ -257,14 +297,19 @@ impl RequestError {
             Self::NotImplemented => "not_implemented",
             Self::ExpectationFailed => "expectation_failed",
             Self::Overloaded => "overloaded",
+            Self::UpstreamConnections => "upstream_connections",
             Self::NoBackend => "no_backend",
             Self::DnsError => "dns_error",
             Self::DnsTimeout => "dns_timeout",
             Self::UpstreamConnect => "upstream_connect",
             Self::UpstreamConnectTimeout => "upstream_connect_timeout",
+            Self::UpstreamCertificate => "upstream_certificate",
+            Self::UpstreamAlert => "upstream_alert",
+            Self::UpstreamTls => "upstream_tls",
             Self::UpstreamRefused => "upstream_refused",
             Self::UpstreamBroken => "upstream_broken",
             Self::UpstreamMalformed => "upstream_malformed",
+            Self::UpstreamHeaders => "upstream_headers",
             Self::NoTunnel => "no_tunnel",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::DeadlinePassed | Self::Body(BodyError::DeadlinePassed) => "deadline",

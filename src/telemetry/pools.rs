@@ -8,6 +8,8 @@ use prometheus_client::registry::Registry;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PoolMetrics {
+    /// Connections to backends that are open.
+    pub connections: Family<PoolLabel, Gauge>,
     /// Backends that get no more requests, by reason.
     pub ejections: Family<PoolReason, Counter>,
     /// Backends that are fit.
@@ -40,6 +42,11 @@ pub struct PoolReason {
 
 impl PoolMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "upstream_connections",
+            "Connections to backends that are open",
+            self.connections.clone(),
+        );
         registry.register(
             "upstream_ejections",
             "Backends that get no more requests, by pool and reason",

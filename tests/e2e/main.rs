@@ -57,6 +57,7 @@ mod transfer;
 mod tunnels;
 mod udp;
 mod upgrade;
+mod upstreams;
 mod websocket;
 mod wild;
 mod workers;

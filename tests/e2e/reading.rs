@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use quinn::RecvStream;
+use quinn::{ReadError, RecvStream};
 use tokio::time::timeout;
 use wayhold::http3::{Admission, Connection, Part, StreamId, Terms};
 
@@ -57,6 +57,18 @@ impl Reading {
             }
         }
         rest
+    }
+
+    /// Takes everything up to a reset, which must come, and gives its code.
+    pub(crate) async fn reset(mut self) -> u64 {
+        loop {
+            let chunk = timeout(PATIENCE, self.stream.read_chunk(1 << 16, true)).await;
+            match chunk.unwrap() {
+                Ok(chunk) => assert!(chunk.is_some(), "the response ends as if it were whole"),
+                Err(ReadError::Reset(code)) => return code.into_inner(),
+                Err(other) => panic!("{other}"),
+            }
+        }
     }
 
     async fn frame(&mut self) -> Option<(u64, Vec<u8>)> {

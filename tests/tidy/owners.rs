@@ -132,8 +132,17 @@ const IMPURE: &[&str] = &[
 const OWNED: &[(&[&str], &[&str])] = &[
     (
         &["rustls", "tokio_rustls"],
-        &["edge/tls", "client", "testbed", "bench", "demo"],
+        &[
+            "edge/tls",
+            "bridge/tls",
+            "client",
+            "testbed",
+            "bench",
+            "demo",
+        ],
     ),
+    // What is trusted where nobody says whom.
+    (&["rustls_native_certs"], &["bridge/tls", "client"]),
     (
         &["quinn", "quinn_proto", "quinn_udp"],
         &[

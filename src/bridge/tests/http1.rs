@@ -301,7 +301,7 @@ async fn responses_that_cannot_be_passed_on_are_bad_gateways() {
     // The bridge closes before it has read all of it.
     let _broken = begun.peer.stream.write_all(endless.as_bytes()).await;
     let answer = begun.call.answer().await.map(drop);
-    assert_eq!(answer, Err(RequestError::UpstreamMalformed));
+    assert_eq!(answer, Err(RequestError::UpstreamHeaders));
 }
 
 #[tokio::test]

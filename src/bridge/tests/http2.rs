@@ -271,7 +271,7 @@ async fn an_upstream_without_http2_is_a_bad_gateway() {
     let mut peer = backend.accept().await;
     peer.say("HTTP/1.1 400 Bad Request\r\n\r\n").await;
     let answer = call.answer().await.map(drop);
-    assert_eq!(answer, Err(RequestError::UpstreamBroken));
+    assert_eq!(answer, Err(RequestError::UpstreamMalformed));
 }
 
 #[tokio::test]

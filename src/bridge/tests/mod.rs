@@ -19,10 +19,15 @@ use crate::config::{self, Limits, Timeouts, UpstreamProtocol};
 use crate::request::{AnsweredBy, BodyError, Handshake};
 use crate::telemetry::{PoolLabel, PoolReason};
 
+mod bad;
+mod bad_http2;
+mod connections;
 mod early;
 mod http1;
 mod http2;
 mod pools;
+mod proxy_protocol;
+mod tls;
 mod tunnel;
 
 /// A backend on loopback whose connections the test plays byte by byte.

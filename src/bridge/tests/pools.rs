@@ -6,7 +6,10 @@ use super::*;
 use crate::config::{Pool, Probe};
 
 /// A bridge with one pool, which leads to these backends.
-fn pooled(to: Vec<config::Upstream>, change: impl FnOnce(&mut Pool)) -> (Arc<Bridge>, Metrics) {
+pub(super) fn pooled(
+    to: Vec<config::Upstream>,
+    change: impl FnOnce(&mut Pool),
+) -> (Arc<Bridge>, Metrics) {
     let mut pool = Pool::new("app", to);
     change(&mut pool);
     let mut route = config::Route::new(Vec::new());

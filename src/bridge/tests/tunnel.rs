@@ -14,7 +14,7 @@ fn asking(fields: &[(&str, &str)], body: Body) -> Request<Body> {
     request
 }
 
-fn switch(head: &str) -> String {
+pub(super) fn switch(head: &str) -> String {
     let (_, key) = head.split_once("sec-websocket-key: ").unwrap();
     let (key, _) = key.split_once("\r\n").unwrap();
     assert!(websocket::is_key(key.as_bytes()));

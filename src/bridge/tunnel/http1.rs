@@ -11,17 +11,16 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::carry::{self, Broke, Side, Sink, Source};
 use super::{Answer, refused};
+use crate::bridge::dial::{Half, Stream};
 use crate::bridge::error;
 use crate::bridge::upstream::{BUFFER, Upstream};
 use crate::request::{BodyError, ConnectProtocol, RequestError, fields, websocket};
 
-/// Asks a backend for a WebSocket on a connection of its own.
+/// Asks a backend for a WebSocket on this connection, which is for nothing else.
 ///
 /// # Errors
 /// Beside those of every request: [`RequestError::NoTunnel`] for a 2xx status, which would tell the client
@@ -29,6 +28,7 @@ use crate::request::{BodyError, ConnectProtocol, RequestError, fields, websocket
 /// or whose answer to the key is wrong (RFC 6455, section 4.1).
 pub(super) async fn open(
     upstream: &Upstream,
+    stream: Stream,
     mut parts: request::Parts,
     side: Side,
 ) -> Result<Answer, RequestError> {
@@ -37,7 +37,6 @@ pub(super) async fn open(
     let key = websocket::key(random);
     let accept = websocket::accept(key.as_bytes());
     ask(&mut parts, key)?;
-    let stream = upstream.connect().await?;
     let (mut sender, connection) = Builder::new()
         .max_buf_size(BUFFER)
         .handshake(TokioIo::new(stream))
@@ -109,21 +108,21 @@ async fn switched(response: Response<Incoming>, side: Side) -> Result<Answer, Re
         .map_err(|error| error::classify(&error))?;
     // It is what the connection was made of.
     let parts = upgraded
-        .downcast::<TokioIo<TcpStream>>()
+        .downcast::<TokioIo<Stream>>()
         .map_err(|_other| RequestError::Internal)?;
-    let (read, write) = parts.io.into_inner().into_split();
+    let stream = Half::of(parts.io.into_inner());
     let source = Reading {
         already: parts.read_buf,
-        stream: read,
+        stream: stream.clone(),
         piece: BytesMut::new(),
     };
-    Ok((head, carry::start(source, write, side)))
+    Ok((head, carry::start(source, stream, side)))
 }
 
 struct Reading {
     /// What came with the response.
     already: Bytes,
-    stream: OwnedReadHalf,
+    stream: Half,
     piece: BytesMut,
 }
 
@@ -144,9 +143,10 @@ impl Source for Reading {
     }
 }
 
-impl Sink for OwnedWriteHalf {
+impl Sink for Half {
     async fn send(&mut self, piece: Bytes) -> Result<(), Broke> {
-        broke(self.write_all(&piece).await)
+        broke(self.write_all(&piece).await)?;
+        broke(self.flush().await)
     }
 
     async fn finish(&mut self) -> Result<(), Broke> {
@@ -155,8 +155,7 @@ impl Sink for OwnedWriteHalf {
 
     /// Without a linger time the connection is reset when the other half is dropped, as it is then.
     fn abort(self) {
-        drop(self.as_ref().set_zero_linger());
-        self.forget();
+        self.reset_on_close();
     }
 }
 

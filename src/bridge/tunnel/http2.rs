@@ -17,21 +17,22 @@ use tokio::time::timeout;
 
 use super::carry::{self, Broke, Side, Sink, Source};
 use super::{Answer, refused};
+use crate::bridge::dial::Stream;
 use crate::bridge::http2::{HEADER_BYTES, STREAM_WINDOW};
 use crate::bridge::upstream::Upstream;
 use crate::request::{BodyError, ConnectProtocol, RequestError};
 
-/// Asks a backend for a WebSocket on a connection of its own.
+/// Asks a backend for a WebSocket on this connection, which is for nothing else.
 ///
 /// # Errors
 /// Beside those of every request: [`RequestError::NoTunnel`] if the backend does not offer extended
 /// CONNECT in its SETTINGS.
 pub(super) async fn open(
     upstream: &Upstream,
+    stream: Stream,
     mut parts: request::Parts,
     side: Side,
 ) -> Result<Answer, RequestError> {
-    let stream = upstream.connect().await?;
     let (mut sender, mut connection) = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW)

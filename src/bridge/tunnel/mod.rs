@@ -9,17 +9,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, header, response};
+use http::{Request, Response, header, request, response};
 use http_body::{Frame, SizeHint};
 
 use self::carry::Side;
 use super::delivery::asked;
 use super::headers;
 use super::pool::{Place, Pool};
+use super::upstream::Upstream;
 use crate::balance::Answer as Told;
-use crate::config::UpstreamProtocol;
 use crate::request::{
-    AnsweredBy, Body, BodyError, ClientFacts, ConnectProtocol, Origin, RequestError,
+    AnsweredBy, Body, BodyError, ClientFacts, ConnectProtocol, Origin, Protocol, RequestError,
 };
 
 /// What a backend answered: the head as it came, but with a 2xx status if it opens a tunnel, and what
@@ -41,7 +41,6 @@ pub(super) async fn handle(
     let (mut parts, body) = request.into_parts();
     let place = Arc::new(pool.place(&asked(&pool.config(), &parts, &client)).await?);
     let upstream = &place.upstream;
-    headers::to_upstream(&mut parts, &client, upstream.protocol, &upstream.authority)?;
     // HTTP/2 and HTTP/3 have no use for them, and the gateway has a key of its own (RFC 8441, section 5).
     parts.headers.remove(header::SEC_WEBSOCKET_KEY);
     parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
@@ -51,10 +50,7 @@ pub(super) async fn handle(
         idle: upstream.tunnel_idle,
         tasks: upstream.tasks.clone(),
     };
-    let opened = match upstream.protocol {
-        UpstreamProtocol::Http1 => Box::pin(http1::open(upstream, parts, side)).await,
-        UpstreamProtocol::Http2 => Box::pin(http2::open(upstream, parts, side)).await,
-    };
+    let opened = open(upstream, parts, &client, side).await;
     match &opened {
         Ok(_) => place.tell(Told::Good(place.age())),
         Err(RequestError::NoTunnel) => {}
@@ -64,10 +60,28 @@ pub(super) async fn handle(
     let (mut head, body) = opened.inspect_err(|error| {
         tracing::debug!(upstream = %upstream.name, %error, "no tunnel");
     })?;
-    headers::from_upstream(&mut head, upstream.protocol)?;
     let by = AnsweredBy(Arc::clone(&upstream.name));
     head.extensions.insert(by);
     Ok(Response::from_parts(head, body))
+}
+
+/// Asks on a connection of its own, which may last for days: what there is for other requests is not held
+/// up by it.
+async fn open(
+    upstream: &Upstream,
+    mut parts: request::Parts,
+    client: &ClientFacts,
+    side: Side,
+) -> Result<Answer, RequestError> {
+    let stream = upstream.connect(client).await?;
+    let way = stream.way();
+    headers::to_upstream(&mut parts, client, &way)?;
+    let (mut head, body) = match way.protocol {
+        Protocol::Http1 => Box::pin(http1::open(upstream, stream, parts, side)).await?,
+        _ => Box::pin(http2::open(upstream, stream, parts, side)).await?,
+    };
+    headers::from_upstream(&mut head, way.protocol)?;
+    Ok((head, body))
 }
 
 /// The body of a response that opens no tunnel.
