@@ -13,6 +13,8 @@ pub struct Member {
     pub weight: u16,
     /// Where it is.
     pub zone: Zone,
+    /// One of a higher number gets requests only while none of a lower is fit (RFC 2782).
+    pub priority: u16,
 }
 
 /// Where a backend is.

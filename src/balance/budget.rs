@@ -39,6 +39,11 @@ impl RetryBudget {
         }
     }
 
+    /// Grants by these from here on.
+    pub fn set_terms(&mut self, terms: RetryTerms) {
+        self.terms = terms;
+    }
+
     /// Notes a request that is sent for the first time.
     pub fn request(&mut self, now: Instant) {
         self.turn_to(now).requests += 1;

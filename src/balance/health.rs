@@ -218,6 +218,14 @@ impl Health {
         true
     }
 
+    /// Nobody probes it any more, so what probes said counts no longer.
+    pub(super) fn unprobed(&mut self, now: Instant) {
+        self.streak = 0;
+        if std::mem::take(&mut self.down) {
+            self.come_back(now);
+        }
+    }
+
     fn come_back(&mut self, now: Instant) {
         self.failures = 0;
         self.ejection = None;

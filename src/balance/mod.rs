@@ -14,6 +14,7 @@ mod outlier;
 mod patience;
 mod pool;
 mod rate;
+mod survey;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -30,6 +30,11 @@ impl Patience {
         }
     }
 
+    /// Bounds by these from here on.
+    pub fn set_terms(&mut self, terms: PatienceTerms) {
+        self.terms = terms;
+    }
+
     /// Notes that nobody waits now.
     pub fn emptied(&mut self, now: Instant) {
         self.emptied = self.emptied.max(now);

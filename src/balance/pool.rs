@@ -9,8 +9,8 @@ use super::outlier::{Interval, OutlierTerms, Record, outliers};
 /// The backends of a pool, each with what its caller needs to reach it.
 #[derive(Debug)]
 pub struct Pool<T> {
-    terms: PoolTerms,
-    backends: Vec<Backend>,
+    pub(super) terms: PoolTerms,
+    pub(super) backends: Vec<Backend>,
     handles: Vec<(BackendId, T)>,
     next_id: u64,
     table: Option<Maglev>,
@@ -131,23 +131,38 @@ impl<T> Pool<T> {
         pool
     }
 
-    /// Makes the pool consist of these. One whose identity is known keeps its state and its old handle;
-    /// a new one grows into its share; one that is not among them gets nothing more.
+    /// Chooses and judges by these from here on.
+    pub fn set_terms(&mut self, terms: PoolTerms) {
+        self.terms = terms;
+        self.draw_table();
+    }
+
+    /// Forgets what probes said, when there are none any more.
+    pub fn unprobed(&mut self, now: Instant) {
+        for backend in &mut self.backends {
+            backend.health.unprobed(now);
+        }
+    }
+
+    /// Makes the pool consist of these. One whose identity is known keeps its name and its state; a new
+    /// one grows into its share, unless the pool had none; one that is not among them gets nothing more.
     pub fn replace(&mut self, members: impl IntoIterator<Item = (Member, T)>, now: Instant) {
         let mut known: Vec<_> = self
             .backends
             .drain(..)
             .zip(self.handles.drain(..))
             .collect();
+        let first = known.is_empty();
         for (member, handle) in members {
             let same = |(backend, _): &(Backend, _)| backend.member.identity == member.identity;
             match known.iter().position(same) {
                 Some(place) => {
-                    let (mut backend, handle) = known.swap_remove(place);
+                    let (mut backend, (id, _)) = known.swap_remove(place);
                     backend.member = member;
                     self.backends.push(backend);
-                    self.handles.push(handle);
+                    self.handles.push((id, handle));
                 }
+                None if first => self.add(Backend::new(member, Health::fit()), handle),
                 None => self.add(Backend::new(member, Health::joined(now)), handle),
             }
         }
@@ -300,47 +315,6 @@ impl<T> Pool<T> {
             (Choice::Hash | Choice::Latency, ..) => chooser.by_latency(),
         };
         Ok((place, how))
-    }
-
-    /// Collects the backends that may get a request; at least one.
-    fn gather(&self, fit: &mut Vec<usize>, wish: &Wish<'_>) -> Result<How, NoBackend> {
-        fit.clear();
-        let (mut able, mut all, mut full) = (0_u64, 0_u64, false);
-        for (place, backend) in self.backends.iter().enumerate() {
-            let weight = u64::from(backend.member.weight);
-            all += weight;
-            let closed = matches!(
-                backend.admission(wish.repeatable, wish.now),
-                Admission::Closed(_)
-            );
-            if closed || weight == 0 {
-                continue;
-            }
-            able += weight;
-            if backend.under_way < self.terms.requests {
-                fit.push(place);
-            } else {
-                full = true;
-            }
-        }
-        if able * 100 < all * u64::from(self.terms.panic_percent) {
-            let has_room = |place: &usize| {
-                let backend = &self.backends[*place];
-                backend.member.weight > 0 && backend.under_way < self.terms.requests
-            };
-            fit.clear();
-            fit.extend((0..self.backends.len()).filter(has_room));
-            return if fit.is_empty() {
-                Err(NoBackend::Full)
-            } else {
-                Ok(How::Panic)
-            };
-        }
-        match (fit.is_empty(), full) {
-            (false, _) => Ok(How::Fit),
-            (true, true) => Err(NoBackend::Full),
-            (true, false) => Err(NoBackend::Unfit),
-        }
     }
 
     fn add(&mut self, backend: Backend, handle: T) {

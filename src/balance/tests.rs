@@ -14,6 +14,7 @@ fn member(identity: u64) -> Member {
         identity,
         weight: 1,
         zone: Zone::Own,
+        priority: 0,
     }
 }
 
@@ -252,7 +253,7 @@ fn members_come_and_go_and_those_that_stay_keep_their_state() {
     let later = (1..5).map(|name| (member(name), name + 100));
     pool.replace(later, start());
     let handles: Vec<u64> = pool.states(start()).map(|(_, handle, _)| *handle).collect();
-    assert_eq!(handles, [1, 2, 103, 104], "who stays keeps its handle");
+    assert_eq!(handles, [101, 102, 103, 104], "who stays keeps its place");
     let unfit: Vec<_> = pool
         .states(start())
         .map(|(.., state)| state.unfit)
@@ -265,6 +266,49 @@ fn members_come_and_go_and_those_that_stay_keep_their_state() {
         .filter(|(.., state)| state.share < 1.0)
         .count();
     assert_eq!(new, 2, "who is new grows into its share");
+}
+
+#[test]
+fn the_first_backends_of_an_empty_pool_have_their_share_at_once() {
+    let mut pool = pool_of(by(Choice::RoundRobin), []);
+    pool.replace((0..2).map(|name| (member(name), name)), start());
+    assert!(pool.states(start()).all(|(.., state)| state.share >= 1.0));
+}
+
+#[test]
+fn a_priority_is_used_only_while_too_few_of_those_before_it_are_fit() {
+    let at = |identity, priority| Member {
+        priority,
+        ..member(identity)
+    };
+    let mut pool = pool_of(
+        by(Choice::RoundRobin),
+        [at(0, 10), at(1, 10), at(2, 20), at(3, 30)],
+    );
+    assert_eq!(shares(&mut pool, 4, 100), [50, 50, 0, 0]);
+    eject(&mut pool, 0, start());
+    assert_eq!(shares(&mut pool, 4, 100), [0, 100, 0, 0]);
+    eject(&mut pool, 1, start());
+    assert_eq!(shares(&mut pool, 4, 100), [0, 0, 100, 0]);
+    eject(&mut pool, 2, start());
+    assert_eq!(shares(&mut pool, 4, 100), [0, 0, 0, 100]);
+}
+
+#[test]
+fn what_probes_said_is_forgotten_when_nobody_probes() {
+    let mut pool = pool_of(by(Choice::RoundRobin), (0..2).map(member));
+    let (_, id) = pick(&mut pool, &wish(0, start()));
+    pool.end(id);
+    for _ in 0..3 {
+        pool.probed(id, false, start());
+    }
+    let unfit = |pool: &Pool<u64>| {
+        let states = pool.states(start());
+        states.filter(|(.., state)| state.unfit.is_some()).count()
+    };
+    assert_eq!(unfit(&pool), 1);
+    pool.unprobed(start());
+    assert_eq!(unfit(&pool), 0);
 }
 
 #[test]

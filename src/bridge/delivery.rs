@@ -1,10 +1,13 @@
 //! One request on its way to a backend, and to another one where that is safe.
 
+use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::download::{Download, Held};
 use super::headers;
@@ -15,14 +18,18 @@ use super::sticky::Sticky;
 use super::upload::{Lease, Pace, Upload};
 use super::upstream::{Hold, Upstream};
 use crate::balance::{Answer, Repeatable};
+use crate::config;
 use crate::request::{
-    AnsweredBy, Body, BodyError, ClientFacts, Origin, Protocol, RequestError, Stage,
+    AnsweredBy, Body, BodyError, ClientFacts, Origin, Protocol, RequestError, Stage, clock,
 };
 
 /// A request, and what is needed to send it more than once.
 #[derive(Debug)]
 pub(super) struct Delivery<'a> {
     pool: &'a Arc<Pool>,
+    config: Arc<config::Pool>,
+    /// When its response must have ended, if it must.
+    deadline: Option<Instant>,
     client: &'a ClientFacts,
     parts: request::Parts,
     body: Replay,
@@ -58,8 +65,9 @@ impl<'a> Delivery<'a> {
         client: &'a ClientFacts,
     ) -> Self {
         let (parts, body) = request.into_parts();
-        let retry = &pool.config.retry;
-        let sticky = pool.config.sticky_cookie.as_deref();
+        let config = pool.config();
+        let retry = &config.retry;
+        let sticky = config.sticky_cookie.as_deref();
         let sticky = sticky.map(|name| Sticky::of(name, &parts));
         let early = if client.early_data {
             Early::Maybe
@@ -69,13 +77,18 @@ impl<'a> Delivery<'a> {
         Self {
             asked: Asked {
                 before: sticky.as_ref().and_then(Sticky::before),
-                ..asked(pool, &parts, client)
+                ..asked(&config, &parts, client)
             },
             body: Replay::new(
                 body,
                 usize::try_from(retry.body_bytes).unwrap_or(usize::MAX),
             ),
+            deadline: config
+                .total
+                .filter(|total| !total.is_zero())
+                .map(|total| clock::now() + total),
             pool,
+            config,
             client,
             parts,
             sticky,
@@ -84,7 +97,18 @@ impl<'a> Delivery<'a> {
     }
 
     /// Sends the request until a backend answers it, or it must not be sent again.
-    pub(super) async fn run(mut self) -> Result<Response<Body>, RequestError> {
+    pub(super) async fn run(self) -> Result<Response<Body>, RequestError> {
+        match self.deadline {
+            None => self.deliver().await,
+            Some(deadline) => {
+                // Boxed, because every request would carry the space for what few of them have.
+                let delivered = timeout_at(deadline, Box::pin(self.deliver())).await;
+                delivered.unwrap_or(Err(RequestError::DeadlinePassed))
+            }
+        }
+    }
+
+    async fn deliver(mut self) -> Result<Response<Body>, RequestError> {
         self.pool.begin();
         let mut tries = 0;
         let mut sent = None;
@@ -102,7 +126,7 @@ impl<'a> Delivery<'a> {
             }
             match self.another(&tried) {
                 Some(reason)
-                    if tries < self.pool.config.retry.attempts && self.pool.may_retry(reason) =>
+                    if tries < self.config.retry.attempts && self.pool.may_retry(reason) =>
                 {
                     sent =
                         sent.or_else(|| tried.err().filter(|error| error.stage() == Stage::Sent));
@@ -131,8 +155,14 @@ impl<'a> Delivery<'a> {
         if undeclared {
             upload.settle().await?;
         }
-        let sent = self.send(upstream, (upload, undeclared), &pace).await;
-        tell(&place, &sent);
+        let sent = tokio::select! {
+            biased;
+            sent = self.send(upstream, (upload, undeclared), &pace) => sent,
+            error = self.too_late(&pace) => Err(error),
+        };
+        if !self.is_excused(&sent, &pace) {
+            tell(&place, &sent);
+        }
         let (response, hold) = sent.inspect_err(|error| {
             tracing::debug!(upstream = %upstream.name, %error, "no response");
         })?;
@@ -142,6 +172,34 @@ impl<'a> Delivery<'a> {
             lease,
             hold,
         })
+    }
+
+    /// Ends when this try, or the whole request, has taken longer than it may.
+    async fn too_late(&self, pace: &Pace) -> RequestError {
+        let try_is_over = async {
+            match self.config.try_timeout {
+                Duration::ZERO => pending().await,
+                limit => pace.upstream_idle(limit).await,
+            }
+        };
+        let all_is_over = async {
+            match self.deadline {
+                None => pending().await,
+                Some(deadline) => sleep_until(deadline).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = all_is_over => RequestError::DeadlinePassed,
+            () = try_is_over => RequestError::UpstreamTimeout,
+        }
+    }
+
+    /// Whether the deadline has passed and this backend is not to blame: its client was waited for, or
+    /// others had taken of the time.
+    fn is_excused<T>(&self, tried: &Result<T, RequestError>, pace: &Pace) -> bool {
+        matches!(tried, Err(RequestError::DeadlinePassed))
+            && (pace.waits_for_client() || !self.asked.tried.is_empty())
     }
 
     /// Sends the request on a connection to this backend, in the form of the protocol that is spoken
@@ -204,7 +262,7 @@ impl<'a> Delivery<'a> {
         if tries == 0 {
             return;
         }
-        let doubled = self.pool.config.retry.backoff * (1 << (tries - 1).min(10));
+        let doubled = self.config.retry.backoff * (1 << (tries - 1).min(10));
         tokio::time::sleep(doubled.mul_f64(self.pool.part())).await;
     }
 
@@ -221,18 +279,18 @@ impl<'a> Delivery<'a> {
             hold: begun.hold,
             _place: begun.place,
         };
-        let body = Body::new(Download::new(body, held, name));
+        let body = Body::new(Download::new(body, held, name).until(self.deadline));
         Response::from_parts(parts, body)
     }
 }
 
 /// What a request that no backend has failed yet is sent by.
-pub(super) fn asked(pool: &Pool, parts: &request::Parts, client: &ClientFacts) -> Asked {
+pub(super) fn asked(pool: &config::Pool, parts: &request::Parts, client: &ClientFacts) -> Asked {
     Asked {
-        key: key::of(&pool.config, parts, client),
+        key: key::of(pool, parts, client),
         before: None,
         tried: Vec::new(),
-        repeatable: match pool.config.retry.attempts {
+        repeatable: match pool.retry.attempts {
             0 => Repeatable::No,
             _ => repeatable(parts),
         },

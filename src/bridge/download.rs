@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::pool::Place;
 use super::upload::Lease;
@@ -18,6 +19,8 @@ pub(super) struct Download {
     held: Option<Held>,
     end: End,
     upstream: Arc<str>,
+    /// When it must have ended, if it must.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 /// What shows that a body came to its end.
@@ -50,7 +53,14 @@ impl Download {
             held: Some(held),
             end,
             upstream,
+            deadline: None,
         }
+    }
+
+    /// Breaks it off at that time.
+    pub(super) fn until(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
+        self
     }
 }
 
@@ -83,6 +93,12 @@ impl http_body::Body for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(deadline) = &mut this.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            this.held = None;
+            return Poll::Ready(Some(Err(BodyError::DeadlinePassed)));
+        }
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => this.end.note(frame),

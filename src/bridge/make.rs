@@ -4,48 +4,93 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
-use http::uri::Authority;
 
 use super::BridgeError;
-use super::dial::{Bound, Dialer, Security};
 use super::gate::Gates;
-use super::http1::Keep;
-use super::pool::{Pool, member};
+use super::members::Source;
+use super::pool::Pool;
 use super::route::{Destination, Route};
 use super::routes::Routes;
-use super::tls::{PoolTls, PoolTlsError};
+use super::supply::{Common, Supply};
 use super::udp::UdpRoute;
-use super::upstream::{Tasks, Upstream};
-use crate::config::{self, Alpn, Config, ProxyProtocol, UpstreamProtocol};
-use crate::request::Protocol;
-use crate::telemetry::{Metrics, PoolLabel};
+use crate::config::{self, Config};
+use crate::telemetry::Metrics;
 
 /// Makes routes and pools from a configuration.
 pub(super) struct Maker<'a> {
     config: &'a Config,
     metrics: &'a Metrics,
-    tasks: Tasks,
+    supply: Common,
+    /// The pools that there are already.
+    old: &'a [Named],
+    pools: Vec<Named>,
+    changes: Vec<Change>,
+}
+
+/// A pool, and what it is known by from one configuration to the next.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    key: Key,
+    pub(super) pool: Arc<Pool>,
+}
+
+impl Named {
+    pub(super) fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.pool)
+    }
+}
+
+/// What a pool is known by. One that a route has for itself is another if the route is: its requests
+/// under way must not go elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Key {
+    Name(String),
+    Route(String, Option<String>, String),
+}
+
+/// What making a configuration's routes has come to.
+pub(super) struct Made {
+    pub(super) routes: Routes<Route>,
+    pub(super) pools: Vec<Named>,
+    /// In pools that are kept, to be put into effect.
+    pub(super) changes: Vec<Change>,
+    /// Pools that there are no more.
+    pub(super) gone: Vec<Arc<Pool>>,
+}
+
+/// A pool that is kept and follows another configuration.
+#[derive(Debug)]
+pub(super) struct Change {
+    pool: Arc<Pool>,
+    config: config::Pool,
+    sources: Vec<Source>,
+    supply: Supply,
+}
+
+impl Change {
+    pub(super) fn apply(self) {
+        self.pool.renew(self.config, (self.sources, self.supply));
+    }
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(config: &'a Config, metrics: &'a Metrics) -> Self {
+    pub(super) fn new(config: &'a Config, metrics: &'a Metrics, old: &'a [Named]) -> Self {
         Self {
             config,
             metrics,
-            tasks: Tasks::default(),
+            supply: Common::new(config),
+            old,
+            pools: Vec::new(),
+            changes: Vec::new(),
         }
     }
 
-    /// The routes, and every pool that they and the configuration name.
-    pub(super) fn routes(
-        &self,
-        gates: &Gates<'_>,
-    ) -> Result<(Routes<Route>, Vec<Arc<Pool>>), BridgeError> {
-        let mut pools = Vec::new();
+    /// The routes, and every pool that they and the configuration name. Pools that there are already stay,
+    /// and are as they were until the changes are put into effect.
+    pub(super) fn routes(mut self, gates: &Gates<'_>) -> Result<Made, BridgeError> {
         let mut named: HashMap<&str, Arc<Pool>> = HashMap::new();
         for pool in &self.config.pool {
-            let made = self.pool(pool.clone())?;
-            pools.push(Arc::clone(&made));
+            let made = self.pool(Key::Name(pool.name.clone()), pool.clone())?;
             named.insert(&pool.name, made);
         }
         let mut routes = Routes::new();
@@ -61,9 +106,9 @@ impl<'a> Maker<'a> {
                 }
                 (None, None) => {
                     let name = format!("route.{number}");
-                    let made = self.pool(config::Pool::new(name, route.to.clone()))?;
-                    pools.push(Arc::clone(&made));
-                    Destination::Pool(made)
+                    let key = Key::Route(name.clone(), route.host.clone(), route.path.clone());
+                    let pool = config::Pool::new(name, route.to.clone());
+                    Destination::Pool(self.pool(key, pool)?)
                 }
             };
             let made = Route::new(gates.gate(number, route)?, destination);
@@ -71,101 +116,42 @@ impl<'a> Maker<'a> {
                 return Err(BridgeError::Duplicate(number));
             }
         }
-        Ok((routes, pools))
-    }
-
-    fn pool(&self, pool: config::Pool) -> Result<Arc<Pool>, BridgeError> {
-        let zone = self.config.node.zone.as_deref();
-        let mut backends = Vec::with_capacity(pool.backend.len());
-        let tls = tls(&pool)?;
-        let keep = Keep {
-            idle: usize::try_from(self.config.limits.upstream_idle).unwrap_or(usize::MAX),
-            time: self.config.timeouts.upstream_idle,
-        };
-        for backend in &pool.backend {
-            check(&backend.upstream.authority)?;
-            let member = member(backend, zone);
-            let upstream = Upstream::new(
-                (&backend.upstream, pool.tls.alpn, member.identity),
-                self.dialer((&pool, &tls), &backend.upstream)?,
-                keep,
-                &self.tasks,
-                &self.config.timeouts,
-            );
-            backends.push((member, Arc::new(upstream)));
-        }
-        let mut seed = [0; 8];
-        rand::fill(&mut seed).map_err(|_unspecified| BridgeError::Random)?;
-        let seed = (u64::from_ne_bytes(seed), self.metrics);
-        let requests = self.config.limits.upstream_requests;
-        Ok(Arc::new(Pool::new(pool, backends, requests, seed)))
-    }
-
-    /// What makes the connections to one backend.
-    fn dialer(
-        &self,
-        (pool, tls): (&config::Pool, &Option<PoolTls>),
-        upstream: &config::Upstream,
-    ) -> Result<Dialer, BridgeError> {
-        let label = PoolLabel {
-            pool: pool.name.clone(),
-        };
-        let security = match (upstream.protocol, tls) {
-            (UpstreamProtocol::Http2, _) => Security::Cleartext(Protocol::Http2),
-            (UpstreamProtocol::Https, Some(tls)) => {
-                let host = host(&upstream.authority);
-                let tls = tls.to(host).map_err(|error| no_tls(pool, &error))?;
-                Security::Tls(Box::new(tls))
-            }
-            (UpstreamProtocol::Http1 | UpstreamProtocol::Https, _) => {
-                Security::Cleartext(Protocol::Http1)
-            }
-        };
-        Ok(Dialer {
-            name: upstream.authority.as_str().into(),
-            connect: self.config.timeouts.connect,
-            bound: Bound::new(pool.connections, pool.queue.burst),
-            security,
-            announce: pool.proxy_protocol,
-            open: self.metrics.pools.connections.get_or_create(&label).clone(),
+        let stays = |old: &&Named| self.pools.iter().any(|it| Arc::ptr_eq(&it.pool, &old.pool));
+        let gone = self.old.iter().filter(|old| !stays(old));
+        Ok(Made {
+            routes,
+            gone: gone.map(|old| Arc::clone(&old.pool)).collect(),
+            pools: self.pools,
+            changes: self.changes,
         })
     }
-}
 
-/// The TLS to backends of a pool, if one of them wants it.
-fn tls(pool: &config::Pool) -> Result<Option<PoolTls>, BridgeError> {
-    let mut backends = pool.backend.iter();
-    if !backends.any(|backend| backend.upstream.protocol == UpstreamProtocol::Https) {
-        return Ok(None);
+    fn pool(&mut self, key: Key, mut config: config::Pool) -> Result<Arc<Pool>, BridgeError> {
+        config.total.get_or_insert(self.config.timeouts.total);
+        let sources = config.backend.iter().map(Source::new);
+        let sources = sources.collect::<Result<Vec<_>, _>>()?;
+        let supply = self.supply.of(&config, self.metrics)?;
+        for backend in &config.backend {
+            supply.check(&backend.upstream)?;
+        }
+        let pool = if let Some(old) = self.old.iter().find(|old| old.key == key) {
+            self.changes.push(Change {
+                pool: Arc::clone(&old.pool),
+                config,
+                sources,
+                supply,
+            });
+            Arc::clone(&old.pool)
+        } else {
+            let mut seed = [0; 8];
+            rand::fill(&mut seed).map_err(|_unspecified| BridgeError::Random)?;
+            let seed = (u64::from_ne_bytes(seed), self.metrics);
+            Arc::new(Pool::new(config, sources, supply, seed))
+        };
+        self.pools.push(Named {
+            key,
+            pool: Arc::clone(&pool),
+        });
+        Ok(pool)
     }
-    let mut tls = pool.tls.clone();
-    if pool.proxy_protocol == ProxyProtocol::V2 {
-        // A connection of HTTP/2 would be for many clients.
-        tls.alpn = Alpn::Http1;
-    }
-    let loaded = PoolTls::load(&tls);
-    loaded.map(Some).map_err(|error| no_tls(pool, &error))
-}
-
-fn no_tls(pool: &config::Pool, error: &PoolTlsError) -> BridgeError {
-    BridgeError::Tls {
-        pool: pool.name.clone(),
-        reason: error.to_string(),
-    }
-}
-
-/// The host of an authority that has a port.
-fn host(authority: &str) -> &str {
-    authority
-        .rsplit_once(':')
-        .map_or(authority, |(host, _)| host)
-}
-
-/// Checks that an authority is `host:port`.
-fn check(text: &str) -> Result<(), BridgeError> {
-    Authority::try_from(text)
-        .ok()
-        .filter(|authority| authority.port_u16().is_some() && !text.contains('@'))
-        .map(drop)
-        .ok_or_else(|| BridgeError::Authority(text.to_owned()))
 }

@@ -5,6 +5,7 @@
 
 mod delivery;
 mod dial;
+mod dns;
 mod download;
 mod error;
 mod gate;
@@ -13,6 +14,7 @@ mod http1;
 mod http2;
 mod key;
 mod make;
+mod members;
 mod origin;
 mod pool;
 mod probe;
@@ -21,6 +23,8 @@ mod replay;
 mod route;
 mod routes;
 mod sticky;
+mod supply;
+mod tend;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -29,13 +33,13 @@ mod udp;
 mod upload;
 mod upstream;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Request, Response};
 use tokio::task::JoinSet;
 
-use self::gate::{Gates, Tokens};
-use self::make::Maker;
+use self::gate::{Gates, Kept, Tokens};
+use self::make::{Change, Maker, Named};
 use self::pool::Pool;
 use self::route::Route;
 use self::routes::Routes;
@@ -44,21 +48,34 @@ use crate::config::Config;
 use crate::request::{BackendReport, Body, ClientFacts, Handler, RequestError};
 use crate::telemetry::Metrics;
 
-pub use gate::Kept;
 pub use origin::{Origin, pattern};
 
 /// The [`Handler`] that passes requests to backends.
 ///
-/// Connections are made when a request needs them and kept for the next one. Dropping the bridge
-/// closes them when their requests have ended.
+/// Connections are made when a request needs them and kept for the next one. Dropping the bridge, and
+/// those that were made from it, closes them when their requests have ended.
 #[derive(Debug)]
 pub struct Bridge {
     routes: Routes<Route>,
-    pools: Vec<Arc<Pool>>,
+    pools: Vec<Named>,
     udp: UdpProxy,
     tokens: Vec<Arc<Tokens>>,
-    /// Those that probe pools and follow the keys of tokens, which end with the bridge.
-    tasks: JoinSet<()>,
+    kept: Kept,
+    /// Those that follow the keys of tokens, which end with the bridge.
+    tasks: Tasks,
+}
+
+type Tasks = Arc<Mutex<JoinSet<()>>>;
+
+/// What another bridge changes in the pools that it shares with the one before it.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Takeover {
+    changes: Vec<Change>,
+    begin: Vec<Arc<Pool>>,
+    gone: Vec<Arc<Pool>>,
+    tokens: Vec<Arc<Tokens>>,
+    tasks: Tasks,
 }
 
 /// Why routes cannot be served.
@@ -77,6 +94,12 @@ pub enum BridgeError {
     /// A backend is not `host:port`.
     #[error("upstream {0} is not host:port")]
     Authority(String),
+    /// A route names tokens that there are not.
+    #[error("route {0} names unknown tokens")]
+    UnknownTokens(usize),
+    /// Tokens cannot be verified as they are configured, for this reason.
+    #[error("tokens {0}: {1}")]
+    Tokens(String, String),
     /// There can be no TLS to the backends of a pool; the text says why, and names the file if it is one.
     #[error("pool {pool}: {reason}")]
     Tls {
@@ -85,12 +108,6 @@ pub enum BridgeError {
         /// What is wrong.
         reason: String,
     },
-    /// A route names tokens that there are not.
-    #[error("route {0} names unknown tokens")]
-    UnknownTokens(usize),
-    /// Tokens cannot be verified as they are configured, for this reason.
-    #[error("tokens {0}: {1}")]
-    Tokens(String, String),
     /// The system gave no random bytes.
     #[error("no random bytes")]
     Random,
@@ -100,32 +117,97 @@ impl Bridge {
     /// Makes the routes and pools of a configuration; connects to nothing. Routes are numbered from 0 in
     /// errors.
     pub fn new(config: &Config, metrics: &Metrics) -> Result<Self, BridgeError> {
-        Self::keeping(config, metrics, &Kept::default())
+        Self::first(config, metrics).map(|(bridge, _)| bridge)
     }
 
-    /// The same, going on with what another bridge has kept.
-    pub fn keeping(config: &Config, metrics: &Metrics, kept: &Kept) -> Result<Self, BridgeError> {
-        let gates = Gates::new(config, metrics, kept)?;
-        let (routes, pools) = Maker::new(config, metrics).routes(&gates)?;
-        Ok(Self {
-            routes,
-            tasks: JoinSet::new(),
-            tokens: gates.into_tokens(),
-            pools,
-            udp: UdpProxy::new(config.connect_udp.clone(), metrics.udp.clone()),
-        })
+    /// Makes them where there was no bridge before.
+    pub fn first(config: &Config, metrics: &Metrics) -> Result<(Self, Takeover), BridgeError> {
+        Self::made(config, metrics, (&[], Kept::default()))
     }
 
-    /// Probes the backends of pools that want it, and keeps the keys of tokens up to date, from here on.
+    /// Makes the routes and pools of another configuration. Pools that both have in common are the same:
+    /// their backends keep what is known of them and their connections. So are the rates of clients, and the
+    /// keys of tokens. Until the takeover is put into
+    /// effect, they are as they were.
+    pub fn renewed(
+        &self,
+        config: &Config,
+        metrics: &Metrics,
+    ) -> Result<(Self, Takeover), BridgeError> {
+        Self::made(config, metrics, (&self.pools, self.kept.clone()))
+    }
+
+    /// Looks up the names of backends, probes them, and follows the keys of tokens, from here on.
     ///
     /// # Panics
     /// Outside of a runtime.
     #[must_use]
-    pub fn probing(mut self) -> Self {
-        self.tasks = probe::start(&self.pools);
-        gate::follow(&self.tokens, &mut self.tasks);
+    pub fn started(self) -> Self {
+        for named in &self.pools {
+            named.pool.start();
+        }
+        follow(&self.tokens, &self.tasks);
         self
     }
+
+    /// Gives all of its pools up.
+    pub fn given_up(&self) -> Takeover {
+        Takeover {
+            gone: self.pools.iter().map(Named::pool).collect(),
+            ..Takeover::default()
+        }
+    }
+
+    fn made(
+        config: &Config,
+        metrics: &Metrics,
+        (old, kept): (&[Named], Kept),
+    ) -> Result<(Self, Takeover), BridgeError> {
+        let gates = Gates::new(config, metrics, &kept)?;
+        let made = Maker::new(config, metrics, old).routes(&gates)?;
+        let tokens = gates.into_tokens();
+        let tasks = Tasks::default();
+        let is_old = |pool: &Arc<Pool>| old.iter().any(|old| Arc::ptr_eq(&old.pool, pool));
+        let begin = made.pools.iter().map(Named::pool);
+        let takeover = Takeover {
+            begin: begin.filter(|pool| !is_old(pool)).collect(),
+            changes: made.changes,
+            gone: made.gone,
+            tokens: tokens.clone(),
+            tasks: Arc::clone(&tasks),
+        };
+        let bridge = Self {
+            routes: made.routes,
+            pools: made.pools,
+            udp: UdpProxy::new(config.connect_udp.clone(), metrics.udp.clone()),
+            tokens,
+            kept,
+            tasks,
+        };
+        Ok((bridge, takeover))
+    }
+}
+
+impl Takeover {
+    /// Puts it into effect, without a step that could fail or wait.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub fn apply(self) {
+        self.changes.into_iter().for_each(Change::apply);
+        for pool in self.begin {
+            pool.start();
+        }
+        for pool in self.gone {
+            pool.retire();
+        }
+        follow(&self.tokens, &self.tasks);
+    }
+}
+
+fn follow(tokens: &[Arc<Tokens>], tasks: &Tasks) {
+    let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+    gate::follow(tokens, &mut tasks);
 }
 
 impl Bridge {
@@ -150,6 +232,7 @@ impl Handler for Bridge {
     }
 
     fn backends(&self) -> Vec<BackendReport> {
-        self.pools.iter().flat_map(|pool| pool.reports()).collect()
+        let reports = self.pools.iter().map(|named| named.pool.reports());
+        reports.flatten().collect()
     }
 }

@@ -1,28 +1,37 @@
 //! A pool of backends as requests meet it: a place at one of them, a queue for places, and a budget for
 //! trying again.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use arc_swap::ArcSwap;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use super::members::{Probed, Source};
+use super::probe::ProbeFailed;
+use super::supply::Supply;
+use super::tend::Tending;
 use super::upstream::Upstream;
 use crate::balance::{
-    Answer, BackendId, Change, How, Member, NoBackend, Patience, Repeatable, RetryBudget, Unfit,
-    Wish, Zone,
+    Answer, BackendId, Change, How, NoBackend, Patience, Repeatable, RetryBudget, Wish,
 };
 use crate::config;
-use crate::request::{BackendReport, RequestError, clock};
+use crate::request::{RequestError, clock};
 use crate::telemetry::{Metrics, PoolLabel, PoolReason};
 
 /// Backends any of which can serve any request, and who waits for one.
 #[derive(Debug)]
 pub(super) struct Pool {
-    pub(super) config: config::Pool,
+    /// What the configuration calls it.
+    pub(super) name: String,
+    pub(super) config: ArcSwap<config::Pool>,
     state: Mutex<State>,
-    metrics: Metrics,
+    /// Whether it is known which backends there are.
+    pub(super) settled: watch::Sender<bool>,
+    pub(super) tasks: Mutex<Option<Tending>>,
+    pub(super) metrics: Metrics,
 }
 
 /// A place at a backend, which is given back when this is dropped.
@@ -49,10 +58,13 @@ pub(super) struct Asked {
 }
 
 #[derive(Debug)]
-struct State {
-    backends: crate::balance::Pool<Arc<Upstream>>,
-    budget: RetryBudget,
-    patience: Patience,
+pub(super) struct State {
+    pub(super) backends: crate::balance::Pool<Arc<Upstream>>,
+    pub(super) sources: Vec<Source>,
+    pub(super) supply: Supply,
+    pub(super) probed: HashMap<BackendId, Probed>,
+    pub(super) budget: RetryBudget,
+    pub(super) patience: Patience,
     waiting: VecDeque<Waiter>,
     random: u64,
 }
@@ -69,25 +81,38 @@ impl Pool {
     /// Makes a pool in which all backends are fit; `seed` is random.
     pub(super) fn new(
         config: config::Pool,
-        backends: Vec<(Member, Arc<Upstream>)>,
-        requests: u32,
+        sources: Vec<Source>,
+        supply: Supply,
         (seed, metrics): (u64, &Metrics),
     ) -> Self {
         let now = now();
-        let state = State {
-            backends: crate::balance::Pool::new(config.terms(requests), backends, now),
+        let terms = config.terms(supply.limits.upstream_requests);
+        let mut state = State {
+            backends: crate::balance::Pool::new(terms, [], now),
+            sources,
+            supply,
+            probed: HashMap::new(),
             budget: RetryBudget::new(config.retry.budget, now),
             patience: Patience::new(config.queue, now),
             waiting: VecDeque::new(),
             random: seed,
         };
+        state.assemble(HashMap::new(), now);
         let pool = Self {
-            config,
+            name: config.name.clone(),
+            config: ArcSwap::from_pointee(config),
+            settled: watch::Sender::new(state.is_settled()),
             state: Mutex::new(state),
+            tasks: Mutex::default(),
             metrics: metrics.clone(),
         };
         pool.gauge(&pool.lock());
         pool
+    }
+
+    /// What it is held to now; a request keeps to the end what it began with.
+    pub(super) fn config(&self) -> Arc<config::Pool> {
+        self.config.load_full()
     }
 
     /// Takes a place at a backend, and waits for one if all are taken.
@@ -96,6 +121,9 @@ impl Pool {
     /// [`RequestError::NoBackend`] if no backend is fit, [`RequestError::Overloaded`] if no place has
     /// become free while the request may wait.
     pub(super) async fn place(self: &Arc<Self>, asked: &Asked) -> Result<Place, RequestError> {
+        if !*self.settled.borrow() {
+            self.first_answer().await?;
+        }
         let (waiting, bound) = {
             let mut state = self.lock();
             let now = now();
@@ -103,7 +131,7 @@ impl Pool {
             if state.waiting.is_empty() {
                 match state.pick(self, asked, now) {
                     Ok(place) => return Ok(place),
-                    Err(NoBackend::Unfit) => return Err(RequestError::NoBackend),
+                    Err(NoBackend::Unfit) => return Err(state.refusal()),
                     Err(NoBackend::Full) => {}
                 }
             }
@@ -111,7 +139,7 @@ impl Pool {
             if state.waiting.is_empty() {
                 state.patience.emptied(now);
             }
-            let bound = self.config.queue.burst;
+            let bound = self.config.load().queue.burst;
             if bound.is_zero() || state.waiting.len() >= MAX_WAITING {
                 return Err(RequestError::Overloaded);
             }
@@ -130,6 +158,20 @@ impl Pool {
         }
     }
 
+    /// Waits until it is known which backends there are.
+    async fn first_answer(&self) -> Result<(), RequestError> {
+        let mut settled = self.settled.subscribe();
+        if self.settled.receiver_count() > MAX_WAITING {
+            return Err(RequestError::Overloaded);
+        }
+        let _counted = Waiting::new(self);
+        let limit = self.dns().timeout;
+        match timeout(limit, settled.wait_for(|settled| *settled)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(RequestError::DnsTimeout),
+        }
+    }
+
     /// Notes a request that is sent for the first time.
     pub(super) fn begin(&self) {
         self.lock().budget.request(now());
@@ -145,36 +187,18 @@ impl Pool {
     }
 
     /// Notes the outcome of a probe.
-    pub(super) fn probed(self: &Arc<Self>, id: BackendId, well: bool) {
+    pub(super) fn probed(self: &Arc<Self>, id: BackendId, outcome: &Result<(), ProbeFailed>) {
         let mut state = self.lock();
-        let change = state.backends.probed(id, well, now());
+        let (at, well) = (now(), outcome.is_ok());
+        if state.backends.handle(id).is_some() {
+            let outcome = outcome.as_ref().map_or_else(ProbeFailed::name, |()| "ok");
+            state.probed.insert(id, Probed { at, outcome });
+        }
+        let change = state.backends.probed(id, well, at);
         self.changed(&state, change);
         if well {
             state.serve(self);
         }
-    }
-
-    /// Every backend.
-    pub(super) fn backends(&self) -> Vec<(BackendId, Arc<Upstream>)> {
-        let state = self.lock();
-        let states = state.backends.states(now());
-        states
-            .map(|(id, upstream, _)| (id, Arc::clone(upstream)))
-            .collect()
-    }
-
-    /// How every backend does.
-    pub(super) fn reports(&self) -> Vec<BackendReport> {
-        let state = self.lock();
-        let states = state.backends.states(now());
-        states
-            .map(|(_, upstream, state)| BackendReport {
-                unfit: state.unfit.map(Unfit::name),
-                under_way: state.under_way,
-                latency: state.latency,
-                ..BackendReport::new(&self.config.name, Arc::clone(&upstream.name))
-            })
-            .collect()
     }
 
     /// From a half to all, by chance.
@@ -214,17 +238,17 @@ impl Pool {
                 let ejections = &self.metrics.pools.ejections;
                 ejections.get_or_create(&self.label(reason)).inc();
                 let backend = name(id);
-                tracing::warn!(pool = %self.config.name, backend, reason, "backend gets no requests");
+                tracing::warn!(pool = %self.name, backend, reason, "backend gets no requests");
             }
             Change::Back(id) => {
                 let backend = name(id);
-                tracing::info!(pool = %self.config.name, backend, "backend gets requests again");
+                tracing::info!(pool = %self.name, backend, "backend gets requests again");
             }
         }
         self.gauge(state);
     }
 
-    fn gauge(&self, state: &State) {
+    pub(super) fn gauge(&self, state: &State) {
         let fit = state.backends.states(now());
         let fit = fit.filter(|(.., state)| state.unfit.is_none()).count();
         let gauge = &self.metrics.pools.fit;
@@ -233,20 +257,20 @@ impl Pool {
             .set(i64::try_from(fit).unwrap_or(i64::MAX));
     }
 
-    fn pool_label(&self) -> PoolLabel {
+    pub(super) fn pool_label(&self) -> PoolLabel {
         PoolLabel {
-            pool: self.config.name.clone(),
+            pool: self.name.clone(),
         }
     }
 
     fn label(&self, reason: &'static str) -> PoolReason {
         PoolReason {
-            pool: self.config.name.clone(),
+            pool: self.name.clone(),
             reason,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -281,7 +305,7 @@ impl State {
     }
 
     /// Gives free places to those who wait, the first first.
-    fn serve(&mut self, pool: &Arc<Pool>) {
+    pub(super) fn serve(&mut self, pool: &Arc<Pool>) {
         let now = now();
         let bound = self.patience.bound(now);
         while let Some(waiter) = self.waiting.pop_front() {
@@ -293,7 +317,7 @@ impl State {
             } else {
                 match self.pick(pool, &waiter.asked, now) {
                     Ok(place) => Ok(place),
-                    Err(NoBackend::Unfit) => Err(RequestError::NoBackend),
+                    Err(NoBackend::Unfit) => Err(self.refusal()),
                     Err(NoBackend::Full) => {
                         self.waiting.push_front(waiter);
                         return;
@@ -352,24 +376,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// What is fixed about a backend of a node in this zone.
-pub(super) fn member(backend: &config::Backend, zone: Option<&str>) -> Member {
-    let elsewhere = match (zone, &backend.zone) {
-        (Some(own), Some(zone)) => own != zone,
-        _ => false,
-    };
-    Member {
-        identity: identity(&backend.upstream),
-        weight: backend.weight,
-        zone: if elsewhere { Zone::Other } else { Zone::Own },
-    }
-}
-
-/// A hash by which every node knows a backend.
-fn identity(upstream: &config::Upstream) -> u64 {
-    hash(format!("{:?} {}", upstream.protocol, upstream.authority).as_bytes())
-}
-
 /// A hash that every node has the same, of what nobody gains by guessing (FNV-1a).
 pub(super) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -377,7 +383,7 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
     })
 }
 
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     clock::now().into_std()
 }
 

@@ -1,7 +1,6 @@
 //! Asking backends how they are.
 
 use std::pin::pin;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, header};
@@ -9,49 +8,15 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
 
 use super::dial::Stream;
-use super::pool::Pool;
 use super::upstream::Upstream;
-use crate::balance::BackendId;
 use crate::config::Probe;
 use crate::request::{Protocol, RequestError};
 
-/// Starts to probe the backends of every pool that wants it, each by itself.
-pub(super) fn start(pools: &[Arc<Pool>]) -> JoinSet<()> {
-    let mut probes = JoinSet::new();
-    for pool in pools {
-        if pool.config.probe == Probe::Off {
-            continue;
-        }
-        for (id, upstream) in pool.backends() {
-            probes.spawn(watch(Arc::clone(pool), id, upstream));
-        }
-    }
-    probes
-}
-
-/// Probes a backend until the task is aborted.
-#[expect(clippy::infinite_loop, reason = "the set that owns it ends it")]
-async fn watch(pool: Arc<Pool>, id: BackendId, upstream: Arc<Upstream>) {
-    let config = &pool.config;
-    loop {
-        // Nodes that were started together do not probe together.
-        sleep(config.probe_interval.mul_f64(0.7 + 0.4 * pool.part())).await;
-        let asked = timeout(config.probe_timeout, ask(&config.probe, &upstream)).await;
-        let outcome = asked.unwrap_or(Err(ProbeFailed::Late));
-        if let Err(error) = &outcome {
-            tracing::debug!(pool = %config.name, backend = %upstream.name, %error, "probe failed");
-        }
-        pool.probed(id, outcome.is_ok());
-    }
-}
-
 /// Why a probe did not succeed.
 #[derive(Debug, thiserror::Error)]
-enum ProbeFailed {
+pub(super) enum ProbeFailed {
     #[error("no answer in time")]
     Late,
     #[error("{0}")]
@@ -64,12 +29,26 @@ enum ProbeFailed {
     Status(StatusCode),
 }
 
-async fn ask(probe: &Probe, upstream: &Upstream) -> Result<(), ProbeFailed> {
+impl ProbeFailed {
+    /// The outcome in the status.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Late => "timeout",
+            Self::Connect(_) => "no_connection",
+            Self::Http(_) => "no_answer",
+            Self::Request(_) => "not_written",
+            Self::Status(_) => "status",
+        }
+    }
+}
+
+/// Asks once.
+pub(super) async fn ask(probe: &Probe, upstream: &Upstream) -> Result<(), ProbeFailed> {
     let stream = upstream.probe().await?;
     let Probe::Path(path) = probe else {
         return Ok(());
     };
-    let status = get(stream, path, &upstream.name).await?;
+    let status = get(stream, path, &upstream.host).await?;
     if status.is_success() || status.is_redirection() {
         Ok(())
     } else {

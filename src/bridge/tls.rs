@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
@@ -29,6 +30,15 @@ pub(super) struct PoolTls {
     requests: Arc<ClientConfig>,
     tunnels: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
+    /// A hash of the files that it was made from.
+    files: Vec<u8>,
+}
+
+/// Whether both were made from the same files; what else the configuration says is not looked at.
+impl PartialEq for PoolTls {
+    fn eq(&self, other: &Self) -> bool {
+        self.files == other.files
+    }
 }
 
 /// TLS to one backend.
@@ -99,9 +109,10 @@ impl PoolTls {
                 requests: offering(&[http2, http1]),
                 tunnels: offering(&[http1]),
                 name,
+                files: files(tls)?,
             },
-            Alpn::Http1 => Self::same(offering(&[http1]), name),
-            Alpn::Http2 => Self::same(offering(&[http2]), name),
+            Alpn::Http1 => Self::same(offering(&[http1]), name, files(tls)?),
+            Alpn::Http2 => Self::same(offering(&[http2]), name, files(tls)?),
         })
     }
 
@@ -117,13 +128,30 @@ impl PoolTls {
         })
     }
 
-    fn same(config: Arc<ClientConfig>, name: Option<ServerName<'static>>) -> Self {
+    fn same(config: Arc<ClientConfig>, name: Option<ServerName<'static>>, files: Vec<u8>) -> Self {
         Self {
             tunnels: Arc::clone(&config),
             requests: config,
             name,
+            files,
         }
     }
+}
+
+/// A hash of all files that a pool names.
+fn files(tls: &UpstreamTls) -> Result<Vec<u8>, PoolTlsError> {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for path in [&tls.ca, &tls.client_cert, &tls.client_key] {
+        let Some(path) = path else { continue };
+        let read = std::fs::read(path).map_err(|source| PoolTlsError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let content = Zeroizing::new(read);
+        hash.update(&content.len().to_be_bytes());
+        hash.update(&content);
+    }
+    Ok(hash.finish().as_ref().to_vec())
 }
 
 impl BackendTls {

@@ -136,6 +136,11 @@ impl Pace {
         }
     }
 
+    /// Whether the client has more to send before the upstream can answer.
+    pub(super) fn waits_for_client(&self) -> bool {
+        matches!(self.read(), Turn::Client)
+    }
+
     fn read(&self) -> Turn {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -20,7 +20,10 @@ use crate::request::{ClientFacts, Protocol, RequestError};
 /// One backend, with the requests under way to it and its connections.
 #[derive(Debug)]
 pub(super) struct Upstream {
+    /// Where it is reached.
     pub(super) name: Arc<str>,
+    /// What it is called: `host:port` of the configuration, or of the record of a service.
+    pub(super) host: Arc<str>,
     /// What every node knows it by.
     pub(super) identity: u64,
     channel: Channel,
@@ -74,6 +77,7 @@ impl Upstream {
         };
         Self {
             name: Arc::clone(&dialer.name),
+            host: upstream.authority.as_str().into(),
             channel,
             dialer,
             identity,

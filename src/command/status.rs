@@ -142,11 +142,15 @@ const ORDER: [&str; 9] = [
 ];
 
 /// The columns of backends and peers, those first that tell whether all is well; anything else follows by name.
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 19] = [
     "pool",
     "backend",
+    "name",
     "node",
     "state",
+    "dns",
+    "probe",
+    "probed_ms_ago",
     "findings",
     "heard_ms_ago",
     "heard_by",

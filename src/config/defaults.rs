@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Admin, AdminAddress, Cid, Config, ConnectUdp, EarlyData, Fleet, Hooks, Keepalive, Limits,
+    Admin, AdminAddress, Cid, Config, ConnectUdp, Dns, EarlyData, Fleet, Hooks, Keepalive, Limits,
     Listen, Log, LogFormat, Node, Profile, Quic, Shutdown, Tcp, Timeouts, Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
@@ -21,6 +21,7 @@ impl Default for Config {
             route: Vec::new(),
             pool: Vec::new(),
             jwt: Vec::new(),
+            dns: Dns::default(),
             node: Node::default(),
             fleet: None,
             cid: Cid::default(),
@@ -148,6 +149,7 @@ impl Default for Timeouts {
             first_byte: Duration::from_mins(1),
             idle: Duration::from_mins(2),
             upstream_idle: Duration::from_secs(30),
+            total: Duration::ZERO,
         }
     }
 }

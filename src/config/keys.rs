@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::connect_udp_keys::CONNECT_UDP_KEYS;
+use super::dns_keys::DNS_KEYS;
 use super::fleet_keys::FLEET_KEYS;
 use super::gate_keys::GATE_KEYS;
 use super::operating_keys::OPERATING_KEYS;
@@ -13,11 +14,12 @@ use super::schema::{Key, Kind};
 /// Every key of the configuration, in the order of docs/config.md.
 pub static KEYS: &[Key] = &JOINED;
 
-const PARTS: [&[Key]; 8] = [
+const PARTS: [&[Key]; 9] = [
     CLIENT_KEYS,
     ROUTE_KEYS,
     GATE_KEYS,
     POOL_KEYS,
+    DNS_KEYS,
     CONNECT_UDP_KEYS,
     FLEET_KEYS,
     TRANSPORT_KEYS,
@@ -389,6 +391,14 @@ const TRANSPORT_KEYS: &[Key] = &[
         default: "30s",
         example: "15s",
         meaning: "An idle connection to a backend is closed after this time.",
+    },
+    Key {
+        path: "timeouts.total",
+        kind: Kind::Duration(Duration::ZERO, DAY),
+        default: "0s",
+        example: "2m",
+        meaning: "From a request's complete header section to the last byte of its response, with \
+                  everything that is sent again; 0 is any time. Tunnels have no end by this.",
     },
 ];
 

@@ -8,8 +8,8 @@ use super::layers::{Sources, Tree};
 use super::schema::{self, Shape};
 use super::tree::Entry;
 use super::{
-    Admin, AdminAddress, Cid, Config, ConnectUdp, Fleet, Hooks, Limits, Listen, Log, Member, Node,
-    Profile, Quic, Shutdown, Tcp, Timeouts, defaults, rules,
+    Admin, AdminAddress, Cid, Config, ConnectUdp, Dns, Fleet, Hooks, Limits, Listen, Log, Member,
+    Node, Profile, Quic, Shutdown, Tcp, Timeouts, defaults, rules,
 };
 use crate::fleet::NodeId;
 
@@ -120,6 +120,7 @@ impl Reader<'_> {
         config.route = self.each("route", Self::route);
         config.pool = self.each("pool", Self::pool);
         config.jwt = self.each("jwt", Self::jwt);
+        config.dns = self.dns();
         config.node = self.node();
         config.fleet = self.is_set("fleet").then(|| self.fleet());
         config.cid = self.cid(sources);
@@ -259,6 +260,16 @@ impl Reader<'_> {
         limits
     }
 
+    fn dns(&mut self) -> Dns {
+        let mut dns = Dns::default();
+        self.read("dns.servers", &mut dns.servers);
+        self.read("dns.families", &mut dns.families);
+        self.read("dns.min_ttl", &mut dns.min_ttl);
+        self.read("dns.max_ttl", &mut dns.max_ttl);
+        self.read("dns.timeout", &mut dns.timeout);
+        dns
+    }
+
     fn timeouts(&mut self) -> Timeouts {
         let mut timeouts = Timeouts::default();
         self.read("timeouts.handshake", &mut timeouts.handshake);
@@ -269,6 +280,7 @@ impl Reader<'_> {
         self.read("timeouts.first_byte", &mut timeouts.first_byte);
         self.read("timeouts.idle", &mut timeouts.idle);
         self.read("timeouts.upstream_idle", &mut timeouts.upstream_idle);
+        self.read("timeouts.total", &mut timeouts.total);
         timeouts
     }
 

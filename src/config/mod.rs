@@ -10,6 +10,8 @@ mod connect_udp_keys;
 mod decode;
 mod decode_pools;
 mod defaults;
+mod dns;
+mod dns_keys;
 mod error;
 mod explain;
 mod fleet_keys;
@@ -42,6 +44,7 @@ mod tree;
 mod units;
 
 pub use connect_udp::ConnectUdp;
+pub use dns::{Dns, Families};
 pub use error::{LoadError, LoadErrors, Origin, UpstreamError};
 pub use explain::{Explained, explain};
 pub use gate::{ClaimTo, Gate, Jwt, JwtAlgorithm, JwtKeys, Rate};

@@ -154,6 +154,10 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, &'static str> {
     let (scheme, rest) = text
         .split_once("://")
         .ok_or("expected http://HOST:PORT, https://HOST:PORT or h2://HOST:PORT")?;
+    let (scheme, is_service) = match scheme.strip_suffix("+srv") {
+        Some(scheme) => (scheme, true),
+        None => (scheme, false),
+    };
     let (protocol, default_port) = match scheme {
         "http" => (UpstreamProtocol::Http1, "80"),
         "https" => (UpstreamProtocol::Https, "443"),
@@ -166,6 +170,12 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, &'static str> {
     }
     if authority.contains('@') {
         return Err("a user name does not belong here");
+    }
+    if is_service {
+        return service(authority).map(|authority| Upstream {
+            protocol,
+            authority,
+        });
     }
     // An IPv6 address holds colons, and its port's colon follows the bracket.
     let (name, port) = match authority.rsplit_once(':') {
@@ -181,6 +191,17 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, &'static str> {
         }),
         _ => Err("the port must be 1 to 65535"),
     }
+}
+
+/// Checks the name of a service (RFC 2782).
+fn service(text: &str) -> Result<String, &'static str> {
+    let mut labels = text.split('.');
+    let begins = labels.by_ref().take(2).filter(|it| it.starts_with('_'));
+    if begins.count() != 2 || labels.next().is_none() {
+        return Err("a service is _SERVICE._PROTOCOL.NAME, without a port");
+    }
+    host(text)?;
+    Ok(text.to_ascii_lowercase())
 }
 
 /// Checks a list of `level` and `target=level`.

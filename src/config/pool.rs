@@ -46,6 +46,12 @@ pub struct Pool {
     pub probe_timeout: Duration,
     /// Which requests are sent again, and how often.
     pub retry: Retry,
+    /// How long one try may wait for its backend, from a connection or the request's last sent byte to
+    /// the response's header section; 0 is `timeouts.first_byte`. Default 0.
+    pub try_timeout: Duration,
+    /// From a request's complete header section to the last byte of its response; 0 is any time.
+    /// Default `timeouts.total`.
+    pub total: Option<Duration>,
     /// How long requests wait for a place at a backend when all are taken.
     pub queue: PatienceTerms,
 }
@@ -161,8 +167,15 @@ impl Pool {
             probe_interval: Duration::from_secs(2),
             probe_timeout: Duration::from_secs(1),
             retry: Retry::default(),
+            try_timeout: Duration::ZERO,
+            total: None,
             queue: PatienceTerms::default(),
         }
+    }
+
+    /// Whether it names files, which may change without the configuration.
+    pub(crate) fn has_files(&self) -> bool {
+        self.tls.ca.is_some() || self.tls.client_cert.is_some()
     }
 
     /// What [`balance`](crate::balance) is told of it.

@@ -253,6 +253,23 @@ pub(super) const POOL_KEYS: &[Key] = &[
                   sent once.",
     },
     Key {
+        path: "pool.N.try_timeout",
+        kind: Kind::Duration(Duration::ZERO, HOUR),
+        default: "that of timeouts.first_byte",
+        example: "2s",
+        meaning: "How long one try may wait for its backend, from the request's last sent byte to the \
+                  response's header section; then it has failed, and is sent again where that is \
+                  allowed.",
+    },
+    Key {
+        path: "pool.N.total",
+        kind: Kind::Duration(Duration::ZERO, Duration::from_hours(24)),
+        default: "that of timeouts.total",
+        example: "10s",
+        meaning: "From a request's complete header section to the last byte of its response, with \
+                  everything that is sent again; 0 is any time.",
+    },
+    Key {
         path: "pool.N.queue_burst",
         kind: Kind::Duration(Duration::ZERO, Duration::from_mins(1)),
         default: "100ms",

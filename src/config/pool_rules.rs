@@ -1,7 +1,7 @@
 //! What the keys of pools must be together, and where routes may lead.
 
 use super::load::Reader;
-use super::{Alpn, Pool, ProxyProtocol, Route, UpstreamProtocol};
+use super::{Alpn, Dns, Pool, ProxyProtocol, Route, UpstreamProtocol};
 
 /// Checks where a route leads.
 pub(super) fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut Reader<'_>) {
@@ -35,6 +35,14 @@ pub(super) fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut R
     }
 }
 
+/// Checks how names are looked up.
+pub(super) fn dns(dns: &Dns, reader: &mut Reader<'_>) {
+    if dns.max_ttl < dns.min_ttl {
+        let message = "it must be at least \"dns.min_ttl\"";
+        reader.refuse(&["dns.max_ttl", "dns.min_ttl"], message);
+    }
+}
+
 /// Checks each pool, and the pools together.
 pub(super) fn pools(pools: &[Pool], reader: &mut Reader<'_>) {
     for (index, pool) in pools.iter().enumerate() {
@@ -56,6 +64,14 @@ pub(super) fn pools(pools: &[Pool], reader: &mut Reader<'_>) {
             );
         }
         for (number, backend) in pool.backend.iter().enumerate() {
+            let service = backend.upstream.is_service();
+            if service && backend.weight != 1 {
+                let message = format!(
+                    "{} has the weights of its records",
+                    backend.upstream.authority
+                );
+                reader.refuse(&[&format!("pool.{index}.backend")], message);
+            }
             if backend.upstream.authority.is_empty() {
                 let at =
                     number - (pool.backend.len() - reader.count(&format!("pool.{index}.backend")));
@@ -140,6 +156,14 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_ttl_is_no_shorter_than_the_shortest() {
+        assert_eq!(
+            refused(&[("dns.max_ttl", "1s"), ("dns.min_ttl", "2s")]),
+            "--set: dns.max_ttl: it must be at least \"dns.min_ttl\""
+        );
+    }
+
+    #[test]
     fn a_pool_has_a_name_of_its_own_and_backends_with_a_weight() {
         assert_eq!(
             refused(&[("pool.0.to", "http://a:1")]),
@@ -157,6 +181,14 @@ mod tests {
                 ("pool.0.backend.0.weight", "0")
             ]),
             "--set: pool.0.backend: no backend has a weight"
+        );
+        assert_eq!(
+            refused(&[
+                ("pool.0.name", "app"),
+                ("pool.0.backend.0.url", "http+srv://_http._tcp.app.example"),
+                ("pool.0.backend.0.weight", "2")
+            ]),
+            "--set: pool.0.backend: _http._tcp.app.example has the weights of its records"
         );
         assert_eq!(
             refused(&[("pool.0.name", "app"), ("pool.0.backend.0.weight", "2")]),

@@ -56,6 +56,8 @@ impl Reader<'_> {
         self.read(&key("retry_per_second"), &mut pool.retry.budget.per_second);
         self.read(&key("retry_backoff"), &mut pool.retry.backoff);
         self.read(&key("retry_body"), &mut pool.retry.body_bytes);
+        self.read(&key("try_timeout"), &mut pool.try_timeout);
+        self.read(&key("total"), &mut pool.total);
         self.read(&key("queue_burst"), &mut pool.queue.burst);
         self.read(&key("queue_standing"), &mut pool.queue.standing);
         pool

@@ -32,7 +32,7 @@ pub struct Route {
 pub struct Upstream {
     /// How it is spoken to.
     pub protocol: UpstreamProtocol,
-    /// `host:port`, where host is an address or a name.
+    /// `host:port`, where host is an address or a name; of a service its name alone.
     pub authority: String,
 }
 
@@ -61,11 +61,19 @@ impl Route {
     }
 }
 
+impl Upstream {
+    /// Whether it is a service, whose hosts and ports are in SRV records (RFC 2782).
+    pub fn is_service(&self) -> bool {
+        self.authority.starts_with('_') && !self.authority.contains(':')
+    }
+}
+
 impl FromStr for Upstream {
     type Err = UpstreamError;
 
     /// Reads `http://HOST:PORT`, `https://HOST:PORT` or `h2://HOST:PORT`; the port may be left out and is
-    /// 80 then, and 443 with `https`.
+    /// 80 then, and 443 with `https`. With `+srv` behind the scheme, HOST is the name of a service and has
+    /// no port.
     fn from_str(url: &str) -> Result<Self, UpstreamError> {
         names::upstream(url).map_err(UpstreamError)
     }
@@ -80,6 +88,20 @@ mod tests {
         let upstream = "h2://App:8080".parse::<Upstream>().unwrap();
         assert_eq!(upstream.protocol, UpstreamProtocol::Http2);
         assert_eq!(upstream.authority, "app:8080");
+        assert!(!upstream.is_service());
+        let service = "http+srv://_http._tcp.App.example"
+            .parse::<Upstream>()
+            .unwrap();
+        assert_eq!(service.authority, "_http._tcp.app.example");
+        assert!(service.is_service());
+        for wrong in [
+            "http+srv://app.example",
+            "http+srv://_http._tcp",
+            "http+srv://_http._tcp.app.example:80",
+            "h3+srv://_http._tcp.app.example",
+        ] {
+            assert!(wrong.parse::<Upstream>().is_err(), "{wrong}");
+        }
         let error = "ftp://app".parse::<Upstream>().unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -16,6 +16,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     routes(config, reader);
     pool_rules::pools(&config.pool, reader);
     gate_rules::check(config, reader);
+    pool_rules::dns(&config.dns, reader);
     quic(config, reader);
     cid(config, reader);
     if let Some(fleet) = &config.fleet {

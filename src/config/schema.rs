@@ -73,6 +73,8 @@ pub enum Kind {
     UdpTargets,
     /// At most one IPv4 and one IPv6 address, each with a port that is not 0.
     Addresses,
+    /// Socket addresses of servers, at least one and at most eight.
+    Servers,
     /// A program and its arguments.
     Command,
     /// A number of requests in a second, a minute or an hour.
@@ -136,6 +138,9 @@ impl fmt::Display for Kind {
             Self::Addresses => f.write_str(
                 "a list of at most one IPv4 and one IPv6 address such as [\"192.0.2.1:443\"]",
             ),
+            Self::Servers => {
+                f.write_str("a list of one to eight addresses such as [\"10.0.0.2:53\"]")
+            }
             Self::UdpTargets => {
                 f.write_str("a list of hosts or networks with ports such as [\"dns.example:53\"]")
             }
@@ -166,6 +171,7 @@ impl Kind {
             Self::Upstreams
                 | Self::UdpTargets
                 | Self::Addresses
+                | Self::Servers
                 | Self::Command
                 | Self::Texts
                 | Self::Words(_)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::operating::{Admin, Hooks, Log, Shutdown, Upgrade};
-use super::{ConnectUdp, Jwt, Pool, Return, Route};
+use super::{ConnectUdp, Dns, Jwt, Pool, Return, Route};
 use crate::cid::{self, FirstOctet};
 use crate::fleet::NodeId;
 
@@ -26,6 +26,8 @@ pub struct Config {
     pub pool: Vec<Pool>,
     /// The tokens that routes ask for.
     pub jwt: Vec<Jwt>,
+    /// How the names of backends are looked up.
+    pub dns: Dns,
     /// Who this node is.
     pub node: Node,
     /// The other nodes, if there are any.
@@ -271,6 +273,9 @@ pub struct Timeouts {
     pub idle: Duration,
     /// An idle connection to a backend is closed after this time. Default 30 s.
     pub upstream_idle: Duration,
+    /// From a request's complete header section to the last byte of its response; 0 is any time.
+    /// Default 0.
+    pub total: Duration,
 }
 
 impl Listen {

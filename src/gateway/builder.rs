@@ -206,7 +206,7 @@ impl GatewayBuilder {
             sources: self.sources,
             given: ground.given,
             handler: Arc::clone(&handler),
-            kept: ground.kept,
+            bridge: Mutex::new(ground.bridge),
             resumption: ground.resumption,
             metrics: metrics.clone(),
             node,

@@ -5,7 +5,7 @@ use super::fleet::{Membership, random};
 use super::identities::{Given, Identities, Resumption};
 use super::listener::Bound;
 use super::plan::Plan;
-use crate::bridge::{Bridge, Kept, Origin};
+use crate::bridge::{Bridge, Origin};
 use crate::config::{Config, EarlyData, Return};
 use crate::edge::{AddressTokens, Fault, QuicPlaces, SharedSessionKeys, Steering, declare_reasons};
 use crate::request::SharedHandler;
@@ -20,8 +20,7 @@ pub(super) struct Ground {
     pub(super) session_keys: SharedSessionKeys,
     pub(super) steering: Arc<Steering>,
     pub(super) handler: SharedHandler,
-    /// What outlives the handler.
-    pub(super) kept: Kept,
+    pub(super) bridge: Option<Arc<Bridge>>,
     pub(super) resumption: Resumption,
     pub(super) identities: Identities,
     tokens: AddressTokens,
@@ -38,10 +37,9 @@ impl Ground {
         let session_keys = SharedSessionKeys::new(&membership.keyring);
         let keys = (&membership, &session_keys);
         let (steering, tokens) = steering(config, keys, metrics, fault)?;
-        let kept = Kept::default();
-        let handler = match &given.handler {
-            Some(given) => given.clone(),
-            None => default_handler(config, metrics, &kept)?,
+        let (handler, bridge) = match &given.handler {
+            Some(given) => (given.clone(), None),
+            None => default_handler(config, metrics)?,
         };
         let resumption = Resumption::new(config, session_keys.clone(), metrics);
         let identities = Identities::load(config, &resumption, &given)?;
@@ -51,7 +49,7 @@ impl Ground {
             session_keys,
             steering,
             handler,
-            kept,
+            bridge,
             resumption,
             identities,
             tokens,
@@ -82,17 +80,19 @@ impl Ground {
     }
 }
 
-pub(super) fn default_handler(
+/// What answers requests where nobody gives a handler, and the bridge if it is one.
+fn default_handler(
     config: &Config,
     metrics: &Metrics,
-    kept: &Kept,
-) -> Result<SharedHandler, GatewayError> {
+) -> Result<(SharedHandler, Option<Arc<Bridge>>), GatewayError> {
     if config.route.is_empty() {
-        return Ok(SharedHandler::new(Origin));
+        return Ok((SharedHandler::new(Origin), None));
     }
-    Bridge::keeping(config, metrics, kept)
-        .map(|bridge| SharedHandler::new(bridge.probing()))
-        .map_err(|error| GatewayError::Routes(error.to_string()))
+    let bridge = Bridge::new(config, metrics);
+    let bridge = bridge.map_err(|error| GatewayError::Routes(error.to_string()))?;
+    let bridge = Arc::new(bridge.started());
+    let handler = SharedHandler::new(Arc::clone(&bridge));
+    Ok((handler, Some(bridge)))
 }
 
 /// The steering rules, and the tokens that lead clients with early data back to their owner.

@@ -1,12 +1,12 @@
 use std::sync::{Arc, Mutex};
 
+use super::GatewayError;
 use super::fleet_handle::{FleetHandle, FleetReloadError};
 use super::handle::{Applied, GatewayEnded};
 use super::identities::{Given, Identities, Resumption};
 use super::listener::ListenerControl;
 use super::plan::Plan;
-use super::{GatewayError, ground};
-use crate::bridge::Kept;
+use crate::bridge::{Bridge, Origin, Takeover};
 use crate::config::{self, Config, LoadErrors, Sources};
 use crate::control::Snapshot;
 use crate::edge::{Policy, QuicChange, TcpParts};
@@ -45,8 +45,8 @@ pub(super) struct Reloader {
     pub(super) given: Given,
     /// The handler in use, which keeps its connections to backends while no route changes.
     pub(super) handler: Arc<Mutex<SharedHandler>>,
-    /// What outlives a handler.
-    pub(super) kept: Kept,
+    /// The same, where it is a bridge.
+    pub(super) bridge: Mutex<Option<Arc<Bridge>>>,
     pub(super) resumption: Resumption,
     pub(super) metrics: Metrics,
     pub(super) node: NodeId,
@@ -62,6 +62,8 @@ pub(super) struct Change {
     config: Config,
     watched: Watched,
     handler: SharedHandler,
+    bridge: Option<Arc<Bridge>>,
+    takeover: Takeover,
     fleet: Option<Snapshot>,
     listeners: Vec<ListenerChange>,
     /// Whether clients may remember other limits.
@@ -93,7 +95,7 @@ impl Reloader {
             return Err(ReloadError::Fixed(fixed));
         }
         let watched = Watched::new(&config);
-        let handler = self.handler(old, &config)?;
+        let (handler, bridge, takeover) = self.handler(old, &config)?;
         let identities = Identities::load(&config, &self.resumption, &self.given)?;
         let plan = Plan {
             config: &config,
@@ -115,6 +117,8 @@ impl Reloader {
             reloader: self,
             watched,
             handler,
+            bridge,
+            takeover,
             listeners,
             relimited: (&old.quic, &old.limits, old.datagram_bytes())
                 != (&config.quic, &config.limits, config.datagram_bytes()),
@@ -131,24 +135,38 @@ impl Reloader {
         }
     }
 
-    fn handler(&self, old: &Config, new: &Config) -> Result<SharedHandler, GatewayError> {
-        let same = bridged(old) == bridged(new);
+    /// What answers requests from here on, and what that changes in pools that it takes over.
+    fn handler(&self, old: &Config, new: &Config) -> Result<Next, GatewayError> {
+        let bridge = self.bridge.lock().expect("no holder panics").clone();
+        // Files that pools name may have others of the same name in their place.
+        let files = new.pool.iter().any(config::Pool::has_files);
+        let same = bridged(old) == bridged(new) && !files;
         if same || self.given.handler.is_some() {
-            return Ok(self.handler.lock().expect("no holder panics").clone());
+            let handler = self.handler.lock().expect("no holder panics").clone();
+            return Ok((handler, bridge, Takeover::default()));
         }
-        ground::default_handler(new, &self.metrics, &self.kept)
+        if new.route.is_empty() {
+            let gone = bridge.map_or_else(Takeover::default, |bridge| bridge.given_up());
+            return Ok((SharedHandler::new(Origin), None, gone));
+        }
+        let made = match bridge {
+            Some(bridge) => bridge.renewed(new, &self.metrics),
+            None => Bridge::first(new, &self.metrics),
+        };
+        let (bridge, takeover) = made.map_err(|error| GatewayError::Routes(error.to_string()))?;
+        let bridge = Arc::new(bridge);
+        let handler = SharedHandler::new(Arc::clone(&bridge));
+        Ok((handler, Some(bridge), takeover))
     }
 }
+
+type Next = (SharedHandler, Option<Arc<Bridge>>, Takeover);
 
 /// All that a handler made from a configuration follows from.
 fn bridged(config: &Config) -> impl PartialEq + '_ {
     (
-        (
-            &config.route,
-            &config.pool,
-            &config.jwt,
-            &config.connect_udp,
-        ),
+        (&config.route, &config.pool, &config.dns, &config.jwt),
+        &config.connect_udp,
         (&config.limits, &config.timeouts, &config.node.zone),
     )
 }
@@ -179,6 +197,8 @@ fn change(
 impl Change {
     /// Puts everything into effect, without a step that could fail or wait.
     pub(super) fn apply(self) -> (Config, Watched, Applied) {
+        // Routes that lead to new pools find them at work.
+        self.takeover.apply();
         let listeners = self.reloader.listeners.iter().zip(self.listeners);
         for (listener, change) in listeners {
             listener.service.replace(change.policy);
@@ -194,6 +214,7 @@ impl Change {
             handle.commit(snapshot);
         }
         *self.reloader.handler.lock().expect("no holder panics") = self.handler;
+        *self.reloader.bridge.lock().expect("no holder panics") = self.bridge;
         (self.config, self.watched, self.applied)
     }
 }

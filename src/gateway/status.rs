@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::fleet_handle::FleetHandle;
@@ -49,12 +51,20 @@ fn backends(shared: &Shared) -> Vec<Value> {
         json!({
             "pool": report.pool,
             "backend": *report.backend,
+            "name": *report.name,
             "state": report.unfit.unwrap_or("fit"),
             "requests": report.under_way,
+            "probe": report.probe.map(|probe| probe.outcome),
+            "probed_ms_ago": report.probe.map(|probe| millis(probe.ago)),
+            "dns": report.dns,
             "latency_ms": report.latency.map(|mean| (mean.as_secs_f64() * 1e4).round() / 10.0),
         })
     };
     handler.backends().into_iter().map(shown).collect()
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The reasons for which datagrams have been dropped, and how many.

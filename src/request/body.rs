@@ -92,6 +92,9 @@ pub enum BodyError {
     /// The framing or the trailers break the rules of the protocol.
     #[error("the body is malformed")]
     Malformed,
+    /// The response did not end within the time that the request may take.
+    #[error("the response took longer than it may")]
+    DeadlinePassed,
     /// The gateway is ending and did not wait longer.
     #[error("the gateway is ending")]
     Shutdown,

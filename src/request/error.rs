@@ -56,6 +56,12 @@ pub enum RequestError {
     /// No backend is fit to get requests.
     #[error("no backend is fit")]
     NoBackend,
+    /// The names of the backends have no addresses.
+    #[error("no backend has an address")]
+    DnsError,
+    /// Nobody has answered in time where the backends are.
+    #[error("nobody said in time where backends are")]
+    DnsTimeout,
     /// No upstream could be reached.
     #[error("no upstream could be reached")]
     UpstreamConnect,
@@ -92,6 +98,9 @@ pub enum RequestError {
     /// The upstream did not answer in time.
     #[error("the upstream did not answer in time")]
     UpstreamTimeout,
+    /// The request took longer than it may, with everything that was tried.
+    #[error("the request took longer than it may")]
+    DeadlinePassed,
     /// A handler failed; the request may have had effects.
     #[error("the handler failed")]
     Internal,
@@ -124,6 +133,8 @@ impl RequestError {
             | Self::Internal
             | Self::Body(BodyError::Shutdown | BodyError::Internal) => Origin::Gateway,
             Self::NoBackend
+            | Self::DnsError
+            | Self::DnsTimeout
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
             | Self::UpstreamCertificate
@@ -136,7 +147,10 @@ impl RequestError {
             | Self::NoTunnel
             | Self::UpstreamTimeout
             | Self::ResponseTooLarge
-            | Self::Body(BodyError::UpstreamGone | BodyError::ResponseTooLarge) => Origin::Upstream,
+            | Self::DeadlinePassed
+            | Self::Body(
+                BodyError::UpstreamGone | BodyError::ResponseTooLarge | BodyError::DeadlinePassed,
+            ) => Origin::Upstream,
         }
     }
 
@@ -156,6 +170,8 @@ impl RequestError {
             | Self::Overloaded => Stage::BeforeUpstream,
             Self::NoBackend
             | Self::UpstreamConnections
+            | Self::DnsError
+            | Self::DnsTimeout
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
             | Self::UpstreamCertificate
@@ -169,6 +185,7 @@ impl RequestError {
             | Self::NoTunnel
             | Self::UpstreamTimeout
             | Self::ResponseTooLarge
+            | Self::DeadlinePassed
             | Self::Internal => Stage::Sent,
         }
     }
@@ -199,6 +216,8 @@ impl RequestError {
             | Self::UpstreamConnections
             | Self::NoBackend
             | Self::TokenUnverifiable
+            | Self::DnsError
+            | Self::DnsTimeout
             | Self::Body(BodyError::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamConnect
             | Self::UpstreamCertificate
@@ -213,7 +232,10 @@ impl RequestError {
             | Self::Body(BodyError::UpstreamGone | BodyError::ResponseTooLarge) => {
                 StatusCode::BAD_GATEWAY
             }
-            Self::UpstreamConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::UpstreamConnectTimeout
+            | Self::UpstreamTimeout
+            | Self::DeadlinePassed
+            | Self::Body(BodyError::DeadlinePassed) => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal | Self::Body(BodyError::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -224,6 +246,8 @@ impl RequestError {
         match self {
             Self::NoRoute => Some("destination_not_found"),
             Self::NoBackend => Some("destination_unavailable"),
+            Self::DnsError => Some("dns_error"),
+            Self::DnsTimeout => Some("dns_timeout"),
             Self::Overloaded | Self::UpstreamConnections => Some("connection_limit_reached"),
             Self::UpstreamConnect => Some("connection_refused"),
             Self::UpstreamConnectTimeout => Some("connection_timeout"),
@@ -234,7 +258,9 @@ impl RequestError {
             Self::UpstreamMalformed => Some("http_protocol_error"),
             Self::UpstreamHeaders => Some("http_response_header_section_size"),
             Self::NoTunnel => Some("http_upgrade_failed"),
-            Self::UpstreamTimeout => Some("http_response_timeout"),
+            Self::UpstreamTimeout
+            | Self::DeadlinePassed
+            | Self::Body(BodyError::DeadlinePassed) => Some("http_response_timeout"),
             Self::Body(BodyError::UpstreamGone) => Some("http_response_incomplete"),
             Self::ResponseTooLarge | Self::Body(BodyError::ResponseTooLarge) => {
                 Some("http_response_body_size")
@@ -293,6 +319,7 @@ impl RequestError {
                 | BodyError::TooSlow
                 | BodyError::UpstreamGone
                 | BodyError::ResponseTooLarge
+                | BodyError::DeadlinePassed
                 | BodyError::Shutdown
                 | BodyError::Internal,
             )
@@ -304,6 +331,8 @@ impl RequestError {
             | Self::NoRoute
             | Self::NotImplemented
             | Self::NoBackend
+            | Self::DnsError
+            | Self::DnsTimeout
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
             | Self::UpstreamCertificate
@@ -315,6 +344,7 @@ impl RequestError {
             | Self::UpstreamHeaders
             | Self::NoTunnel
             | Self::UpstreamTimeout
+            | Self::DeadlinePassed
             | Self::Internal => ResetCode::Internal,
         }
     }
@@ -347,6 +377,8 @@ impl RequestError {
                 "response_too_large"
             }
             Self::NoBackend => "no_backend",
+            Self::DnsError => "dns_error",
+            Self::DnsTimeout => "dns_timeout",
             Self::UpstreamConnect => "upstream_connect",
             Self::UpstreamConnectTimeout => "upstream_connect_timeout",
             Self::UpstreamCertificate => "upstream_certificate",
@@ -358,6 +390,7 @@ impl RequestError {
             Self::UpstreamHeaders => "upstream_headers",
             Self::NoTunnel => "no_tunnel",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::DeadlinePassed | Self::Body(BodyError::DeadlinePassed) => "deadline",
         }
     }
 }

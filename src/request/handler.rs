@@ -39,6 +39,20 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
+impl<H: Handler> Handler for Arc<H> {
+    fn handle(
+        &self,
+        request: Request<Body>,
+        client: ClientFacts,
+    ) -> impl Future<Output = Result<Response<Body>, RequestError>> + Send {
+        H::handle(self, request, client)
+    }
+
+    fn backends(&self) -> Vec<BackendReport> {
+        H::backends(self)
+    }
+}
+
 /// The future of one call of a [`SharedHandler`].
 pub type HandlerFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Response<Body>, RequestError>> + Send + 'a>>;

@@ -28,4 +28,4 @@ pub use handshake::{Handshake, HandshakeFailed};
 pub use informational::{Informational, NotInformed};
 pub(crate) use informational::{Interim, Section};
 pub use keeps_time::KeepsTime;
-pub use upstream::{AnsweredBy, BackendReport};
+pub use upstream::{AnsweredBy, BackendReport, ProbeReport};

@@ -14,6 +14,8 @@ pub struct PoolMetrics {
     pub ejections: Family<PoolReason, Counter>,
     /// Backends that are fit.
     pub fit: Family<PoolLabel, Gauge>,
+    /// Look-ups of names of backends, by what they came to.
+    pub lookups: Family<PoolReason, Counter>,
     /// Requests that went to a backend although too few were fit to look at that.
     pub panics: Family<PoolLabel, Counter>,
     /// Requests sent again, by reason, and those for which there was no budget.
@@ -54,6 +56,11 @@ impl PoolMetrics {
             "upstream_fit",
             "Backends that are fit to get requests",
             self.fit.clone(),
+        );
+        registry.register(
+            "upstream_lookups",
+            "Look-ups of names of backends, by pool and what they came to",
+            self.lookups.clone(),
         );
         registry.register(
             "upstream_panics",

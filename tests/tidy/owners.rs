@@ -155,6 +155,7 @@ const OWNED: &[(&[&str], &[&str])] = &[
             "demo",
         ],
     ),
+    (&["hickory_resolver"], &["bridge/dns"]),
     (&["h3", "h3_quinn"], &["client", "testbed", "bench", "demo"]),
     // What belongs to a process and not to a library in it.
     (

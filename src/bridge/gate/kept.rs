@@ -14,7 +14,7 @@ use crate::telemetry::GateMetrics;
 ///
 /// It holds nothing that no bridge uses. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Kept(Arc<Mutex<Things>>);
+pub(in crate::bridge) struct Kept(Arc<Mutex<Things>>);
 
 #[derive(Debug, Default)]
 struct Things {

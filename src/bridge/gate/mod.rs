@@ -23,7 +23,7 @@ use crate::config::{self, Config};
 use crate::request::{Body, ClientFacts, RequestError, fields};
 use crate::telemetry::Metrics;
 
-pub use kept::Kept;
+pub(super) use kept::Kept;
 pub(super) use token::Tokens;
 
 /// What the requests of one route are held to before they are sent anywhere.

@@ -152,8 +152,8 @@ async fn what_is_spent_stays_spent_over_a_reload_while_the_limit_is_the_same() {
         gate.rate = hourly(1000);
     });
     no_retries(&mut config);
-    let (metrics, kept) = (Metrics::default(), Kept::default());
-    let first = Bridge::keeping(&config, &metrics, &kept).unwrap();
+    let metrics = Metrics::default();
+    let first = Bridge::new(&config, &metrics).unwrap();
     assert_eq!(limited(&first, "192.0.2.1").await, None);
     config.timeouts.first_byte = Duration::from_secs(7);
     config.route.insert(0, {
@@ -161,11 +161,13 @@ async fn what_is_spent_stays_spent_over_a_reload_while_the_limit_is_the_same() {
         other.path = "/other".to_owned();
         other
     });
-    let second_one = Bridge::keeping(&config, &metrics, &kept).unwrap();
+    let (second_one, takeover) = first.renewed(&config, &metrics).unwrap();
+    takeover.apply();
     drop(first);
     assert!(limited(&second_one, "192.0.2.1").await.is_some());
     config.route[1].gate.client_rate = hourly(2);
-    let third = Bridge::keeping(&config, &metrics, &kept).unwrap();
+    let (third, takeover) = second_one.renewed(&config, &metrics).unwrap();
+    takeover.apply();
     assert_eq!(limited(&third, "192.0.2.1").await, None, "another limit");
 }
 

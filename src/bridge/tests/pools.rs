@@ -21,7 +21,7 @@ pub(super) fn pooled(
     };
     let metrics = Metrics::default();
     (
-        Arc::new(Bridge::new(&config, &metrics).unwrap().probing()),
+        Arc::new(Bridge::new(&config, &metrics).unwrap().started()),
         metrics,
     )
 }

@@ -39,7 +39,7 @@ pub(super) async fn handle(
     client: ClientFacts,
 ) -> Result<Response<Body>, RequestError> {
     let (mut parts, body) = request.into_parts();
-    let place = Arc::new(pool.place(&asked(pool, &parts, &client)).await?);
+    let place = Arc::new(pool.place(&asked(&pool.config(), &parts, &client)).await?);
     let upstream = &place.upstream;
     // HTTP/2 and HTTP/3 have no use for them, and the gateway has a key of its own (RFC 8441, section 5).
     parts.headers.remove(header::SEC_WEBSOCKET_KEY);
