@@ -129,7 +129,7 @@ impl Reloader {
     }
 
     fn handler(&self, old: &Config, new: &Config) -> Result<SharedHandler, GatewayError> {
-        let same = bridged(old) == bridged(new);
+        let same = bridged(old) == bridged(new) && !has_files(new);
         if same || self.given.handler.is_some() {
             return Ok(self.handler.lock().expect("no holder panics").clone());
         }
@@ -143,6 +143,14 @@ fn bridged(config: &Config) -> impl PartialEq + '_ {
         (&config.route, &config.pool, &config.connect_udp),
         (&config.limits, &config.timeouts, &config.node.zone),
     )
+}
+
+/// Whether a handler made from a configuration has read files, which may have others in their places.
+fn has_files(config: &Config) -> bool {
+    config
+        .pool
+        .iter()
+        .any(|pool| pool.tls.files().next().is_some())
 }
 
 fn change(
