@@ -135,8 +135,10 @@ mod tests {
         directory.make("live", "old");
         let mut pool = Pool::new("app", []);
         pool.tls.ca = Some(directory.0.path().join("live/tls.pem"));
-        let mut config = Config::default();
-        config.pool = vec![pool];
+        let config = Config {
+            pool: vec![pool],
+            ..Config::default()
+        };
         let mut watched = Watched::new(&config);
         assert!(watched.any() && !watched.look());
         fs::write(directory.0.path().join("live/tls.pem"), "newer").unwrap();
