@@ -195,6 +195,14 @@ impl Pool {
     }
 }
 
+impl UpstreamTls {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let files = [&self.ca, &self.client_cert, &self.client_key];
+        files.into_iter().flatten()
+    }
+}
+
 impl Backend {
     /// A backend of weight 1, which is where the node is.
     pub fn new(upstream: Upstream) -> Self {

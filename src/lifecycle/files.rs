@@ -37,7 +37,8 @@ impl Watched {
             .listen
             .iter()
             .flat_map(|listen| [&listen.cert, &listen.key]);
-        let mut paths: Vec<_> = files.flatten().cloned().collect();
+        let pools = config.pool.iter().flat_map(|pool| pool.tls.files());
+        let mut paths: Vec<_> = files.flatten().chain(pools).cloned().collect();
         paths.sort_unstable();
         paths.dedup();
         let used: Vec<_> = paths.iter().map(|path| mark(path)).collect();
@@ -82,6 +83,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::config::Pool;
 
     /// A directory of its own for each test, removed at the end.
     struct Directory(TempDir);
@@ -125,6 +127,23 @@ mod tests {
         assert!(!watched.look());
         assert!(watched.look());
         assert!(!watched.look());
+    }
+
+    #[test]
+    fn the_files_of_pools_are_looked_at_too() {
+        let directory = Directory::new();
+        directory.make("live", "old");
+        let mut pool = Pool::new("app", []);
+        pool.tls.ca = Some(directory.0.path().join("live/tls.pem"));
+        let config = Config {
+            pool: vec![pool],
+            ..Config::default()
+        };
+        let mut watched = Watched::new(&config);
+        assert!(watched.any() && !watched.look());
+        fs::write(directory.0.path().join("live/tls.pem"), "newer").unwrap();
+        assert!(!watched.look());
+        assert!(watched.look());
     }
 
     #[test]
