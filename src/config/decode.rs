@@ -194,10 +194,9 @@ impl Decode for Vec<SocketAddr> {
         let addresses = items.iter().map(|item| SocketAddr::decode(item, key));
         let addresses = addresses.collect::<Result<Self, _>>()?;
         if key.kind == Kind::Servers {
-            return match addresses.len() {
-                1..=8 => Ok(addresses),
-                _ => Err(mismatch(entry, key)),
-            };
+            let count = addresses.len();
+            return ((1..=8).contains(&count).then_some(addresses))
+                .ok_or_else(|| mismatch(entry, key));
         }
         let of_family = |v4| addresses.iter().filter(|one| one.is_ipv4() == v4).count();
         if of_family(true) > 1 || of_family(false) > 1 {
