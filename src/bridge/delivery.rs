@@ -124,6 +124,7 @@ impl<'a> Delivery<'a> {
     /// Sends the request once. Dropping the future cancels it at the backend.
     async fn attempt(&self, place: Place) -> Tried {
         let upstream = &place.upstream;
+        self.client.count_try();
         let mut parts = self.parts.clone();
         headers::to_upstream(
             &mut parts,

@@ -3,8 +3,10 @@
 //! Bodies are never collected. A client that does not read stops the upstream by flow control, and
 //! one that goes away takes its request from the upstream at once.
 
+mod answer;
 mod delivery;
 mod download;
+mod dressing;
 mod error;
 mod headers;
 mod http2;
@@ -17,6 +19,7 @@ mod replay;
 mod route;
 mod routes;
 mod sticky;
+mod template;
 #[cfg(test)]
 mod tests;
 mod tunnel;
@@ -69,6 +72,9 @@ pub enum BridgeError {
     /// A backend is not `host:port`.
     #[error("upstream {0} is not host:port")]
     Authority(String),
+    /// A route answers with what is no response, or asks for what is no host.
+    #[error("route {0} has no response or host")]
+    Answer(usize),
     /// The system gave no random bytes.
     #[error("no random bytes")]
     Random,

@@ -46,11 +46,9 @@ impl Route {
     /// Takes tunnels of UDP to these targets, at [`ConnectUdp::PATH`].
     pub fn connect_udp(allow: AllowList) -> Self {
         Self {
-            host: None,
             path: ConnectUdp::PATH.into(),
-            to: Vec::new(),
-            pool: None,
             connect_udp: Some(allow),
+            ..Self::new(Vec::new())
         }
     }
 }

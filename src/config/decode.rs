@@ -161,6 +161,9 @@ impl Decode for String {
             Kind::PathPrefix => names::path_prefix(text).map(|()| text.to_owned()),
             Kind::Name => names::name(text).map(|()| text.to_owned()),
             Kind::Token => names::token(text).map(|()| text.to_owned()),
+            Kind::Authority => names::authority(text),
+            Kind::Text(max) if text.len() > max => Err("too long"),
+            Kind::Text(_) => Ok(text.to_owned()),
             _ => names::log_filter(text).map(|()| text.to_owned()),
         };
         checked.map_err(|reason| format!("{text:?}: {reason}; expected {}", key.kind))
@@ -354,7 +357,7 @@ fn readable(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn word<T: Copy>(entry: &Entry, key: &Key, words: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn word<T: Copy>(entry: &Entry, key: &Key, words: &[(&str, T)]) -> Result<T, String> {
     let text = text(entry, key)?;
     let found = words.iter().find(|(word, _)| *word == text);
     found
@@ -386,7 +389,7 @@ fn narrow<T: TryFrom<u64>>(entry: &Entry, key: &Key) -> Result<T, String> {
     }
 }
 
-fn mismatch(entry: &Entry, key: &Key) -> String {
+pub(super) fn mismatch(entry: &Entry, key: &Key) -> String {
     match &entry.value {
         Value::Untyped(text) => format!("{text:?}: expected {}", key.kind),
         value => format!("found {}, expected {}", value.describe(), key.kind),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Admin, AdminAddress, Cid, Config, ConnectUdp, EarlyData, Fleet, Hooks, Keepalive, Limits,
-    Listen, Log, LogFormat, Node, Profile, Quic, Shutdown, Tcp, Timeouts, Upgrade,
+    Admin, AdminAddress, Cid, Config, ConnectUdp, EarlyData, Fleet, Forwarded, Hooks, Keepalive,
+    Limits, Listen, Log, LogFormat, Node, Profile, Quic, Shutdown, Tcp, Timeouts, Trace, Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
 use crate::fleet::Timing;
@@ -20,6 +20,8 @@ impl Default for Config {
             workers: default_workers(),
             route: Vec::new(),
             pool: Vec::new(),
+            forwarded: Forwarded::default(),
+            trace: Trace::default(),
             node: Node::default(),
             fleet: None,
             cid: Cid::default(),

@@ -119,6 +119,8 @@ impl Reader<'_> {
         self.read("runtime_dir", &mut config.runtime_dir);
         config.route = self.each("route", Self::route);
         config.pool = self.each("pool", Self::pool);
+        config.forwarded = self.forwarded();
+        config.trace = self.trace();
         config.node = self.node();
         config.fleet = self.is_set("fleet").then(|| self.fleet());
         config.cid = self.cid(sources);

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{UpstreamError, names};
+use super::{Answer, FieldEdits, UpstreamError, names};
 use crate::connect_udp::AllowList;
 
 /// Sends requests that match to a set of backends, any of which can serve any request, or takes tunnels
@@ -23,6 +23,26 @@ pub struct Route {
     /// Takes tunnels of UDP to these targets in place of requests to backends (RFC 9298); the template is
     /// `path` with `/{target_host}/{target_port}/` behind it.
     pub connect_udp: Option<AllowList>,
+    /// What the gateway answers itself, in place of backends.
+    pub answer: Option<Answer>,
+    /// What is done to the fields of requests, after everything else that the gateway does to them.
+    pub request: FieldEdits,
+    /// What is done to the fields of responses of backends, and of [`Route::answer`].
+    pub response: FieldEdits,
+    /// What backends are asked for instead.
+    pub rewrite: Rewrite,
+    /// Whether responses say in `Server-Timing` how the client is connected. Default false.
+    pub server_timing: bool,
+}
+
+/// What backends are asked for in place of what the client asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rewrite {
+    /// The host, with or without a port. Absent: the client's.
+    pub host: Option<String>,
+    /// What takes the place of [`Route::path`] in the path; `/` takes it away. Absent: nothing does.
+    pub prefix: Option<String>,
 }
 
 /// One backend.
@@ -52,6 +72,11 @@ impl Route {
             to,
             pool: None,
             connect_udp: None,
+            answer: None,
+            request: FieldEdits::default(),
+            response: FieldEdits::default(),
+            rewrite: Rewrite::default(),
+            server_timing: false,
         }
     }
 }

@@ -75,6 +75,22 @@ pub enum Kind {
     Addresses,
     /// A program and its arguments.
     Command,
+    /// A list of fields with their values.
+    Fields,
+    /// A list of field names.
+    FieldNames,
+    /// A field name of one's own, or `"off"`.
+    FieldNameOrOff,
+    /// A list of networks of IP addresses.
+    Networks,
+    /// A host with or without a port.
+    Authority,
+    /// Where a redirect leads.
+    Location,
+    /// The media type of a body.
+    MediaType,
+    /// Any text of at most so many bytes.
+    Text(usize),
 }
 
 impl fmt::Display for Kind {
@@ -121,6 +137,18 @@ impl fmt::Display for Kind {
             Self::File => f.write_str("the path of a file"),
             Self::Directory => f.write_str("the path of a directory"),
             Self::Command => f.write_str("a list of words such as [\"ip\", \"route\"]"),
+            Self::Fields => f.write_str("a list of fields such as [\"x-env: prod\"]"),
+            Self::FieldNames => f.write_str("a list of field names such as [\"x-debug\"]"),
+            Self::FieldNameOrOff => {
+                f.write_str("a field name of your own such as \"x-request-id\", or \"off\"")
+            }
+            Self::Networks => f.write_str("a list of networks such as [\"10.0.0.0/8\"]"),
+            Self::Authority => f.write_str("a host such as \"app.internal\" or \"app:8080\""),
+            Self::Location => {
+                f.write_str("a URL such as \"https://www.example.org{path}{query}\", or a path")
+            }
+            Self::MediaType => f.write_str("a media type such as \"text/html\""),
+            Self::Text(max) => write!(f, "text of at most {max} bytes"),
             Self::Addresses => f.write_str(
                 "a list of at most one IPv4 and one IPv6 address such as [\"192.0.2.1:443\"]",
             ),

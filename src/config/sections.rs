@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::operating::{Admin, Hooks, Log, Shutdown, Upgrade};
-use super::{ConnectUdp, Pool, Return, Route};
+use super::{ConnectUdp, Forwarded, Pool, Return, Route, Trace};
 use crate::cid::{self, FirstOctet};
 use crate::fleet::NodeId;
 
@@ -24,6 +24,10 @@ pub struct Config {
     pub route: Vec<Route>,
     /// The pools that routes name.
     pub pool: Vec<Pool>,
+    /// Proxies before the gateway.
+    pub forwarded: Forwarded,
+    /// How requests are followed.
+    pub trace: Trace,
     /// Who this node is.
     pub node: Node,
     /// The other nodes, if there are any.

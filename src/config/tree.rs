@@ -241,11 +241,13 @@ fn is_bare(name: &str) -> bool {
 fn read(text: &str, shape: Shape, origin: &Origin) -> Result<Value, String> {
     let text = text.trim();
     match shape {
-        Shape::Value(Key {
-            kind: kind @ (Kind::Upstreams | Kind::UdpTargets | Kind::Addresses | Kind::Command),
-            ..
-        }) if !text.starts_with('[') => {
-            let separator = if *kind == Kind::Command { ' ' } else { ',' };
+        Shape::Value(Key { kind, .. }) if is_list(*kind) && !text.starts_with('[') => {
+            let separator = |letter: char| match kind {
+                Kind::Command => letter == ' ',
+                // A field's value may hold everything; several are written as TOML.
+                Kind::Fields => false,
+                _ => letter == ',',
+            };
             let items = text
                 .split(separator)
                 .filter(|item| !(text.is_empty() || *kind == Kind::Command && item.is_empty()))
@@ -255,19 +257,25 @@ fn read(text: &str, shape: Shape, origin: &Origin) -> Result<Value, String> {
                 });
             Ok(Value::List(items.collect()))
         }
-        Shape::Value(key)
-            if !matches!(
-                key.kind,
-                Kind::Upstreams | Kind::UdpTargets | Kind::Addresses | Kind::Command
-            ) =>
-        {
-            Ok(Value::Untyped(text.into()))
-        }
+        Shape::Value(key) if !is_list(key.kind) => Ok(Value::Untyped(text.into())),
         _ => match DeValue::parse(text) {
             Ok(value) => Ok(Source::Text { origin }.value(value.into_inner())),
             Err(error) => Err(format!("not a TOML value: {}", error.message())),
         },
     }
+}
+
+fn is_list(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Upstreams
+            | Kind::UdpTargets
+            | Kind::Addresses
+            | Kind::Command
+            | Kind::Fields
+            | Kind::FieldNames
+            | Kind::Networks
+    )
 }
 
 /// What is being read, to tell where a byte of it stands.

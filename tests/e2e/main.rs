@@ -16,6 +16,7 @@ mod dial;
 mod drain;
 mod early_data;
 mod events;
+mod fields;
 mod fleet_command;
 mod garbage;
 mod get;

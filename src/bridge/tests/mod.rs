@@ -19,6 +19,7 @@ use crate::config::{self, Limits, Timeouts, UpstreamProtocol};
 use crate::request::{AnsweredBy, BodyError, Handshake};
 use crate::telemetry::{PoolLabel, PoolReason};
 
+mod dressing;
 mod early;
 mod http1;
 mod http2;
