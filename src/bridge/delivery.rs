@@ -149,6 +149,7 @@ impl<'a> Delivery<'a> {
     /// Sends the request once. Dropping the future cancels it at the backend.
     async fn attempt(&self, place: Place) -> Tried {
         let upstream = &place.upstream;
+        self.client.count_try();
         let (mut upload, lease, pace) = Upload::new(self.body.body());
         let undeclared = !self.parts.headers.contains_key(header::CONTENT_LENGTH)
             && is_mostly_empty(&self.parts.method);

@@ -7,13 +7,34 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{StatusCode, Version, request, response};
 
 use super::dial::Way;
-use crate::request::fields;
-use crate::request::{ClientFacts, Informational, Protocol, RequestError};
+use crate::request::forwarded::{self, FORWARDED_FOR, FORWARDED_PROTO};
+use crate::request::{Account, ClientFacts, Informational, Protocol, RequestError, Traced};
+use crate::request::{fields, trace};
 
-/// Turns a client's request into the gateway's own to an upstream.
+/// Makes a client's request the gateway's own.
 ///
 /// What the client says about who it is and how it came (`Forwarded`, `X-Forwarded-*`) is replaced by
-/// what the gateway knows: no proxy before the gateway is trusted.
+/// what the gateway knows, or a proxy that it trusts.
+pub(super) fn own(parts: &mut request::Parts, client: &ClientFacts) -> Result<(), RequestError> {
+    let trailers = fields::wants_trailers(&parts.headers);
+    fields::remove_hop_by_hop(&mut parts.headers);
+    remove_claims(&mut parts.headers, client);
+    // The gateway itself answers an expectation, by reading the body or not.
+    parts.headers.remove(header::EXPECT);
+    if trailers {
+        let trailers = HeaderValue::from_static("trailers");
+        parts.headers.insert(header::TE, trailers);
+    }
+    let authority = parts.uri.authority();
+    let authority = authority.ok_or(RequestError::Malformed("no authority"))?;
+    add_forwarding(&mut parts.headers, client, authority)?;
+    if let Some(account) = client.account() {
+        add_names(&mut parts.headers, account);
+    }
+    Ok(())
+}
+
+/// Gives a request that is the gateway's own the form of an upstream's protocol.
 pub(super) fn to_upstream(
     parts: &mut request::Parts,
     client: &ClientFacts,
@@ -24,22 +45,12 @@ pub(super) fn to_upstream(
         .authority()
         .cloned()
         .ok_or(RequestError::Malformed("no authority"))?;
-    let trailers = fields::wants_trailers(&parts.headers);
-    fields::remove_hop_by_hop(&mut parts.headers);
-    remove_claims(&mut parts.headers);
-    // The gateway itself answers an expectation, by reading the body or not.
-    parts.headers.remove(header::EXPECT);
     // What a transport leaves here is about its own connection.
     parts.extensions.clear();
-    add_forwarding(&mut parts.headers, client, &authority)?;
     if client.early_data {
         parts
             .headers
             .insert(EARLY_DATA, HeaderValue::from_static("1"));
-    }
-    if trailers {
-        let trailers = HeaderValue::from_static("trailers");
-        parts.headers.insert(header::TE, trailers);
     }
     let path = parts.uri.path_and_query().cloned();
     match way.protocol {
@@ -47,7 +58,7 @@ pub(super) fn to_upstream(
             parts
                 .headers
                 .insert(header::HOST, value(authority.as_str())?);
-            if trailers {
+            if parts.headers.contains_key(header::TE) {
                 let te = HeaderValue::from_static("te");
                 parts.headers.insert(header::CONNECTION, te);
             }
@@ -142,16 +153,21 @@ fn add_forwarding(
     client: &ClientFacts,
     authority: &Authority,
 ) -> Result<(), RequestError> {
-    let address = client.address.ip().to_canonical();
+    let address = client.origin();
+    let account = client.account();
+    let scheme = account.map_or(forwarded::Scheme::Https, |account| account.scheme);
+    let scheme = scheme.name();
+    let said = account.and_then(|account| account.host.as_ref());
+    let authority = said.unwrap_or(authority);
     let node = match address {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("\"[{address}]\""),
     };
-    let forwarded = format!("for={node};host=\"{authority}\";proto=https");
+    let forwarded = format!("for={node};host=\"{authority}\";proto={scheme}");
     fields.insert(header::FORWARDED, value(&forwarded)?);
     fields.insert(FORWARDED_FOR, value(&address.to_string())?);
     fields.insert(FORWARDED_HOST, value(authority.as_str())?);
-    fields.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    fields.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     let via = format!("{} wayhold", client.protocol.via());
     fields.append(header::VIA, value(&via)?);
     Ok(())
@@ -159,18 +175,48 @@ fn add_forwarding(
 
 /// Removes what a backend could take for the gateway's word, also in the spelling that CGI folds into
 /// the same variable, and `Proxy`, which CGI turns into the proxy of the backend's own requests.
-fn remove_claims(fields: &mut HeaderMap) {
+fn remove_claims(fields: &mut HeaderMap, client: &ClientFacts) {
+    let account = client.account();
+    let id = account.and_then(|account| account.request_id.as_ref());
+    let id = id.map(|(name, _)| name.as_str());
+    let is_claim = |name: &str| {
+        name.starts_with("x-forwarded-")
+            || matches!(name, "forwarded" | "x-real-ip" | "proxy")
+            || Some(name) == id
+    };
     let claims: Vec<HeaderName> = fields
         .keys()
-        .filter(|name| {
-            let name = name.as_str().replace('_', "-");
-            name.starts_with("x-forwarded-")
-                || matches!(name.as_str(), "forwarded" | "x-real-ip" | "proxy")
+        .filter(|name| match name.as_str() {
+            name if name.contains('_') => is_claim(&name.replace('_', "-")) || is_claim(name),
+            name => is_claim(name),
         })
         .cloned()
         .collect();
     for name in claims {
         fields.remove(name);
+    }
+}
+
+/// Adds what the request is called, and its place in a trace. What is not well-formed of that is dropped
+/// (W3C Trace Context, section 3.2 and 3.3).
+fn add_names(fields: &mut HeaderMap, account: &Account) {
+    if let Some((name, id)) = &account.request_id {
+        fields.insert(name.clone(), id.clone());
+    }
+    match &account.trace {
+        Traced::Passed(_) if fields.contains_key(trace::TRACEPARENT) => {
+            if !trace::is_state(fields) {
+                fields.remove(trace::TRACESTATE);
+            }
+        }
+        Traced::Started(_, parent) => {
+            fields.insert(trace::TRACEPARENT, parent.clone());
+            fields.remove(trace::TRACESTATE);
+        }
+        Traced::No | Traced::Passed(_) => {
+            fields.remove(trace::TRACEPARENT);
+            fields.remove(trace::TRACESTATE);
+        }
     }
 }
 
@@ -194,9 +240,7 @@ fn value(text: &str) -> Result<HeaderValue, RequestError> {
 }
 
 pub(super) const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 #[cfg(test)]
 mod tests {
@@ -221,6 +265,7 @@ mod tests {
             protocol,
             scheme: Scheme::HTTP,
         };
+        own(&mut parts, &client(address)).unwrap();
         to_upstream(&mut parts, &client(address), &way).unwrap();
         parts
     }

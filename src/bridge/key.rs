@@ -13,7 +13,7 @@ pub(super) fn of(pool: &config::Pool, parts: &request::Parts, client: &ClientFac
         return None;
     }
     match &pool.hash_by {
-        HashBy::Client => Some(match client.address.ip().to_canonical() {
+        HashBy::Client => Some(match client.origin() {
             IpAddr::V4(address) => hash(&address.octets()),
             IpAddr::V6(address) => hash(&address.octets()),
         }),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use aws_lc_rs::rand;
 
 use super::BridgeError;
+use super::answer::Answer;
+use super::dressing::Dressing;
 use super::gate::Gates;
 use super::members::Source;
 use super::pool::Pool;
@@ -95,23 +97,29 @@ impl<'a> Maker<'a> {
         }
         let mut routes = Routes::new();
         for (number, route) in self.config.route.iter().enumerate() {
-            let destination = match (&route.connect_udp, &route.pool) {
-                (Some(allow), _) => Destination::Udp(UdpRoute::new(&route.path, allow.clone())),
-                (None, Some(name)) => {
-                    let pool = named.get(name.as_str());
-                    Destination::Pool(Arc::clone(pool.ok_or(BridgeError::UnknownPool(number))?))
+            let name = format!("route.{number}");
+            let destination = match (&route.answer, &route.connect_udp, &route.pool) {
+                (Some(answer), _, _) => Destination::Answer(Answer::new(answer, number)?),
+                (None, Some(allow), _) => {
+                    Destination::Udp(UdpRoute::new(&route.path, allow.clone()))
                 }
-                (None, None) if route.to.is_empty() => {
+                (None, None, Some(pool)) => {
+                    let made = named.get(pool.as_str());
+                    let made = made.ok_or(BridgeError::UnknownPool(number))?;
+                    Destination::Pool(Arc::clone(made), pool.as_str().into())
+                }
+                (None, None, None) if route.to.is_empty() => {
                     return Err(BridgeError::NoUpstream(number));
                 }
-                (None, None) => {
-                    let name = format!("route.{number}");
+                (None, None, None) => {
                     let key = Key::Route(name.clone(), route.host.clone(), route.path.clone());
-                    let pool = config::Pool::new(name, route.to.clone());
-                    Destination::Pool(self.pool(key, pool)?)
+                    let pool = config::Pool::new(name.clone(), route.to.clone());
+                    Destination::Pool(self.pool(key, pool)?, name.as_str().into())
                 }
             };
-            let made = Route::new(gates.gate(number, route)?, destination);
+            let gate = gates.gate(number, route)?;
+            let dressing = Dressing::new(route, number)?;
+            let made = Route::new(&name, &route.path, gate, destination, dressing);
             if !routes.add(route.host.as_deref(), &route.path, made) {
                 return Err(BridgeError::Duplicate(number));
             }

@@ -3,10 +3,12 @@
 //! Bodies are never collected. A client that does not read stops the upstream by flow control, and
 //! one that goes away takes its request from the upstream at once.
 
+mod answer;
 mod delivery;
 mod dial;
 mod dns;
 mod download;
+mod dressing;
 mod error;
 mod gate;
 mod headers;
@@ -24,6 +26,7 @@ mod route;
 mod routes;
 mod sticky;
 mod supply;
+mod template;
 mod tend;
 #[cfg(test)]
 mod tests;
@@ -108,6 +111,9 @@ pub enum BridgeError {
         /// What is wrong.
         reason: String,
     },
+    /// A route answers with what is no response, or asks for what is no host.
+    #[error("route {0} has no response or host")]
+    Answer(usize),
     /// The system gave no random bytes.
     #[error("no random bytes")]
     Random,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, Gate, Route};
+use super::{Config, Route};
 use crate::connect_udp::AllowList;
 
 /// Bounds on tunnels of UDP (RFC 9298).
@@ -46,12 +46,9 @@ impl Route {
     /// Takes tunnels of UDP to these targets, at [`ConnectUdp::PATH`].
     pub fn connect_udp(allow: AllowList) -> Self {
         Self {
-            host: None,
             path: ConnectUdp::PATH.into(),
-            to: Vec::new(),
-            pool: None,
             connect_udp: Some(allow),
-            gate: Gate::default(),
+            ..Self::new(Vec::new())
         }
     }
 }

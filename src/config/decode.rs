@@ -159,8 +159,11 @@ impl Decode for String {
             Kind::PathPrefix => names::path_prefix(text).map(|()| text.to_owned()),
             Kind::Name => names::name(text).map(|()| text.to_owned()),
             Kind::Token => names::token(text).map(|()| text.to_owned()),
-            Kind::Text => names::visible(text).map(|()| text.to_owned()),
+            Kind::Visible => names::visible(text).map(|()| text.to_owned()),
             Kind::HttpsUrl => names::https_url(text).map(|()| text.to_owned()),
+            Kind::Authority => names::authority(text),
+            Kind::Text(max) if text.len() > max => Err("too long"),
+            Kind::Text(_) => Ok(text.to_owned()),
             _ => names::log_filter(text).map(|()| text.to_owned()),
         };
         checked.map_err(|reason| format!("{text:?}: {reason}; expected {}", key.kind))

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Admin, AdminAddress, Cid, Config, ConnectUdp, Dns, EarlyData, Fleet, Hooks, Keepalive, Limits,
-    Listen, Log, LogFormat, Node, Profile, Quic, Shutdown, Tcp, Timeouts, Upgrade,
+    Admin, AdminAddress, Cid, Config, ConnectUdp, Dns, EarlyData, Fleet, Forwarded, Hooks,
+    Keepalive, Limits, Listen, Log, LogFormat, Node, Profile, Quic, Shutdown, Tcp, Timeouts, Trace,
+    Upgrade,
 };
 use crate::cid::{ConfigId, FirstOctet};
 use crate::fleet::Timing;
@@ -22,6 +23,8 @@ impl Default for Config {
             pool: Vec::new(),
             jwt: Vec::new(),
             dns: Dns::default(),
+            forwarded: Forwarded::default(),
+            trace: Trace::default(),
             node: Node::default(),
             fleet: None,
             cid: Cid::default(),

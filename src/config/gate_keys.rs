@@ -66,7 +66,7 @@ pub(super) const GATE_KEYS: &[Key] = &[
     },
     Key {
         path: "jwt.N.issuer",
-        kind: Kind::Text,
+        kind: Kind::Visible,
         default: "none",
         example: "https://login.example.org/",
         meaning: "What `iss` must be, to the letter; required.",

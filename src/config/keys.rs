@@ -8,19 +8,21 @@ use super::fleet_keys::FLEET_KEYS;
 use super::gate_keys::GATE_KEYS;
 use super::operating_keys::OPERATING_KEYS;
 use super::pool_keys::POOL_KEYS;
+use super::provenance_keys::PROVENANCE_KEYS;
 use super::route_keys::ROUTE_KEYS;
 use super::schema::{Key, Kind};
 
 /// Every key of the configuration, in the order of docs/config.md.
 pub static KEYS: &[Key] = &JOINED;
 
-const PARTS: [&[Key]; 9] = [
+const PARTS: [&[Key]; 10] = [
     CLIENT_KEYS,
     ROUTE_KEYS,
     GATE_KEYS,
     POOL_KEYS,
     DNS_KEYS,
     CONNECT_UDP_KEYS,
+    PROVENANCE_KEYS,
     FLEET_KEYS,
     TRANSPORT_KEYS,
     OPERATING_KEYS,
@@ -436,11 +438,20 @@ mod tests {
         needed.extend(gate(directory, key));
         let from_file = key.path == "fleet.file";
         // A route leads to one of these.
+        let redirects = key.path.starts_with("route.N.redirect");
+        let responds = key.path.starts_with("route.N.respond") && !key.path.contains("response");
         let elsewhere = matches!(key.path, "route.N.pool" | "route.N.connect_udp");
+        let elsewhere = elsewhere || redirects || responds;
+        let answers = [
+            (redirects, ("route.0.redirect", "/elsewhere".to_owned())),
+            (responds, ("route.0.respond", "404".to_owned())),
+        ];
+        let answers = answers.into_iter().filter(|(wanted, _)| *wanted);
         let settings = needed
             .into_iter()
             .filter(|(path, _)| !(from_file && path.starts_with("fleet")))
             .filter(|(path, _)| !(elsewhere && *path == "route.0.to"))
+            .chain(answers.map(|(_, answer)| answer))
             .map(|(path, value)| Setting::flag("--set", path, value))
             .collect();
         Sources {
@@ -493,6 +504,7 @@ mod tests {
             "tls.key",
             "fleet.key",
         ]);
+        directory.write("tls.pem", "no certificate");
         directory.write(
             "fleet.toml",
             "key_file = \"fleet.key\"\nmember = [{ id = 3, relay = \"127.0.0.1:9\" }]\n",

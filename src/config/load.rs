@@ -121,6 +121,8 @@ impl Reader<'_> {
         config.pool = self.each("pool", Self::pool);
         config.jwt = self.each("jwt", Self::jwt);
         config.dns = self.dns();
+        config.forwarded = self.forwarded();
+        config.trace = self.trace();
         config.node = self.node();
         config.fleet = self.is_set("fleet").then(|| self.fleet());
         config.cid = self.cid(sources);

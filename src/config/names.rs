@@ -149,6 +149,24 @@ pub(super) fn request_path(text: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Checks a host with or without a port.
+pub(super) fn authority(text: &str) -> Result<String, &'static str> {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (text, None),
+    };
+    host(name)?;
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse::<u16>().is_ok_and(|port| port != 0)
+    };
+    if port.is_none_or(is_port) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("the port must be 1 to 65535")
+    }
+}
+
 /// Reads a backend's URL.
 pub(super) fn upstream(text: &str) -> Result<Upstream, &'static str> {
     let (scheme, rest) = text

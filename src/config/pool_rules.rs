@@ -6,6 +6,9 @@ use super::{Alpn, Dns, Pool, ProxyProtocol, Route, UpstreamProtocol};
 /// Checks where a route leads.
 pub(super) fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut Reader<'_>) {
     let [to, pool, udp] = ["to", "pool", "connect_udp"].map(|name| format!("route.{index}.{name}"));
+    if route.answer.is_some() {
+        return;
+    }
     match (&route.connect_udp, &route.pool) {
         (Some(_), _) if reader.is_set(&to) || route.pool.is_some() => {
             reader.refuse(
@@ -16,8 +19,8 @@ pub(super) fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut R
         (None, None) if route.to.is_empty() => {
             reader.refuse(
                 &[&to, &udp, &pool],
-                "missing: the backends of the route, a \"pool\", or the targets of its UDP tunnels \
-                 in \"connect_udp\"",
+                "missing: the backends of the route, a \"pool\", the targets of its UDP tunnels \
+                 in \"connect_udp\", or its own answer by \"redirect\" or \"respond\"",
             );
         }
         (None, Some(_)) if !route.to.is_empty() => {

@@ -16,6 +16,12 @@ impl Reader<'_> {
         self.read(&format!("{at}.to"), &mut route.to);
         self.read(&format!("{at}.pool"), &mut route.pool);
         route.gate = self.gate(at);
+        route.answer = self.answer(at);
+        route.request = self.edits(&format!("{at}.request"));
+        route.response = self.edits(&format!("{at}.response"));
+        self.read(&format!("{at}.rewrite_host"), &mut route.rewrite.host);
+        self.read(&format!("{at}.rewrite_prefix"), &mut route.rewrite.prefix);
+        self.read(&format!("{at}.server_timing"), &mut route.server_timing);
         route
     }
 

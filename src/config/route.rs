@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{Gate, UpstreamError, names};
+use super::{Answer, FieldEdits, Gate, UpstreamError, names};
 use crate::connect_udp::AllowList;
 
 /// Sends requests that match to a set of backends, any of which can serve any request, or takes tunnels
@@ -25,6 +25,26 @@ pub struct Route {
     pub connect_udp: Option<AllowList>,
     /// What its requests are held to before that.
     pub gate: Gate,
+    /// What the gateway answers itself, in place of backends.
+    pub answer: Option<Answer>,
+    /// What is done to the fields of requests, after everything else that the gateway does to them.
+    pub request: FieldEdits,
+    /// What is done to the fields of responses of backends, and of [`Route::answer`].
+    pub response: FieldEdits,
+    /// What backends are asked for instead.
+    pub rewrite: Rewrite,
+    /// Whether responses say in `Server-Timing` how the client is connected. Default false.
+    pub server_timing: bool,
+}
+
+/// What backends are asked for in place of what the client asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rewrite {
+    /// The host, with or without a port. Absent: the client's.
+    pub host: Option<String>,
+    /// What takes the place of [`Route::path`] in the path; `/` takes it away. Absent: nothing does.
+    pub prefix: Option<String>,
 }
 
 /// One backend.
@@ -57,6 +77,11 @@ impl Route {
             pool: None,
             connect_udp: None,
             gate: Gate::default(),
+            answer: None,
+            request: FieldEdits::default(),
+            response: FieldEdits::default(),
+            rewrite: Rewrite::default(),
+            server_timing: false,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::load::Reader;
 use super::{
     AdminAddress, Config, Fleet, Keepalive, Listen, Profile, Sources, gate_rules, names,
-    pool_rules, units,
+    pool_rules, route_rules, units,
 };
 use crate::fleet::Roster;
 
@@ -70,6 +70,7 @@ fn routes(config: &Config, reader: &mut Reader<'_>) {
     let mut seen = HashMap::new();
     for (index, route) in config.route.iter().enumerate() {
         pool_rules::target(index, route, &config.pool, reader);
+        route_rules::check(index, route, reader);
         let [host, path] = ["host", "path"].map(|name| format!("route.{index}.{name}"));
         // The prefix matches at a segment boundary, with or without its last slash.
         let prefix = route.path.trim_end_matches('/');
@@ -435,8 +436,8 @@ mod tests {
         let error = error(&[("route.0.path", "/a")]);
         assert_eq!(
             error,
-            "--set: route.0.to: missing: the backends of the route, a \"pool\", or the targets of its \
-             UDP tunnels in \"connect_udp\""
+            "--set: route.0.to: missing: the backends of the route, a \"pool\", the targets of its \
+             UDP tunnels in \"connect_udp\", or its own answer by \"redirect\" or \"respond\""
         );
     }
 

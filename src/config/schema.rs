@@ -80,7 +80,7 @@ pub enum Kind {
     /// A number of requests in a second, a minute or an hour.
     Rate,
     /// Visible ASCII.
-    Text,
+    Visible,
     /// A list of texts.
     Texts,
     /// A list of some of these words.
@@ -89,6 +89,22 @@ pub enum Kind {
     HttpsUrl,
     /// A list of claims and the fields that they go into.
     Claims,
+    /// A list of fields with their values.
+    Fields,
+    /// A list of field names.
+    FieldNames,
+    /// A field name of one's own, or `"off"`.
+    FieldNameOrOff,
+    /// A list of networks of IP addresses.
+    Networks,
+    /// A host with or without a port.
+    Authority,
+    /// Where a redirect leads.
+    Location,
+    /// The media type of a body.
+    MediaType,
+    /// Any text of at most so many bytes.
+    Text(usize),
 }
 
 impl fmt::Display for Kind {
@@ -135,6 +151,18 @@ impl fmt::Display for Kind {
             Self::File => f.write_str("the path of a file"),
             Self::Directory => f.write_str("the path of a directory"),
             Self::Command => f.write_str("a list of words such as [\"ip\", \"route\"]"),
+            Self::Fields => f.write_str("a list of fields such as [\"x-env: prod\"]"),
+            Self::FieldNames => f.write_str("a list of field names such as [\"x-debug\"]"),
+            Self::FieldNameOrOff => {
+                f.write_str("a field name of your own such as \"x-request-id\", or \"off\"")
+            }
+            Self::Networks => f.write_str("a list of networks such as [\"10.0.0.0/8\"]"),
+            Self::Authority => f.write_str("a host such as \"app.internal\" or \"app:8080\""),
+            Self::Location => {
+                f.write_str("a URL such as \"https://www.example.org{path}{query}\", or a path")
+            }
+            Self::MediaType => f.write_str("a media type such as \"text/html\""),
+            Self::Text(max) => write!(f, "text of at most {max} bytes"),
             Self::Addresses => f.write_str(
                 "a list of at most one IPv4 and one IPv6 address such as [\"192.0.2.1:443\"]",
             ),
@@ -152,7 +180,7 @@ impl fmt::Display for Kind {
             Self::Rate => {
                 f.write_str("1 to 1000000 in a time such as \"100/s\", \"10/m\" or \"500/h\"")
             }
-            Self::Text => f.write_str("1 to 255 visible ASCII characters"),
+            Self::Visible => f.write_str("1 to 255 visible ASCII characters"),
             Self::Texts => f.write_str("a list of texts such as [\"api\", \"shop\"]"),
             Self::Words(words) => write!(f, "a list of {}", words.join(", ")),
             Self::HttpsUrl => f.write_str("a URL such as \"https://login.example.org/jwks.json\""),
@@ -173,6 +201,9 @@ impl Kind {
                 | Self::Addresses
                 | Self::Servers
                 | Self::Command
+                | Self::Fields
+                | Self::FieldNames
+                | Self::Networks
                 | Self::Texts
                 | Self::Words(_)
                 | Self::Claims

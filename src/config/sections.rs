@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::operating::{Admin, Hooks, Log, Shutdown, Upgrade};
-use super::{ConnectUdp, Dns, Jwt, Pool, Return, Route};
+use super::{ConnectUdp, Dns, Forwarded, Jwt, Pool, Return, Route, Trace};
 use crate::cid::{self, FirstOctet};
 use crate::fleet::NodeId;
 
@@ -28,6 +28,10 @@ pub struct Config {
     pub jwt: Vec<Jwt>,
     /// How the names of backends are looked up.
     pub dns: Dns,
+    /// Proxies before the gateway.
+    pub forwarded: Forwarded,
+    /// How requests are followed.
+    pub trace: Trace,
     /// Who this node is.
     pub node: Node,
     /// The other nodes, if there are any.

@@ -242,7 +242,12 @@ fn read(text: &str, shape: Shape, origin: &Origin) -> Result<Value, String> {
     let text = text.trim();
     match shape {
         Shape::Value(Key { kind, .. }) if kind.is_list() && !text.starts_with('[') => {
-            let separator = if *kind == Kind::Command { ' ' } else { ',' };
+            let separator = |letter: char| match kind {
+                Kind::Command => letter == ' ',
+                // A field's value may hold everything; several are written as TOML.
+                Kind::Fields => false,
+                _ => letter == ',',
+            };
             let items = text
                 .split(separator)
                 .filter(|item| !(text.is_empty() || *kind == Kind::Command && item.is_empty()))

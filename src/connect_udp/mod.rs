@@ -13,6 +13,7 @@ mod target;
 
 pub use allow::{AllowList, Refusal, Rule, RuleError};
 pub use capsule::{Capsule, CapsuleError, CapsuleReader, put_datagram};
+pub use network::{Network, NetworkError};
 pub use payload::{MAX_UDP_PAYLOAD, Payload, put_udp, read_payload};
 /// The upgrade token and the value of `:protocol` (RFC 9298, section 3).
 pub const PROTOCOL: &str = "connect-udp";

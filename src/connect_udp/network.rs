@@ -1,10 +1,11 @@
 //! Networks of IP addresses, and those that are not for strangers' packets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
-/// Addresses that begin with the same bits.
+/// Addresses that begin with the same bits. Read from `10.0.0.0/8`, `2001:db8::/32` or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Network {
+pub struct Network {
     address: IpAddr,
     bits: u8,
 }
@@ -25,7 +26,8 @@ impl Network {
         }
     }
 
-    pub(super) fn contains(self, address: IpAddr) -> bool {
+    /// Whether an address begins with these bits. One of IPv4 in the form of IPv6 is none of IPv4.
+    pub fn contains(self, address: IpAddr) -> bool {
         address.is_ipv4() == self.address.is_ipv4() && self.masked(address) == number(self.address)
     }
 
@@ -49,6 +51,36 @@ impl Network {
         let mask = u128::MAX.checked_shl(behind).unwrap_or(0);
         number(address) & mask
     }
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_bad| NetworkError::Address)?;
+        let Some(bits) = bits else {
+            return Ok(Self::host(address));
+        };
+        let digits = bits.bytes().all(|byte| byte.is_ascii_digit());
+        let bits = bits.parse().ok().filter(|_| digits);
+        let bits = bits.ok_or(NetworkError::Length)?;
+        Self::new(address, bits).ok_or(NetworkError::Length)
+    }
+}
+
+/// Why a text is no network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// What stands first is no address.
+    #[error("not an IP address")]
+    Address,
+    /// The length is longer than the address, or bits behind it are set.
+    #[error("the length does not fit the address; bits behind it must be 0")]
+    Length,
 }
 
 /// Whether an address is of a kind that is refused unless it is named: anything but global unicast.

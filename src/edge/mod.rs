@@ -30,7 +30,7 @@ pub(crate) use quic::{
     QuicParts, QuicPlaces, QuicTerms, Served, SharedApplication, configs, endpoint,
 };
 pub(crate) use reading::Reading;
-pub(crate) use service::{Policy, Rules, Service};
+pub(crate) use service::{Policy, Provenance, Rules, Service};
 pub(crate) use session_keys::SharedSessionKeys;
 pub(crate) use sibling::{Receiver as SiblingReceiver, Siblings};
 pub(crate) use socket::{SocketParts, SteeredSocket};

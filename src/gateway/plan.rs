@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::identities::Identities;
 use crate::config::Config;
 use crate::edge::{
-    Http3, Http3Rules, PaceTerms, Policy, QuicTerms, Rules, Served, Service, SharedApplication,
-    TcpParts, alt_svc,
+    Http3, Http3Rules, PaceTerms, Policy, Provenance, QuicTerms, Rules, Served, Service,
+    SharedApplication, TcpParts, alt_svc,
 };
 use crate::fleet::NodeId;
 use crate::request::SharedHandler;
@@ -34,12 +34,15 @@ impl Plan<'_> {
             limits,
             timeouts,
             log,
+            forwarded,
+            trace,
             ..
         } = self.config;
         let port = listen[index].public_port.unwrap_or_else(|| address.port());
         Policy {
             handler: self.handler.clone(),
             rules: Rules::new(limits, timeouts, Some(alt_svc(port))),
+            provenance: Provenance::new(forwarded, trace),
             access: if log.access {
                 AccessLog::On
             } else {

@@ -12,6 +12,8 @@ pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<String> {
         listen,
         workers,
         route: _,
+        forwarded: _,
+        trace: _,
         pool: _,
         jwt: _,
         dns: _,

@@ -1,16 +1,19 @@
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Handshake, Informational};
+use http::HeaderValue;
+
+use super::{Account, Handshake, Informational, TraceId};
 use crate::fleet::NodeId;
 
 /// What the gateway knows about the client of a request. Cheap to clone.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientFacts {
-    /// The client's address, last validated (RFC 9000, section 8) when the request began.
+    /// The address of whom the connection is with, last validated (RFC 9000, section 8) when the request
+    /// began. [`ClientFacts::origin`] is for whom it asks.
     pub address: SocketAddr,
     /// The local address that the client reached.
     pub local: SocketAddr,
@@ -27,6 +30,10 @@ pub struct ClientFacts {
     pub handshake: Handshake,
     /// The way to the client for what is said ahead of the response.
     pub informational: Informational,
+    /// How keys came about, where that is known: over TCP.
+    pub resumption: Option<HandshakeKind>,
+    #[doc(hidden)]
+    pub account: Noted,
 }
 
 impl ClientFacts {
@@ -41,7 +48,49 @@ impl ClientFacts {
             early_data: false,
             handshake: Handshake::default(),
             informational: Informational::default(),
+            resumption: None,
+            account: Noted::default(),
         }
+    }
+
+    /// The address of the client itself: what a trusted proxy says, or else [`ClientFacts::address`].
+    /// Never an IPv4 address in the form of IPv6.
+    pub fn origin(&self) -> IpAddr {
+        let said = self.account().and_then(|account| account.origin);
+        said.unwrap_or_else(|| self.address.ip().to_canonical())
+    }
+
+    /// What the request is called, if requests have names.
+    pub fn request_id(&self) -> Option<&HeaderValue> {
+        let account = self.account()?;
+        account.request_id.as_ref().map(|(_, value)| value)
+    }
+
+    /// The trace that the request is part of, if it is.
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.account()?.trace_id()
+    }
+
+    /// Counts that a backend is asked.
+    pub(crate) fn count_try(&self) {
+        if let Some(account) = self.account() {
+            account.count_try();
+        }
+    }
+
+    /// How the connection began, as far as it is known: QUIC does not tell a resumed handshake from a full
+    /// one here.
+    pub fn handshake_kind(&self) -> Option<HandshakeKind> {
+        if self.early_data {
+            Some(HandshakeKind::Early)
+        } else {
+            self.resumption
+        }
+    }
+
+    /// What is noted of the request, once the service has begun with it.
+    pub(crate) fn account(&self) -> Option<&Account> {
+        self.account.0.as_deref()
     }
 
     /// Names the protocol; [`Protocol::Http3`] if never called.
@@ -63,6 +112,16 @@ impl ClientFacts {
     }
 }
 
+/// What is noted of a request on its way through the gateway, for its own use.
+#[derive(Clone, Debug, Default)]
+pub struct Noted(pub(super) Option<Arc<Account>>);
+
+impl From<Account> for Noted {
+    fn from(account: Account) -> Self {
+        Self(Some(Arc::new(account)))
+    }
+}
+
 /// What happened to the network path of one connection so far.
 ///
 /// Counters only grow; they are read without a lock while the connection runs.
@@ -80,6 +139,28 @@ impl PathFacts {
     /// Counts a change of the client's address.
     pub fn count_change(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How the handshake of a connection went, for one of its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HandshakeKind {
+    /// With certificates.
+    Full,
+    /// With a ticket of an earlier connection.
+    Resumed,
+    /// Not at its end yet: the request came in early data.
+    Early,
+}
+
+impl HandshakeKind {
+    /// The name used in logs and for clients.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Resumed => "resumed",
+            Self::Early => "early",
+        }
     }
 }
 

@@ -13,18 +13,32 @@ pub(crate) fn is_connection_specific(name: &HeaderName) -> bool {
 /// Removes every field that belongs to one connection, those that `Connection` nominates among
 /// them.
 pub(crate) fn remove_hop_by_hop(fields: &mut HeaderMap) {
-    let nominated: Vec<HeaderName> = fields
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-        .collect();
-    for name in nominated {
+    for name in nominated(fields) {
         fields.remove(name);
     }
     for name in HOP_BY_HOP {
         fields.remove(name);
     }
+}
+
+/// Removes the fields that `Connection` nominates, but those that always belong to one connection, and
+/// that field itself.
+pub(crate) fn remove_nominated(fields: &mut HeaderMap) {
+    for name in nominated(fields) {
+        if !is_hop_by_hop(&name) {
+            fields.remove(name);
+        }
+    }
+    fields.remove(header::CONNECTION);
+}
+
+fn nominated(fields: &HeaderMap) -> Vec<HeaderName> {
+    fields
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .collect()
 }
 
 /// Whether `Connection` names this option (RFC 9110, section 7.6.1).

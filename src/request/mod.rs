@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows a transport: `edge` turns HTTP/3, HTTP/2 and HTTP/1.1 into these types.
 
+mod account;
 mod body;
 mod client;
 pub(crate) mod clock;
@@ -10,22 +11,27 @@ mod connect;
 mod datagrams;
 mod error;
 pub(crate) mod fields;
+pub(crate) mod forwarded;
 mod handler;
 mod handshake;
 mod informational;
 mod keeps_time;
+pub(crate) mod trace;
 mod upstream;
 pub(crate) mod websocket;
 
+pub(crate) use account::{Account, Traced};
 pub use body::{Body, BodyError};
-pub use client::{ClientFacts, PathFacts, Protocol};
+pub use client::{ClientFacts, HandshakeKind, Noted, PathFacts, Protocol};
 pub use connect::ConnectProtocol;
 pub(crate) use datagrams::{DatagramQueue, SendDatagrams};
 pub use datagrams::{Datagrams, SendDatagramError};
 pub use error::{Origin, RequestError, ResetCode, Stage};
+pub(crate) use forwarded::{Hop, Malformed, Node};
 pub use handler::{Handler, HandlerFuture, SharedHandler};
 pub use handshake::{Handshake, HandshakeFailed};
 pub use informational::{Informational, NotInformed};
 pub(crate) use informational::{Interim, Section};
 pub use keeps_time::KeepsTime;
+pub use trace::TraceId;
 pub use upstream::{AnsweredBy, BackendReport, ProbeReport};

@@ -111,6 +111,8 @@ pub struct Metrics {
     pub requests: Family<Answered, Counter>,
     /// Requests that ended without their handler's response, by reason.
     pub requests_failed: Family<Reason, Counter>,
+    /// What was said of for whom a request is asked, by what became of it; none where nobody is trusted.
+    pub forwarded_claims: Family<Reason, Counter>,
     /// Tunnels of UDP.
     pub udp: UdpMetrics,
     /// Informational responses of handlers and backends, by what became of them.
@@ -208,7 +210,7 @@ impl Metrics {
         metrics.register_datagrams(registry);
         metrics.register_returns(registry);
         metrics.register_fleet(registry);
-        metrics.register_http3(registry);
+        metrics.register_fields(registry);
         metrics.register_requests(registry);
         metrics.udp.register(registry);
         metrics.pools.register(registry);
@@ -315,11 +317,16 @@ impl Metrics {
         );
     }
 
-    fn register_http3(&self, registry: &mut Registry) {
+    fn register_fields(&self, registry: &mut Registry) {
         registry.register(
             "qpack_references",
             "Field sections of requests that referred to QPACK's dynamic table",
             self.qpack_references.clone(),
+        );
+        registry.register(
+            "forwarded_claims",
+            "Requests that say for whom they are, by what became of it",
+            self.forwarded_claims.clone(),
         );
     }
 

@@ -18,6 +18,7 @@ mod drain;
 mod early_data;
 mod events;
 mod faults;
+mod fields;
 mod fleet_command;
 mod garbage;
 mod gate;

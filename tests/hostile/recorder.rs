@@ -323,6 +323,9 @@ fn take_forwarding(message: &mut Message) {
     ] {
         assert_eq!(take(message, name), value, "{name}");
     }
+    let id = take(message, "x-request-id");
+    let is_digits = id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(id.len() == 32 && is_digits, "x-request-id: {id}");
     // Names keep no order among each other.
     message.fields.sort_by(|left, right| left.0.cmp(&right.0));
 }

@@ -117,7 +117,7 @@ impl Gate {
         client: &ClientFacts,
     ) -> Result<Request<Body>, RequestError> {
         if let Some(rates) = &self.rates {
-            rates.count(client.address.ip())?;
+            rates.count(client.origin())?;
         }
         let (mut parts, mut body) = request.into_parts();
         if !self.own_fields.is_empty() {
@@ -127,6 +127,8 @@ impl Gate {
             }
         }
         if let Some(tokens) = &self.tokens {
+            // Nobody takes away what is told to the backend by naming it as a field of the connection.
+            fields::remove_nominated(&mut parts.headers);
             tokens.admit(&mut parts.headers)?;
         }
         Ok(Request::from_parts(parts, body))

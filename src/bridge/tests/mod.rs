@@ -22,6 +22,7 @@ use crate::telemetry::{PoolLabel, PoolReason};
 mod bad;
 mod bad_http2;
 mod connections;
+mod dressing;
 mod early;
 mod gate;
 mod http1;

@@ -41,6 +41,7 @@ pub(super) async fn handle(
     let (mut parts, body) = request.into_parts();
     let place = Arc::new(pool.place(&asked(&pool.config(), &parts, &client)).await?);
     let upstream = &place.upstream;
+    client.count_try();
     // HTTP/2 and HTTP/3 have no use for them, and the gateway has a key of its own (RFC 8441, section 5).
     parts.headers.remove(header::SEC_WEBSOCKET_KEY);
     parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);

@@ -111,7 +111,7 @@ impl UdpProxy {
         let mut own = sys::addresses::local_addresses().map_err(|error| no_socket(&error))?;
         own.push(client.local.ip());
         route.allow.check(&target, &own)?;
-        let place = self.places.take(client.address.ip());
+        let place = self.places.take(client.origin());
         let place = place.map_err(|full| match full {
             Full::All => Refused::Tunnels,
             Full::Client => Refused::TunnelsOfClient,

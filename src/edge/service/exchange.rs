@@ -2,14 +2,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
 use super::grpc;
 use super::inbound::Tally;
 use super::tunnel::{self, Tunnel};
-use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, RequestError, clock, fields};
+use crate::request::{
+    Account, AnsweredBy, Body, BodyError, ClientFacts, HandshakeKind, RequestError, clock, fields,
+};
 use crate::telemetry::{AccessLog, AccessRecord, Answered, Metrics, Reason};
 
 /// Where the measurements of every request go.
@@ -121,6 +123,11 @@ impl Exchange {
         &self.method
     }
 
+    /// The field with the name of the request.
+    pub(super) fn request_id(&self) -> Option<&(HeaderName, HeaderValue)> {
+        self.client.account()?.request_id.as_ref()
+    }
+
     pub(super) fn wants_trailers(&self) -> bool {
         self.wants_trailers
     }
@@ -185,9 +192,10 @@ impl Exchange {
     fn record(&self, failure: Option<RequestError>) -> AccessRecord {
         let host = match (self.uri.authority(), &self.host) {
             (Some(authority), _) => authority.to_string(),
-            (None, Some(host)) => String::from_utf8_lossy(host.as_bytes()).into_owned(),
+            (None, Some(host)) => text(host),
             (None, None) => String::new(),
         };
+        let account = self.client.account();
         AccessRecord {
             method: self.method.to_string(),
             host,
@@ -197,7 +205,14 @@ impl Exchange {
             request_bytes: self.upload.bytes(),
             response_bytes: self.response_bytes,
             client: self.client.address,
+            origin: account.and_then(|account| account.origin),
             path_changes: self.client.path.changes(),
+            handshake: self.client.handshake_kind().map(HandshakeKind::name),
+            request_id: self.client.request_id().map(text),
+            trace_id: self.client.trace_id().map(|id| id.as_str().to_owned()),
+            route: account.and_then(Account::route),
+            pool: account.and_then(Account::pool),
+            tries: account.and_then(|account| account.pool().map(|_| account.tries())),
             upstream: self.answered_by.as_ref().map(|by| Arc::clone(&by.0)),
             first_byte: self.first_byte,
             total: clock::now() - self.began,
@@ -243,6 +258,10 @@ impl Drop for OpenTunnel {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
 fn class(status: StatusCode) -> &'static str {

@@ -8,6 +8,7 @@ mod grpc;
 mod idle;
 mod inbound;
 mod outbound;
+mod provenance;
 mod response;
 mod rules;
 mod target;
@@ -25,6 +26,7 @@ use http::{HeaderValue, Request, Response};
 
 use self::exchange::{Exchange, Telemetry};
 use self::inbound::{Inbound, Tally};
+pub(crate) use self::provenance::Provenance;
 use super::pace::PaceTerms;
 use crate::config::{Limits, Timeouts};
 use crate::request::{
@@ -46,6 +48,8 @@ pub(crate) struct Policy {
     pub(crate) handler: SharedHandler,
     /// Bounds it.
     pub(crate) rules: Rules,
+    /// Whom it is believed to be from, and what it is called.
+    pub(crate) provenance: Provenance,
     /// Whether it writes a line.
     pub(crate) access: AccessLog,
 }
@@ -107,8 +111,17 @@ impl Service {
     ///
     /// It never fails: every error is a response with a short body, or a reset where the client has
     /// gone.
-    pub(crate) async fn respond(&self, mut request: Request<Body>, client: ClientFacts) -> Reply {
+    pub(crate) async fn respond(
+        &self,
+        mut request: Request<Body>,
+        mut client: ClientFacts,
+    ) -> Reply {
         let policy = self.policy.load_full();
+        let metrics = &self.telemetry.metrics;
+        let account = policy
+            .provenance
+            .account(request.headers(), &client, metrics);
+        client.account = account.into();
         let rules = &policy.rules;
         let mut exchange = Exchange::begin(&self.telemetry, policy.access, &request, &client);
         let protocol = client.protocol;

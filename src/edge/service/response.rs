@@ -108,6 +108,9 @@ impl Checked {
         let by = self.response.extensions_mut().remove::<AnsweredBy>();
         exchange.answer(self.response.status(), by);
         let fields = self.response.headers_mut();
+        if let Some((name, id)) = exchange.request_id() {
+            fields.insert(name.clone(), id.clone());
+        }
         match protocol {
             Protocol::Http3 => add_date(fields),
             Protocol::Http1 | Protocol::Http2 => {

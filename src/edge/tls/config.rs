@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream as WholeStream;
 use super::early::{Completion, EarlyStream};
 use super::sessions::{EarlySessions, NoTickets};
 use super::{Identity, TlsError};
-use crate::request::Protocol;
+use crate::request::{HandshakeKind, Protocol};
 
 /// The TLS configurations of one listener, which share its identity and its tickets.
 #[derive(Clone, Debug)]
@@ -70,6 +70,7 @@ impl ServerTls {
             let (stream, completion) = EarlyStream::accept(stream, Arc::clone(&self.tcp)).await?;
             return Ok(Opened {
                 protocol: agreed(stream.protocol().as_deref()),
+                kind: kind(stream.handshake_kind()),
                 stream: TlsStream::Early(stream),
                 completion,
             });
@@ -78,6 +79,7 @@ impl ServerTls {
         let stream = acceptor.accept(stream).await?;
         Ok(Opened {
             protocol: agreed(stream.get_ref().1.alpn_protocol()),
+            kind: kind(stream.get_ref().1.handshake_kind()),
             stream: TlsStream::Whole(Box::new(stream)),
             completion: None,
         })
@@ -92,11 +94,20 @@ fn agreed(protocol: Option<&[u8]>) -> Protocol {
     }
 }
 
+fn kind(kind: Option<rustls::HandshakeKind>) -> Option<HandshakeKind> {
+    kind.map(|kind| match kind {
+        rustls::HandshakeKind::Resumed => HandshakeKind::Resumed,
+        _ => HandshakeKind::Full,
+    })
+}
+
 /// A client's connection over TCP that can be used.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) stream: TlsStream,
     pub(crate) protocol: Protocol,
+    /// How keys came about.
+    pub(crate) kind: Option<HandshakeKind>,
     /// The rest of the handshake, if the client sent early data.
     pub(crate) completion: Option<Completion>,
 }

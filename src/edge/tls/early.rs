@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::{fmt, future};
 
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -49,6 +49,11 @@ impl EarlyStream {
     /// The protocol that the two sides agreed on (RFC 7301).
     pub(super) fn protocol(&self) -> Option<Vec<u8>> {
         self.lock().tls.alpn_protocol().map(<[u8]>::to_vec)
+    }
+
+    /// How keys came about, if that is known yet.
+    pub(super) fn handshake_kind(&self) -> Option<HandshakeKind> {
+        self.lock().tls.handshake_kind()
     }
 
     pub(super) fn reset_when_dropped(&self) -> io::Result<()> {

@@ -2,6 +2,9 @@
 
 Each line is a command, each answer one JSON object on a line:
   get PATH            fetches; {"status":N,"bytes":N,"sha256":"HEX"}
+  send METHOD PATH BYTES JSON
+                      sends a request with that many bytes and these fields, a list of pairs;
+                      {"status":N,"fields":[[NAME,VALUE],..],"body":"..."}
   start PATH          begins a fetch and answers {"started":true} at its first body byte
   finish              waits for that fetch; answers as get does
   upload PATH BYTES   posts that many bytes; {"status":N,"body":"...","sha256":"HEX"} of what was sent
@@ -39,6 +42,7 @@ class Response:
     def __init__(self):
         self.status = None
         self.capsule_protocol = None
+        self.fields = []
         self.hash = hashlib.sha256()
         self.length = 0
         self.body = bytearray()
@@ -92,6 +96,7 @@ class Client(QuicConnectionProtocol):
             if response is None:
                 continue
             if isinstance(http_event, HeadersReceived):
+                response.fields += [[name.decode(), value.decode()] for name, value in http_event.headers]
                 for name, value in http_event.headers:
                     if name == b":status":
                         response.status = int(value)
@@ -124,7 +129,7 @@ class Client(QuicConnectionProtocol):
         self.http.send_data(socket.stream_id, frame, end_stream=last)
         self.transmit()
 
-    def request(self, authority, method, path, body=None):
+    def request(self, authority, method, path, body=None, fields=()):
         stream_id = self._quic.get_next_available_stream_id()
         response = self.responses[stream_id] = Response()
         headers = [
@@ -135,6 +140,7 @@ class Client(QuicConnectionProtocol):
         ]
         if body is not None:
             headers.append((b"content-length", str(len(body)).encode()))
+        headers += [(name.encode(), value.encode()) for name, value in fields]
         self.http.send_headers(stream_id, headers, end_stream=body is None)
         if body is not None:
             self.http.send_data(stream_id, body, end_stream=True)
@@ -279,6 +285,12 @@ async def serve(client, authority, early):
             return words[1]
         if words[0] == "get":
             answer = await summary(client.request(authority, "GET", words[1]))
+        elif words[0] == "send":
+            _, method, path, count, fields = line.split(maxsplit=4)
+            body = bytes(int(count)) if int(count) else None
+            response = client.request(authority, method, path, body, json.loads(fields))
+            answer = await summary(response)
+            answer = {"status": response.status, "fields": response.fields, "body": response.body.decode()}
         elif words[0] == "start":
             response = client.request(authority, "GET", words[1])
             await asyncio.wait_for(response.first_byte, TIMEOUT)

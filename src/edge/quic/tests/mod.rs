@@ -7,11 +7,11 @@ use tokio::sync::watch;
 use super::*;
 use crate::bridge::Origin;
 use crate::cid::{CidConfig, ConfigId, ConfigSet, FirstOctet, Lane, Minter, MinterError, ServerId};
-use crate::config::{Quic, Timeouts};
+use crate::config::{Forwarded, Quic, Timeouts, Trace};
 use crate::edge::cid_keys::SharedCidKeys;
 use crate::edge::http3::{Http3, Rules as Http3Rules};
 use crate::edge::pace::PaceTerms;
-use crate::edge::service::{Policy, Rules, Service};
+use crate::edge::service::{Policy, Provenance, Rules, Service};
 use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::socket::SocketParts;
 use crate::edge::steering::Steering;
@@ -54,6 +54,7 @@ impl Edge {
                 Policy {
                     handler: SharedHandler::new(Origin),
                     rules: Rules::new(limits, &timeouts, None),
+                    provenance: Provenance::new(&Forwarded::default(), &Trace::default()),
                     access: AccessLog::Off,
                 },
                 metrics.clone(),

@@ -37,6 +37,7 @@ async fn a_handler_sets_the_limit_of_a_body_in_place_of_the_configured_one() {
     let policy = Policy {
         handler: SharedHandler::new(Picky),
         rules: Rules::new(&limits, &Timeouts::default(), None),
+        provenance: Provenance::new(&Forwarded::default(), &Trace::default()),
         access: AccessLog::On,
     };
     let service = Service::new(policy, Metrics::default());

@@ -281,6 +281,7 @@ async fn hostile_requests_are_refused_before_a_backend_hears_of_them() {
         let policy = Policy {
             handler: SharedHandler::new(bridge),
             rules: Rules::new(&limits, &timeouts, None),
+            provenance: Provenance::new(&Forwarded::default(), &Trace::default()),
             access: AccessLog::Off,
         };
         let service = Service::new(policy, Metrics::default());

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use tracing::field::{Field, Visit};
 
 use super::*;
+use crate::config::{Forwarded, Trace};
 use crate::request::{AnsweredBy, Handler, Protocol};
 use crate::telemetry::{Answered, Reason};
 
@@ -85,9 +86,11 @@ where
     R: Future<Output = Result<Response<Body>, RequestError>> + Send,
 {
     let alt_svc = HeaderValue::from_static("h3=\":443\"");
+    let provenance = Provenance::new(&Forwarded::default(), &unnamed());
     let policy = Policy {
         handler: SharedHandler::new(Answers(answer)),
         rules: Rules::new(limits, &Timeouts::default(), Some(alt_svc)),
+        provenance,
         access: AccessLog::On,
     };
     Service::new(policy, Metrics::default())
@@ -519,6 +522,14 @@ async fn a_panic_of_the_handler_fails_one_request_and_is_counted_and_logged() {
     assert_eq!(failures(&calls, "internal"), 3);
 }
 
+/// What gives no names to requests.
+fn unnamed() -> Trace {
+    Trace {
+        request_id: None,
+        ..Trace::default()
+    }
+}
+
 struct Panics;
 
 impl http_body::Body for Panics {
@@ -658,4 +669,41 @@ async fn a_failed_call_of_grpc_gets_its_status_in_one_header_section() {
         reason: "no_backend",
     };
     assert_eq!(failed.get_or_create(&reason).get(), 3);
+}
+
+#[tokio::test]
+async fn what_a_request_is_called_is_in_its_record_and_its_response_and_bounded() {
+    let lines = Lines::default();
+    let _default = tracing::subscriber::set_default(lines.clone());
+    let service = service(&Limits::default(), async |_request| {
+        Err(RequestError::NoRoute)
+    });
+    let trusted = Forwarded {
+        trusted: vec!["192.0.2.0/24".parse().unwrap()],
+        ..Forwarded::default()
+    };
+    let mut policy = Policy::clone(&service.policy.load());
+    policy.provenance = Provenance::new(&trusted, &Trace::default());
+    service.replace(policy);
+    let long = format!("https://gw.test/{}", "a".repeat(5000));
+    let fields = [
+        ("x-forwarded-for", "2001:db8::9"),
+        ("x-request-id", "abc.1"),
+        (
+            "traceparent",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ),
+    ];
+    let response = respond(&service, request("GET", &long, &fields, Body::empty())).await;
+    assert_eq!(response.headers()["x-request-id"], "abc.1");
+    drop(response.into_body().collect().await.unwrap());
+    let line = std::mem::take(&mut *lines.0.lock().unwrap()).remove(0);
+    for part in [
+        "client=192.0.2.7:5000 origin=2001:db8::9 ",
+        "request_id=\"abc.1\" trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\" ",
+        "failure=\"no_route\"",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!line.contains("tries") && line.len() < 1500, "{line}");
 }

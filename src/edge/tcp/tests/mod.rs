@@ -22,7 +22,8 @@ use tokio::time::timeout;
 
 use self::origin::{Origin, Script, pattern};
 use super::*;
-use crate::edge::service::{Policy, Rules};
+use crate::config::{Forwarded, Trace};
+use crate::edge::service::{Policy, Provenance, Rules};
 use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::tls::testing::{Client, ClientStream, identity_and_client, is_resumed};
 use crate::edge::tls::{FleetTicketer, Identity, Tickets};
@@ -68,6 +69,7 @@ impl Setup {
         let origin = Origin::default();
         let rules = Rules::new(&self.limits, &self.timeouts, Some(alt_svc(address.port())));
         let policy = Policy {
+            provenance: Provenance::new(&Forwarded::default(), &Trace::default()),
             handler: SharedHandler::new(origin.clone()),
             rules,
             access: AccessLog::Off,
