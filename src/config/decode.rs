@@ -354,7 +354,7 @@ fn readable(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn word<T: Copy>(entry: &Entry, key: &Key, words: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn word<T: Copy>(entry: &Entry, key: &Key, words: &[(&str, T)]) -> Result<T, String> {
     let text = text(entry, key)?;
     let found = words.iter().find(|(word, _)| *word == text);
     found

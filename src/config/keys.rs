@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::connect_udp_keys::CONNECT_UDP_KEYS;
 use super::fleet_keys::FLEET_KEYS;
+use super::listen_keys::LISTEN_KEYS;
 use super::operating_keys::OPERATING_KEYS;
 use super::pool_keys::POOL_KEYS;
 use super::route_keys::ROUTE_KEYS;
@@ -12,8 +13,9 @@ use super::schema::{Key, Kind};
 /// Every key of the configuration, in the order of docs/config.md.
 pub static KEYS: &[Key] = &JOINED;
 
-const PARTS: [&[Key]; 7] = [
-    CLIENT_KEYS,
+const PARTS: [&[Key]; 8] = [
+    PROCESS_KEYS,
+    LISTEN_KEYS,
     ROUTE_KEYS,
     POOL_KEYS,
     CONNECT_UDP_KEYS,
@@ -23,7 +25,7 @@ const PARTS: [&[Key]; 7] = [
 ];
 
 const JOINED: [Key; count_all()] = {
-    let mut keys = [CLIENT_KEYS[0]; _];
+    let mut keys = [PROCESS_KEYS[0]; _];
     let (mut part, mut index, mut joined) = (0, 0, 0);
     while joined < keys.len() {
         if index == PARTS[part].len() {
@@ -45,8 +47,8 @@ const fn count_all() -> usize {
     count
 }
 
-/// The process, and what clients reach.
-const CLIENT_KEYS: &[Key] = &[
+/// The process.
+const PROCESS_KEYS: &[Key] = &[
     Key {
         path: "state_dir",
         kind: Kind::Directory,
@@ -67,43 +69,6 @@ const CLIENT_KEYS: &[Key] = &[
         default: "the number of cores, at most 64",
         example: "4",
         meaning: "QUIC endpoints of each listener, each with a UDP socket of its own.",
-    },
-    Key {
-        path: "listen.N.addr",
-        kind: Kind::Address,
-        default: "[::]:4433",
-        example: "192.0.2.1:443",
-        meaning: "The address of the UDP and the TCP socket; `[::]` also takes IPv4, and port 0 \
-                  lets the system choose.",
-    },
-    Key {
-        path: "listen.N.cert",
-        kind: Kind::File,
-        default: "a development certificate",
-        example: "tls.pem",
-        meaning: "The certificate chain in PEM; only together with `key`.",
-    },
-    Key {
-        path: "listen.N.key",
-        kind: Kind::File,
-        default: "the development certificate's key",
-        example: "tls.key",
-        meaning: "The private key in PEM; only together with `cert`.",
-    },
-    Key {
-        path: "listen.N.tcp",
-        kind: Kind::Boolean,
-        default: "true",
-        example: "false",
-        meaning: "Whether HTTP/2 and HTTP/1.1 are served over TCP too.",
-    },
-    Key {
-        path: "listen.N.public_port",
-        kind: Kind::Integer(1, 65535),
-        default: "the port of addr",
-        example: "8443",
-        meaning: "The port that Alt-Svc names, where clients reach another one than the port of \
-                  `addr`.",
     },
 ];
 
@@ -383,6 +348,10 @@ mod tests {
         let needed = [
             ("listen.0.cert", directory.path("old.pem")),
             ("listen.0.key", directory.path("old.key")),
+            ("listen.0.certificate.0.cert", directory.path("old.pem")),
+            ("listen.0.certificate.0.key", directory.path("old.key")),
+            ("listen.0.client_auth", "optional".into()),
+            ("listen.0.client_ca", directory.path("old.pem")),
             ("route.0.to", "http://127.0.0.1:1".into()),
             ("pool.0.name", "other".into()),
             ("pool.0.to", "http://127.0.0.1:2".into()),
@@ -424,6 +393,10 @@ mod tests {
             "old.fleet.key",
             "tls.pem",
             "tls.key",
+            "shop.pem",
+            "shop.key",
+            "clients.pem",
+            "clients.crl",
             "fleet.key",
         ]);
         directory.write(
@@ -453,7 +426,7 @@ mod tests {
             let listed = ["route.", "pool.", "fleet."]
                 .iter()
                 .any(|list| key.path.starts_with(list));
-            if listed || key.default.contains(' ') {
+            if listed || key.default.contains(' ') || key.default == "none" {
                 continue;
             }
             let path = key.path.replace(".N", ".0");

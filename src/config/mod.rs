@@ -16,6 +16,8 @@ mod form;
 mod keys;
 mod layers;
 mod link;
+mod listen;
+mod listen_keys;
 mod load;
 mod names;
 mod operating;
@@ -42,12 +44,12 @@ pub use explain::{Explained, explain};
 pub use keys::KEYS;
 pub use layers::{FILE_VARIABLE, PREFIX, Setting, SettingError, Sources};
 pub use link::{LinkMtuError, Return, max_udp_payload};
+pub use listen::{AuthorityRule, Certificate, ClientAuth, Listen, UnknownName};
 pub use load::load;
 pub use operating::{Admin, AdminAddress, Hooks, Log, LogFormat, Shutdown, Upgrade};
 pub use pool::{Backend, HashBy, Pool, Probe, Retry};
 pub use route::{Route, Upstream, UpstreamProtocol};
 pub use schema::{Key, Kind};
 pub use sections::{
-    Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile, Quic, Tcp,
-    Timeouts,
+    Cid, Config, EarlyData, Fleet, Keepalive, Limits, Member, Node, Profile, Quic, Tcp, Timeouts,
 };

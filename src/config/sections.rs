@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::operating::{Admin, Hooks, Log, Shutdown, Upgrade};
-use super::{ConnectUdp, Pool, Return, Route};
+use super::{ConnectUdp, Listen, Pool, Return, Route};
 use crate::cid::{self, FirstOctet};
 use crate::fleet::NodeId;
 
@@ -56,22 +56,6 @@ pub struct Config {
     /// Where the live processes of this node find each other; each node has a directory in it, of
     /// mode 0700. Default `run` in `state_dir`.
     pub runtime_dir: PathBuf,
-}
-
-/// One address that serves HTTP/3 on UDP and HTTP/2 and HTTP/1.1 on TCP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Listen {
-    /// The address of both sockets; `[::]` also takes IPv4. Default `[::]:4433`.
-    pub addr: SocketAddr,
-    /// The certificate chain in PEM; absent together with `key`: the development certificate.
-    pub cert: Option<PathBuf>,
-    /// The private key in PEM.
-    pub key: Option<PathBuf>,
-    /// Whether TCP is served too. Default true.
-    pub tcp: bool,
-    /// The port that Alt-Svc names, where the public port differs from `addr`'s. Default: `addr`'s.
-    pub public_port: Option<u16>,
 }
 
 /// Who this node is.
@@ -263,16 +247,6 @@ pub struct Timeouts {
     pub idle: Duration,
     /// An idle connection to a backend is closed after this time. Default 30 s.
     pub upstream_idle: Duration,
-}
-
-impl Listen {
-    /// Serves at this address, with every other field at its default.
-    pub fn new(addr: SocketAddr) -> Self {
-        Self {
-            addr,
-            ..Self::default()
-        }
-    }
 }
 
 impl Fleet {

@@ -7,7 +7,9 @@ use super::listener::Bound;
 use super::plan::Plan;
 use crate::bridge::{Bridge, Origin};
 use crate::config::{Config, EarlyData, Return};
-use crate::edge::{AddressTokens, Fault, QuicPlaces, SharedSessionKeys, Steering, declare_reasons};
+use crate::edge::{
+    AddressTokens, Fault, Qlog, QuicPlaces, SharedSessionKeys, Steering, declare_reasons,
+};
 use crate::request::SharedHandler;
 use crate::steer::Tables;
 use crate::telemetry::Metrics;
@@ -22,6 +24,7 @@ pub(super) struct Ground {
     pub(super) handler: SharedHandler,
     pub(super) resumption: Resumption,
     pub(super) identities: Identities,
+    pub(super) qlog: Option<Arc<Qlog>>,
     tokens: AddressTokens,
 }
 
@@ -47,6 +50,7 @@ impl Ground {
             handler,
             resumption,
             identities,
+            qlog: qlog(config, metrics)?,
             tokens,
         })
     }
@@ -66,6 +70,7 @@ impl Ground {
                 metrics,
                 node: self.membership.node,
                 max_udp_payload: self.membership.max_udp_payload(config)?,
+                qlog: self.qlog.as_ref(),
             },
             membership: &self.membership,
             steering: &self.steering,
@@ -73,6 +78,11 @@ impl Ground {
             places: QuicPlaces::new(&config.limits),
         })
     }
+}
+
+/// What traces QUIC connections, if that is wanted.
+pub(super) fn qlog(config: &Config, metrics: &Metrics) -> Result<Option<Arc<Qlog>>, GatewayError> {
+    Qlog::start(&config.log, metrics).map_err(GatewayError::Qlog)
 }
 
 fn handler(

@@ -8,11 +8,11 @@ use super::plan::Plan;
 use super::{GatewayError, ground};
 use crate::config::{self, Config, LoadErrors, Sources};
 use crate::control::Snapshot;
-use crate::edge::{Policy, QuicChange, TcpParts};
+use crate::edge::{CertificateFacts, Policy, Qlog, QuicChange, TcpParts};
 use crate::fleet::NodeId;
 use crate::lifecycle::{Watched, changed, fixed, remedy};
 use crate::request::SharedHandler;
-use crate::telemetry::Metrics;
+use crate::telemetry::{CertificateLabel, Metrics};
 
 /// Why a reload was refused. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,8 @@ pub(super) struct Reloader {
     /// The handler in use, which keeps its connections to backends while no route changes.
     pub(super) handler: Arc<Mutex<SharedHandler>>,
     pub(super) resumption: Resumption,
+    /// What traces QUIC connections, for as long as its keys stay.
+    pub(super) qlog: Mutex<Option<Arc<Qlog>>>,
     pub(super) metrics: Metrics,
     pub(super) node: NodeId,
     /// What every tunnel of the fleet carries; fixed, like the links.
@@ -61,10 +63,15 @@ pub(super) struct Change {
     handler: SharedHandler,
     fleet: Option<Snapshot>,
     listeners: Vec<ListenerChange>,
+    qlog: Option<Arc<Qlog>>,
+    certificates: Shown,
     /// Whether clients may remember other limits.
     relimited: bool,
     applied: Applied,
 }
+
+/// The certificates that clients are shown.
+pub(super) type Shown = Vec<(CertificateLabel, CertificateFacts)>;
 
 #[derive(Debug)]
 struct ListenerChange {
@@ -92,6 +99,7 @@ impl Reloader {
         let watched = Watched::new(&config);
         let handler = self.handler(old, &config)?;
         let identities = Identities::load(&config, &self.resumption, &self.given)?;
+        let qlog = self.qlog(old, &config)?;
         let plan = Plan {
             config: &config,
             handler: &handler,
@@ -100,6 +108,7 @@ impl Reloader {
             metrics: &self.metrics,
             node: self.node,
             max_udp_payload: self.max_udp_payload,
+            qlog: qlog.as_ref(),
         };
         let listeners = self.listeners.iter().enumerate();
         let listeners = listeners
@@ -113,6 +122,8 @@ impl Reloader {
             watched,
             handler,
             listeners,
+            qlog,
+            certificates: identities.facts(),
             relimited: (&old.quic, &old.limits, old.datagram_bytes())
                 != (&config.quic, &config.limits, config.datagram_bytes()),
             applied: Applied { sections },
@@ -126,6 +137,17 @@ impl Reloader {
             (Some(handle), Some(fleet)) if handle.has_files() => handle.prepare(fleet).map(Some),
             _ => Ok(None),
         }
+    }
+
+    fn qlog(&self, old: &Config, new: &Config) -> Result<Option<Arc<Qlog>>, GatewayError> {
+        let traced = |config: &Config| {
+            let log = &config.log;
+            (log.qlog_dir.clone(), log.qlog_one_in, log.qlog_bytes)
+        };
+        if traced(old) == traced(new) {
+            return Ok(self.qlog.lock().expect("no holder panics").clone());
+        }
+        ground::qlog(new, &self.metrics)
     }
 
     fn handler(&self, old: &Config, new: &Config) -> Result<SharedHandler, GatewayError> {
@@ -151,12 +173,19 @@ fn change(
     listener: &ListenerControl,
 ) -> Result<ListenerChange, GatewayError> {
     let tls = plan.identities.quic(index);
-    let terms = plan.quic_terms(&listener.service);
+    let terms = plan.quic_terms(index, &listener.service);
     let config = plan.config;
     let of = (&config.quic, &config.limits, config.datagram_bytes());
     let workers = listener.quic.iter();
     let quic = workers
-        .map(|worker| worker.prepare(Arc::clone(tls), terms.clone(), of, plan.max_udp_payload))
+        .map(|worker| {
+            worker.prepare(
+                Arc::clone(tls),
+                terms.clone(),
+                of,
+                (plan.max_udp_payload, plan.qlog),
+            )
+        })
         .collect::<Result<_, _>>();
     Ok(ListenerChange {
         policy: plan.policy(index, listener.address),
@@ -170,7 +199,7 @@ fn change(
 
 impl Change {
     /// Puts everything into effect, without a step that could fail or wait.
-    pub(super) fn apply(self) -> (Config, Watched, Applied) {
+    pub(super) fn apply(self) -> (Config, Watched, Applied, Shown) {
         let listeners = self.reloader.listeners.iter().zip(self.listeners);
         for (listener, change) in listeners {
             listener.service.replace(change.policy);
@@ -185,7 +214,8 @@ impl Change {
         if let (Some(handle), Some(snapshot)) = (&self.reloader.fleet, self.fleet) {
             handle.commit(snapshot);
         }
+        *self.reloader.qlog.lock().expect("no holder panics") = self.qlog;
         *self.reloader.handler.lock().expect("no holder panics") = self.handler;
-        (self.config, self.watched, self.applied)
+        (self.config, self.watched, self.applied, self.certificates)
     }
 }

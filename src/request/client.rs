@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Handshake, Informational};
+use super::{ClientCertificate, Handshake, Informational};
 use crate::fleet::NodeId;
 
 /// What the gateway knows about the client of a request. Cheap to clone.
@@ -25,6 +25,8 @@ pub struct ClientFacts {
     pub early_data: bool,
     /// The handshake of the connection, complete unless [`ClientFacts::early_data`] says otherwise.
     pub handshake: Handshake,
+    /// The certificate by which the client proved who it is, where the listener asks for one.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// The way to the client for what is said ahead of the response.
     pub informational: Informational,
 }
@@ -40,7 +42,17 @@ impl ClientFacts {
             owner: NodeId::default(),
             early_data: false,
             handshake: Handshake::default(),
+            certificate: None,
             informational: Informational::default(),
+        }
+    }
+
+    /// Names the certificate that the client proved to be its own.
+    #[must_use]
+    pub fn proven_by(self, certificate: Option<Arc<ClientCertificate>>) -> Self {
+        Self {
+            certificate,
+            ..self
         }
     }
 

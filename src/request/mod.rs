@@ -3,7 +3,9 @@
 //!
 //! Nothing here knows a transport: `edge` turns HTTP/3, HTTP/2 and HTTP/1.1 into these types.
 
+mod base64;
 mod body;
+mod certificate;
 mod client;
 pub(crate) mod clock;
 mod connect;
@@ -18,6 +20,7 @@ mod upstream;
 pub(crate) mod websocket;
 
 pub use body::{Body, BodyError};
+pub use certificate::ClientCertificate;
 pub use client::{ClientFacts, PathFacts, Protocol};
 pub use connect::ConnectProtocol;
 pub(crate) use datagrams::{DatagramQueue, SendDatagrams};

@@ -1,12 +1,14 @@
 //! What the gateway tells its operator: metrics, the access log, and events.
 
 mod access;
+mod handshakes;
 mod labels;
 mod metrics;
 mod pools;
 mod udp;
 
 pub use access::{AccessLog, AccessRecord};
+pub use handshakes::CertificateLabel;
 pub use labels::{Answered, Early, Informed};
 pub use metrics::{
     FleetFinding, HandedOver, Metrics, PathChange, PeerLife, Reason, ReloadOutcome, Transport,

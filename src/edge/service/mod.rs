@@ -26,6 +26,7 @@ use http::{HeaderValue, Request, Response};
 use self::exchange::{Exchange, Telemetry};
 use self::inbound::{Inbound, Tally};
 use super::pace::PaceTerms;
+use super::tls::Hosts;
 use crate::config::{Limits, Timeouts};
 use crate::request::{
     Body, BodyError, ClientFacts, Informational, Interim, RequestError, ResetCode, SharedHandler,
@@ -60,6 +61,7 @@ pub(crate) struct Rules {
     body_rate: PaceTerms,
     tunnel_idle: Duration,
     alt_svc: Option<HeaderValue>,
+    hosts: Option<Arc<Hosts>>,
 }
 
 /// What a transport does for a request.
@@ -187,7 +189,13 @@ impl Rules {
             },
             tunnel_idle: timeouts.tunnel_idle,
             alt_svc,
+            hosts: None,
         }
+    }
+
+    /// Takes requests for these hosts only, if any are given.
+    pub(crate) fn only_for(self, hosts: Option<Arc<Hosts>>) -> Self {
+        Self { hosts, ..self }
     }
 }
 

@@ -55,6 +55,7 @@ impl Connection {
         let mut client = ClientFacts::new(Arc::new(PathFacts::default()), self.client, local);
         client.owner = self.parts.node;
         client.protocol = opened.protocol;
+        client.certificate = opened.client;
         let outcomes = self.parts.metrics.informational.clone();
         client.informational = Informational::unsupported(outcomes);
         let Some(completion) = opened.completion else {
