@@ -28,6 +28,12 @@ pub(super) fn own(parts: &mut request::Parts, client: &ClientFacts) -> Result<()
     let authority = parts.uri.authority();
     let authority = authority.ok_or(RequestError::Malformed("no authority"))?;
     add_forwarding(&mut parts.headers, client, authority)?;
+    if let Some(certificate) = &client.certificate {
+        parts.headers.insert(CLIENT_CERT, certificate.field());
+        if let Some(chain) = certificate.chain_field() {
+            parts.headers.insert(CLIENT_CERT_CHAIN, chain);
+        }
+    }
     if let Some(account) = client.account() {
         add_names(&mut parts.headers, account);
     }
@@ -181,7 +187,10 @@ fn remove_claims(fields: &mut HeaderMap, client: &ClientFacts) {
     let id = id.map(|(name, _)| name.as_str());
     let is_claim = |name: &str| {
         name.starts_with("x-forwarded-")
-            || matches!(name, "forwarded" | "x-real-ip" | "proxy")
+            || matches!(
+                name,
+                "forwarded" | "x-real-ip" | "proxy" | "client-cert" | "client-cert-chain"
+            )
             || Some(name) == id
     };
     let claims: Vec<HeaderName> = fields
@@ -240,6 +249,9 @@ fn value(text: &str) -> Result<HeaderValue, RequestError> {
 }
 
 pub(super) const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
+/// RFC 9440.
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 #[cfg(test)]
@@ -249,6 +261,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::request::ClientCertificate;
 
     fn client(address: &str) -> ClientFacts {
         let address = address.parse().unwrap();
@@ -297,6 +310,31 @@ mod tests {
         for gone in ["x_forwarded_for", "x-forwarded-port", "x-real-ip", "proxy"] {
             assert!(field(&parts, gone).is_empty(), "{gone}");
         }
+    }
+
+    #[test]
+    fn a_certificate_is_the_gateways_word_and_never_the_clients() {
+        let claims = [
+            ("client-cert", ":AAAA:"),
+            ("client-cert", ":BBBB:"),
+            ("client_cert", ":AAAA:"),
+            ("client-cert-chain", ":AAAA:"),
+        ];
+        let parts = sent(&claims, "192.0.2.7:5000", Protocol::Http1);
+        for name in ["client-cert", "client_cert", "client-cert-chain"] {
+            assert!(field(&parts, name).is_empty(), "{name}");
+        }
+        let mut request = Request::builder().uri("https://example.org/");
+        for (name, value) in claims {
+            request = request.header(name, value);
+        }
+        let mut parts = request.body(()).unwrap().into_parts().0;
+        let certificate = ClientCertificate::new(vec![1, 2, 3], vec![vec![4]], Vec::new());
+        let client = client("192.0.2.7:5000").proven_by(Some(Arc::new(certificate)));
+        own(&mut parts, &client).unwrap();
+        assert_eq!(field(&parts, "client-cert"), [":AQID:"]);
+        assert_eq!(field(&parts, "client-cert-chain"), [":BA==:"]);
+        assert!(field(&parts, "client_cert").is_empty());
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What each section holds when none of its keys is set; docs/config.md explains the numbers.
 
-use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,18 +49,6 @@ impl AdminAddress {
     /// The default: the unix socket `admin.sock` in the state directory.
     pub(super) fn in_state_dir(state_dir: &Path) -> Self {
         Self::Unix(state_dir.join("admin.sock"))
-    }
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self {
-            addr: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), DEFAULT_PORT),
-            cert: None,
-            key: None,
-            tcp: true,
-            public_port: None,
-        }
     }
 }
 
@@ -163,6 +150,9 @@ impl Default for Log {
             format: LogFormat::Text,
             level: "info".into(),
             access: true,
+            qlog_dir: None,
+            qlog_one_in: 1000,
+            qlog_bytes: 256 << 20,
         }
     }
 }
@@ -222,5 +212,3 @@ fn default_state_dir() -> PathBuf {
             |base| base.join("wayhold"),
         )
 }
-
-const DEFAULT_PORT: u16 = 4433;

@@ -6,6 +6,7 @@ use super::connect_udp_keys::CONNECT_UDP_KEYS;
 use super::dns_keys::DNS_KEYS;
 use super::fleet_keys::FLEET_KEYS;
 use super::gate_keys::GATE_KEYS;
+use super::listen_keys::LISTEN_KEYS;
 use super::operating_keys::OPERATING_KEYS;
 use super::pool_keys::POOL_KEYS;
 use super::provenance_keys::PROVENANCE_KEYS;
@@ -15,8 +16,9 @@ use super::schema::{Key, Kind};
 /// Every key of the configuration, in the order of docs/config.md.
 pub static KEYS: &[Key] = &JOINED;
 
-const PARTS: [&[Key]; 10] = [
-    CLIENT_KEYS,
+const PARTS: [&[Key]; 11] = [
+    PROCESS_KEYS,
+    LISTEN_KEYS,
     ROUTE_KEYS,
     GATE_KEYS,
     POOL_KEYS,
@@ -29,7 +31,7 @@ const PARTS: [&[Key]; 10] = [
 ];
 
 const JOINED: [Key; count_all()] = {
-    let mut keys = [CLIENT_KEYS[0]; _];
+    let mut keys = [PROCESS_KEYS[0]; _];
     let (mut part, mut index, mut joined) = (0, 0, 0);
     while joined < keys.len() {
         if index == PARTS[part].len() {
@@ -51,8 +53,8 @@ const fn count_all() -> usize {
     count
 }
 
-/// The process, and what clients reach.
-const CLIENT_KEYS: &[Key] = &[
+/// The process.
+const PROCESS_KEYS: &[Key] = &[
     Key {
         path: "state_dir",
         kind: Kind::Directory,
@@ -73,43 +75,6 @@ const CLIENT_KEYS: &[Key] = &[
         default: "the number of cores, at most 64",
         example: "4",
         meaning: "QUIC endpoints of each listener, each with a UDP socket of its own.",
-    },
-    Key {
-        path: "listen.N.addr",
-        kind: Kind::Address,
-        default: "[::]:4433",
-        example: "192.0.2.1:443",
-        meaning: "The address of the UDP and the TCP socket; `[::]` also takes IPv4, and port 0 \
-                  lets the system choose.",
-    },
-    Key {
-        path: "listen.N.cert",
-        kind: Kind::File,
-        default: "a development certificate",
-        example: "tls.pem",
-        meaning: "The certificate chain in PEM; only together with `key`.",
-    },
-    Key {
-        path: "listen.N.key",
-        kind: Kind::File,
-        default: "the development certificate's key",
-        example: "tls.key",
-        meaning: "The private key in PEM; only together with `cert`.",
-    },
-    Key {
-        path: "listen.N.tcp",
-        kind: Kind::Boolean,
-        default: "true",
-        example: "false",
-        meaning: "Whether HTTP/2 and HTTP/1.1 are served over TCP too.",
-    },
-    Key {
-        path: "listen.N.public_port",
-        kind: Kind::Integer(1, 65535),
-        default: "the port of addr",
-        example: "8443",
-        meaning: "The port that Alt-Svc names, where clients reach another one than the port of \
-                  `addr`.",
     },
 ];
 
@@ -419,6 +384,10 @@ mod tests {
         let needed = [
             ("listen.0.cert", directory.path("old.pem")),
             ("listen.0.key", directory.path("old.key")),
+            ("listen.0.certificate.0.cert", directory.path("old.pem")),
+            ("listen.0.certificate.0.key", directory.path("old.key")),
+            ("listen.0.client_auth", "optional".into()),
+            ("listen.0.client_ca", directory.path("old.pem")),
             ("route.0.to", "http://127.0.0.1:1".into()),
             ("pool.0.name", "other".into()),
             ("pool.0.to", "https://127.0.0.1:2".into()),
@@ -502,6 +471,10 @@ mod tests {
             "ca.pem",
             "tls.pem",
             "tls.key",
+            "shop.pem",
+            "shop.key",
+            "clients.pem",
+            "clients.crl",
             "fleet.key",
         ]);
         directory.write("tls.pem", "no certificate");
@@ -532,7 +505,7 @@ mod tests {
             let listed = ["route.", "pool.", "jwt.", "fleet."]
                 .iter()
                 .any(|list| key.path.starts_with(list));
-            if listed || key.default.contains(' ') {
+            if listed || key.default.contains(' ') || key.default == "none" {
                 continue;
             }
             let path = key.path.replace(".N", ".0");

@@ -150,16 +150,6 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn listen(&mut self, at: &str) -> Listen {
-        let mut listen = Listen::default();
-        self.read(&format!("{at}.addr"), &mut listen.addr);
-        self.read(&format!("{at}.cert"), &mut listen.cert);
-        self.read(&format!("{at}.key"), &mut listen.key);
-        self.read(&format!("{at}.tcp"), &mut listen.tcp);
-        self.read(&format!("{at}.public_port"), &mut listen.public_port);
-        listen
-    }
-
     fn connect_udp(&mut self) -> ConnectUdp {
         let mut bounds = ConnectUdp::default();
         self.read("connect_udp.tunnels", &mut bounds.tunnels);
@@ -300,6 +290,9 @@ impl Reader<'_> {
         self.read("log.format", &mut log.format);
         self.read("log.level", &mut log.level);
         self.read("log.access", &mut log.access);
+        self.read("log.qlog_dir", &mut log.qlog_dir);
+        self.read("log.qlog_one_in", &mut log.qlog_one_in);
+        self.read("log.qlog_bytes", &mut log.qlog_bytes);
         log
     }
 }
@@ -480,7 +473,7 @@ mod tests {
                 "wayhold.toml:3: listen.0.adr: unknown key; did you mean \"addr\"?",
                 "wayhold.toml:4: qick: unknown key; did you mean \"quic\"?",
                 "wayhold.toml:6: log.handshake: unknown key; did you mean \"timeouts.handshake\"?",
-                "wayhold.toml:7: log.zzzzzz: unknown key; known here: access, format, level",
+                "wayhold.toml:7: log.zzzzzz: unknown key; known here: access, format, level, qlog_bytes, qlog_dir, qlog_one_in",
             ]
         );
         assert_eq!(

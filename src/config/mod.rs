@@ -25,6 +25,8 @@ mod gate_rules;
 mod keys;
 mod layers;
 mod link;
+mod listen;
+mod listen_keys;
 mod load;
 mod location;
 mod names;
@@ -62,6 +64,7 @@ pub use gate::{ClaimTo, Gate, Jwt, JwtAlgorithm, JwtKeys, Rate};
 pub use keys::KEYS;
 pub use layers::{FILE_VARIABLE, PREFIX, Setting, SettingError, Sources};
 pub use link::{LinkMtuError, Return, max_udp_payload};
+pub use listen::{AuthorityRule, Certificate, ClientAuth, Listen, UnknownName};
 pub use load::load;
 pub use location::{Location, LocationError};
 pub use operating::{Admin, AdminAddress, Hooks, Log, LogFormat, Shutdown, Upgrade};
@@ -70,7 +73,6 @@ pub use provenance::{Forwarded, ForwardedField, Trace, TraceContext};
 pub use route::{Rewrite, Route, Upstream, UpstreamProtocol};
 pub use schema::{Key, Kind};
 pub use sections::{
-    Cid, Config, EarlyData, Fleet, Keepalive, Limits, Listen, Member, Node, Profile, Quic, Tcp,
-    Timeouts,
+    Cid, Config, EarlyData, Fleet, Keepalive, Limits, Member, Node, Profile, Quic, Tcp, Timeouts,
 };
 pub use template::{Part, Template, TemplateError, Variable};

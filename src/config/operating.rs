@@ -34,6 +34,12 @@ pub struct Log {
     pub level: String,
     /// Whether each request writes a line. Default true.
     pub access: bool,
+    /// Where traces of QUIC connections are written. Default none is.
+    pub qlog_dir: Option<PathBuf>,
+    /// One in this many QUIC connections is traced. Default 1000.
+    pub qlog_one_in: u32,
+    /// Bytes of all traces in the directory; the oldest make room. Default 256 MiB.
+    pub qlog_bytes: u64,
 }
 
 /// The form of log lines.

@@ -33,6 +33,27 @@ pub(super) const OPERATING_KEYS: &[Key] = &[
         meaning: "Whether each request writes a line.",
     },
     Key {
+        path: "log.qlog_dir",
+        kind: Kind::Directory,
+        default: "no traces",
+        example: "/var/log/wayhold-qlog",
+        meaning: "Where traces of QUIC connections are written; its files are for the gateway's user alone.",
+    },
+    Key {
+        path: "log.qlog_one_in",
+        kind: Kind::Integer(1, 1_000_000_000),
+        default: "1000",
+        example: "1",
+        meaning: "One in this many QUIC connections is traced, drawn by lot.",
+    },
+    Key {
+        path: "log.qlog_bytes",
+        kind: Kind::Size(1 << 20, 1 << 40),
+        default: "256MiB",
+        example: "2GiB",
+        meaning: "Bytes of all traces together; the oldest make room.",
+    },
+    Key {
         path: "shutdown.grace",
         kind: Kind::Duration(Duration::ZERO, HOUR),
         default: "30s",

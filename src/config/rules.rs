@@ -5,14 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::load::Reader;
 use super::{
-    AdminAddress, Config, Fleet, Keepalive, Listen, Profile, Sources, gate_rules, names,
+    AdminAddress, Config, Fleet, Keepalive, Profile, Sources, gate_rules, listen, names,
     pool_rules, route_rules, units,
 };
 use crate::fleet::Roster;
 
 /// Checks a configuration whose every value is right alone.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
-    listeners(&config.listen, reader);
+    listen::check(&config.listen, reader);
     routes(config, reader);
     pool_rules::pools(&config.pool, reader);
     gate_rules::check(config, reader);
@@ -40,30 +40,6 @@ pub(super) fn aws_server_id(sources: &Sources, reader: &mut Reader<'_>) -> Optio
         reader.refuse_variable(AWS_VARIABLE, "expected 8 bytes in base64");
     }
     id
-}
-
-fn listeners(listeners: &[Listen], reader: &mut Reader<'_>) {
-    if listeners.is_empty() {
-        reader.refuse(
-            &["listen"],
-            "the list is empty; leave it out for the default",
-        );
-    }
-    for (index, listen) in listeners.iter().enumerate() {
-        let [addr, cert, key] =
-            ["addr", "cert", "key"].map(|name| format!("listen.{index}.{name}"));
-        match (&listen.cert, &listen.key) {
-            (Some(_), None) => reader.refuse(&[&cert, &key], "needs \"key\" beside it"),
-            (None, Some(_)) => reader.refuse(&[&key, &cert], "needs \"cert\" beside it"),
-            _ => {}
-        }
-        for (earlier, other) in listeners.iter().enumerate().take(index) {
-            if overlap(listen.addr, other.addr) {
-                let other = format!("listen.{earlier}.addr");
-                clash(reader, &addr, &other, listen.addr);
-            }
-        }
-    }
 }
 
 fn routes(config: &Config, reader: &mut Reader<'_>) {
@@ -300,14 +276,14 @@ fn admin(config: &Config, reader: &mut Reader<'_>) {
 }
 
 /// Whether two sockets of one kind cannot be bound at once. `[::]` also takes IPv4.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let takes =
         |a: IpAddr, b: IpAddr| a == b || (a.is_unspecified() && (a.is_ipv6() || b.is_ipv4()));
     let (left, right) = (a.ip().to_canonical(), b.ip().to_canonical());
     a.port() != 0 && a.port() == b.port() && (takes(left, right) || takes(right, left))
 }
 
-fn clash(reader: &mut Reader<'_>, key: &str, other: &str, address: SocketAddr) {
+pub(super) fn clash(reader: &mut Reader<'_>, key: &str, other: &str, address: SocketAddr) {
     let message = format!("{address} overlaps {other}{}", written(reader, other));
     reader.refuse(&[key, other], message);
 }

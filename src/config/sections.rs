@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::operating::{Admin, Hooks, Log, Shutdown, Upgrade};
-use super::{ConnectUdp, Dns, Forwarded, Jwt, Pool, Return, Route, Trace};
+use super::{ConnectUdp, Dns, Forwarded, Jwt, Listen, Pool, Return, Route, Trace};
 use crate::cid::{self, FirstOctet};
 use crate::fleet::NodeId;
 
@@ -64,22 +64,6 @@ pub struct Config {
     /// Where the live processes of this node find each other; each node has a directory in it, of
     /// mode 0700. Default `run` in `state_dir`.
     pub runtime_dir: PathBuf,
-}
-
-/// One address that serves HTTP/3 on UDP and HTTP/2 and HTTP/1.1 on TCP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Listen {
-    /// The address of both sockets; `[::]` also takes IPv4. Default `[::]:4433`.
-    pub addr: SocketAddr,
-    /// The certificate chain in PEM; absent together with `key`: the development certificate.
-    pub cert: Option<PathBuf>,
-    /// The private key in PEM.
-    pub key: Option<PathBuf>,
-    /// Whether TCP is served too. Default true.
-    pub tcp: bool,
-    /// The port that Alt-Svc names, where the public port differs from `addr`'s. Default: `addr`'s.
-    pub public_port: Option<u16>,
 }
 
 /// Who this node is.
@@ -280,16 +264,6 @@ pub struct Timeouts {
     /// From a request's complete header section to the last byte of its response; 0 is any time.
     /// Default 0.
     pub total: Duration,
-}
-
-impl Listen {
-    /// Serves at this address, with every other field at its default.
-    pub fn new(addr: SocketAddr) -> Self {
-        Self {
-            addr,
-            ..Self::default()
-        }
-    }
 }
 
 impl Fleet {

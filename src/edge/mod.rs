@@ -26,7 +26,7 @@ pub(crate) use http3::{Http3, Rules as Http3Rules};
 pub(crate) use pace::PaceTerms;
 pub use quic::{Accepted, Application, QuicConfigs};
 pub(crate) use quic::{
-    AddressTokens, EndpointParts, Issuer, Make, Minters, QuicChange, QuicControl, QuicEdge,
+    AddressTokens, EndpointParts, Issuer, Make, Minters, Qlog, QuicChange, QuicControl, QuicEdge,
     QuicParts, QuicPlaces, QuicTerms, Served, SharedApplication, configs, endpoint,
 };
 pub(crate) use reading::Reading;
@@ -38,7 +38,8 @@ pub use steering::Fault;
 pub(crate) use steering::{Steering, declare_reasons, drop_reasons};
 pub(crate) use tcp::{TcpEdge, TcpParts, alt_svc};
 pub(crate) use tls::{
-    EarlySessions, FleetTicketer, Identity, ServerTls, Tickets, TlsConfig, TlsError,
+    CertificateFacts, Certificates, ClientPolicy, EarlySessions, FleetTicketer, Hosts, Identity,
+    ServerTls, TlsConfig, TlsError, now as time_of_day,
 };
 pub use tunnel::SnapshotRefused;
 pub(crate) use tunnel::{FleetDriver, Followers, Tunnel};

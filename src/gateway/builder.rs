@@ -19,7 +19,7 @@ use super::shared::{self, Shared};
 use super::supply::{self, Supply};
 use super::{Gateway, GatewayError};
 use crate::admin::Admin;
-use crate::config::{Config, EarlyData, Sources};
+use crate::config::{ClientAuth, Config, EarlyData, Sources};
 use crate::control::Source;
 use crate::edge::{
     Application, Endpoints, Fault, Identity, SharedApplication, SharedSessionKeys, SiblingReceiver,
@@ -208,6 +208,7 @@ impl GatewayBuilder {
             handler: Arc::clone(&handler),
             bridge: Mutex::new(ground.bridge),
             resumption: ground.resumption,
+            qlog: Mutex::new(ground.qlog),
             metrics: metrics.clone(),
             node,
             fleet: opened.fleet.clone(),
@@ -225,7 +226,9 @@ impl GatewayBuilder {
             program: self.program,
             fleet: opened.fleet.clone(),
             handler,
+            certificates: Mutex::new(Vec::new()),
         };
+        shared.show(ground.identities.facts());
         let (conductor, handle) = Conductor::new(Arc::new(shared), reloader, watched);
         Ok(Gateway {
             admin: opened.admin,
@@ -269,6 +272,13 @@ impl GatewayBuilder {
         let application = self.application.take();
         let tcp = config.listen.iter().any(|listen| listen.tcp)
             || self.sockets.iter().any(|given| given.tcp.is_some());
+        let asking = config
+            .listen
+            .iter()
+            .any(|listen| listen.client_auth != ClientAuth::Off);
+        if application.is_some() && asking {
+            return Err(GatewayError::HttpOnly("listen.client_auth"));
+        }
         match (&application, tcp, config.quic.early_data) {
             (Some(_), true, _) => Err(GatewayError::HttpOnly("listen.tcp")),
             (Some(_), _, EarlyData::Owner) => Err(GatewayError::HttpOnly("quic.early_data")),

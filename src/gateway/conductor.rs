@@ -97,7 +97,8 @@ impl Conductor {
         let metrics = &self.shared.metrics;
         match joined(prepared.await) {
             Ok(change) => {
-                let (config, watched, applied) = change.apply();
+                let (config, watched, applied, certificates) = change.apply();
+                self.shared.show(certificates);
                 self.watched = watched;
                 self.shared.config.send_replace(Arc::new(config));
                 metrics.reloads.get_or_create(&ReloadOutcome::APPLIED).inc();

@@ -7,7 +7,9 @@ use super::listener::Bound;
 use super::plan::Plan;
 use crate::bridge::{Bridge, Origin};
 use crate::config::{Config, EarlyData, Return};
-use crate::edge::{AddressTokens, Fault, QuicPlaces, SharedSessionKeys, Steering, declare_reasons};
+use crate::edge::{
+    AddressTokens, Fault, Qlog, QuicPlaces, SharedSessionKeys, Steering, declare_reasons,
+};
 use crate::request::SharedHandler;
 use crate::steer::Tables;
 use crate::telemetry::Metrics;
@@ -23,6 +25,7 @@ pub(super) struct Ground {
     pub(super) bridge: Option<Arc<Bridge>>,
     pub(super) resumption: Resumption,
     pub(super) identities: Identities,
+    pub(super) qlog: Option<Arc<Qlog>>,
     tokens: AddressTokens,
 }
 
@@ -52,6 +55,7 @@ impl Ground {
             bridge,
             resumption,
             identities,
+            qlog: qlog(config, metrics)?,
             tokens,
         })
     }
@@ -71,6 +75,7 @@ impl Ground {
                 metrics,
                 node: self.membership.node,
                 max_udp_payload: self.membership.max_udp_payload(config)?,
+                qlog: self.qlog.as_ref(),
             },
             membership: &self.membership,
             steering: &self.steering,
@@ -78,6 +83,11 @@ impl Ground {
             places: QuicPlaces::new(&config.limits),
         })
     }
+}
+
+/// What traces QUIC connections, if that is wanted.
+pub(super) fn qlog(config: &Config, metrics: &Metrics) -> Result<Option<Arc<Qlog>>, GatewayError> {
+    Qlog::start(&config.log, metrics).map_err(GatewayError::Qlog)
 }
 
 /// What answers requests where nobody gives a handler, and the bridge if it is one.

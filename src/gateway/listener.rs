@@ -164,7 +164,7 @@ impl Bound<'_> {
         let parts = self.endpoint_parts(index, issuer.clone());
         let endpoint = endpoint(Arc::clone(&socket), parts)?;
         let parts = QuicParts {
-            terms: self.plan.quic_terms(service),
+            terms: self.plan.quic_terms(index, service),
             issuer,
             metrics: metrics.clone(),
             node,
@@ -199,6 +199,7 @@ impl Bound<'_> {
             limits: &self.plan.config.limits,
             datagram_bytes: self.plan.config.datagram_bytes(),
             max_udp_payload: self.plan.max_udp_payload,
+            qlog: self.plan.qlog,
         }
     }
 

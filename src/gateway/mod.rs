@@ -155,6 +155,9 @@ pub enum GatewayError {
         .0.display()
     )]
     OtherPlace(PathBuf),
+    /// The directory of traces cannot be used.
+    #[error("log.qlog_dir: {0}")]
+    Qlog(std::io::Error),
     /// The routes cannot be built.
     #[error("routes: {0}")]
     Routes(String),

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::identities::Identities;
-use crate::config::Config;
+use crate::config::{ClientAuth, Config, EarlyData};
 use crate::edge::{
-    Http3, Http3Rules, PaceTerms, Policy, Provenance, QuicTerms, Rules, Served, Service,
+    Http3, Http3Rules, PaceTerms, Policy, Provenance, Qlog, QuicTerms, Rules, Served, Service,
     SharedApplication, TcpParts, alt_svc,
 };
 use crate::fleet::NodeId;
@@ -24,6 +24,8 @@ pub(super) struct Plan<'a> {
     pub(super) metrics: &'a Metrics,
     pub(super) node: NodeId,
     pub(super) max_udp_payload: u16,
+    /// What traces some QUIC connections.
+    pub(super) qlog: Option<&'a Arc<Qlog>>,
 }
 
 impl Plan<'_> {
@@ -41,7 +43,8 @@ impl Plan<'_> {
         let port = listen[index].public_port.unwrap_or_else(|| address.port());
         Policy {
             handler: self.handler.clone(),
-            rules: Rules::new(limits, timeouts, Some(alt_svc(port))),
+            rules: Rules::new(limits, timeouts, Some(alt_svc(port)))
+                .only_for(self.identities.hosts(index)),
             provenance: Provenance::new(forwarded, trace),
             access: if log.access {
                 AccessLog::On
@@ -51,8 +54,8 @@ impl Plan<'_> {
         }
     }
 
-    /// What QUIC connections get that a listener with this service accepts.
-    pub(super) fn quic_terms(&self, service: &Arc<Service>) -> QuicTerms {
+    /// What QUIC connections get that the listener of this index accepts, with this service.
+    pub(super) fn quic_terms(&self, index: usize, service: &Arc<Service>) -> QuicTerms {
         let Config {
             limits,
             timeouts,
@@ -91,7 +94,10 @@ impl Plan<'_> {
             },
             handshake: timeouts.handshake,
             retry: quic.retry,
-            early_data: quic.early_data,
+            early_data: match self.config.listen[index].client_auth {
+                ClientAuth::Off => quic.early_data,
+                ClientAuth::Optional | ClientAuth::Required => EarlyData::Off,
+            },
         }
     }
 

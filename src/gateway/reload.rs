@@ -1,19 +1,19 @@
 use std::sync::{Arc, Mutex};
 
-use super::GatewayError;
 use super::fleet_handle::{FleetHandle, FleetReloadError};
 use super::handle::{Applied, GatewayEnded};
 use super::identities::{Given, Identities, Resumption};
 use super::listener::ListenerControl;
 use super::plan::Plan;
+use super::{GatewayError, ground};
 use crate::bridge::{Bridge, Origin, Takeover};
 use crate::config::{self, Config, LoadErrors, Sources};
 use crate::control::Snapshot;
-use crate::edge::{Policy, QuicChange, TcpParts};
+use crate::edge::{CertificateFacts, Policy, Qlog, QuicChange, TcpParts};
 use crate::fleet::NodeId;
 use crate::lifecycle::{Watched, changed, fixed, remedy};
 use crate::request::SharedHandler;
-use crate::telemetry::Metrics;
+use crate::telemetry::{CertificateLabel, Metrics};
 
 /// Why a reload was refused. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,8 @@ pub(super) struct Reloader {
     /// The same, where it is a bridge.
     pub(super) bridge: Mutex<Option<Arc<Bridge>>>,
     pub(super) resumption: Resumption,
+    /// What traces QUIC connections, for as long as its keys stay.
+    pub(super) qlog: Mutex<Option<Arc<Qlog>>>,
     pub(super) metrics: Metrics,
     pub(super) node: NodeId,
     /// What every tunnel of the fleet carries; fixed, like the links.
@@ -66,10 +68,15 @@ pub(super) struct Change {
     takeover: Takeover,
     fleet: Option<Snapshot>,
     listeners: Vec<ListenerChange>,
+    qlog: Option<Arc<Qlog>>,
+    certificates: Shown,
     /// Whether clients may remember other limits.
     relimited: bool,
     applied: Applied,
 }
+
+/// The certificates that clients are shown.
+pub(super) type Shown = Vec<(CertificateLabel, CertificateFacts)>;
 
 #[derive(Debug)]
 struct ListenerChange {
@@ -97,6 +104,7 @@ impl Reloader {
         let watched = Watched::new(&config);
         let (handler, bridge, takeover) = self.handler(old, &config)?;
         let identities = Identities::load(&config, &self.resumption, &self.given)?;
+        let qlog = self.qlog(old, &config)?;
         let plan = Plan {
             config: &config,
             handler: &handler,
@@ -105,6 +113,7 @@ impl Reloader {
             metrics: &self.metrics,
             node: self.node,
             max_udp_payload: self.max_udp_payload,
+            qlog: qlog.as_ref(),
         };
         let listeners = self.listeners.iter().enumerate();
         let listeners = listeners
@@ -120,6 +129,8 @@ impl Reloader {
             bridge,
             takeover,
             listeners,
+            qlog,
+            certificates: identities.facts(),
             relimited: (&old.quic, &old.limits, old.datagram_bytes())
                 != (&config.quic, &config.limits, config.datagram_bytes()),
             applied: Applied { sections },
@@ -133,6 +144,17 @@ impl Reloader {
             (Some(handle), Some(fleet)) if handle.has_files() => handle.prepare(fleet).map(Some),
             _ => Ok(None),
         }
+    }
+
+    fn qlog(&self, old: &Config, new: &Config) -> Result<Option<Arc<Qlog>>, GatewayError> {
+        let traced = |config: &Config| {
+            let log = &config.log;
+            (log.qlog_dir.clone(), log.qlog_one_in, log.qlog_bytes)
+        };
+        if traced(old) == traced(new) {
+            return Ok(self.qlog.lock().expect("no holder panics").clone());
+        }
+        ground::qlog(new, &self.metrics)
     }
 
     /// What answers requests from here on, and what that changes in pools that it takes over.
@@ -177,12 +199,19 @@ fn change(
     listener: &ListenerControl,
 ) -> Result<ListenerChange, GatewayError> {
     let tls = plan.identities.quic(index);
-    let terms = plan.quic_terms(&listener.service);
+    let terms = plan.quic_terms(index, &listener.service);
     let config = plan.config;
     let of = (&config.quic, &config.limits, config.datagram_bytes());
     let workers = listener.quic.iter();
     let quic = workers
-        .map(|worker| worker.prepare(Arc::clone(tls), terms.clone(), of, plan.max_udp_payload))
+        .map(|worker| {
+            worker.prepare(
+                Arc::clone(tls),
+                terms.clone(),
+                of,
+                (plan.max_udp_payload, plan.qlog),
+            )
+        })
         .collect::<Result<_, _>>();
     Ok(ListenerChange {
         policy: plan.policy(index, listener.address),
@@ -196,7 +225,7 @@ fn change(
 
 impl Change {
     /// Puts everything into effect, without a step that could fail or wait.
-    pub(super) fn apply(self) -> (Config, Watched, Applied) {
+    pub(super) fn apply(self) -> (Config, Watched, Applied, Shown) {
         // Routes that lead to new pools find them at work.
         self.takeover.apply();
         let listeners = self.reloader.listeners.iter().zip(self.listeners);
@@ -213,8 +242,9 @@ impl Change {
         if let (Some(handle), Some(snapshot)) = (&self.reloader.fleet, self.fleet) {
             handle.commit(snapshot);
         }
+        *self.reloader.qlog.lock().expect("no holder panics") = self.qlog;
         *self.reloader.handler.lock().expect("no holder panics") = self.handler;
         *self.reloader.bridge.lock().expect("no holder panics") = self.bridge;
-        (self.config, self.watched, self.applied)
+        (self.config, self.watched, self.applied, self.certificates)
     }
 }

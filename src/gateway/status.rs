@@ -1,12 +1,13 @@
 use std::time::Duration;
 
+use httpdate::fmt_http_date;
 use serde_json::{Map, Value, json};
 
 use super::fleet_handle::FleetHandle;
 use super::shared::Shared;
-use crate::edge::drop_reasons;
+use crate::edge::{CertificateFacts, drop_reasons};
 use crate::request::BackendReport;
-use crate::telemetry::{Metrics, Reason, ReloadOutcome, Transport};
+use crate::telemetry::{CertificateLabel, Metrics, Reason, ReloadOutcome, Transport};
 
 /// What `/status` shows.
 pub(super) fn status(shared: &Shared) -> Value {
@@ -24,6 +25,7 @@ pub(super) fn status(shared: &Shared) -> Value {
         "siblings": siblings,
         "uptime_seconds": shared.uptime().as_secs(),
         "listen": shared.addresses,
+        "certificates": certificates(shared),
         "workers": steer.slots().workers(),
         "connections": { "quic": open(Transport::QUIC), "tcp": open(Transport::TCP) },
         "datagrams": {
@@ -42,6 +44,21 @@ pub(super) fn status(shared: &Shared) -> Value {
             "refused": reloads(ReloadOutcome::REFUSED),
         },
     })
+}
+
+/// What clients are shown.
+fn certificates(shared: &Shared) -> Vec<Value> {
+    let certificates = shared.certificates.lock().expect("no holder panics");
+    let shown = |(label, facts): &(CertificateLabel, CertificateFacts)| {
+        json!({
+            "listen": label.listen,
+            "certificate": label.certificate,
+            "file": facts.path,
+            "names": facts.names,
+            "expires": fmt_http_date(facts.expires),
+        })
+    };
+    certificates.iter().map(shown).collect()
 }
 
 /// What requests are passed to, and how that does.

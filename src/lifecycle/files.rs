@@ -3,9 +3,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::config::Config;
+use crate::config::{Config, Listen};
 
-/// The certificate and key files of a configuration, as they were when last looked at.
+/// The files of a configuration that TLS is made of, certificates and keys above all, as they were when last looked at.
 ///
 /// They are looked at once a second rather than watched by inotify, which sees neither a symbolic
 /// link turned to another directory, as orchestrators renew certificates, nor a change on a network
@@ -33,12 +33,9 @@ impl Watched {
     /// Notes the files as they are now; call it before they are read, so that a change meanwhile is
     /// seen.
     pub(crate) fn new(config: &Config) -> Self {
-        let files = config
-            .listen
-            .iter()
-            .flat_map(|listen| [&listen.cert, &listen.key]);
+        let listeners = config.listen.iter().flat_map(named);
         let pools = config.pool.iter().flat_map(|pool| pool.tls.files());
-        let mut paths: Vec<_> = files.flatten().chain(pools).cloned().collect();
+        let mut paths: Vec<_> = listeners.chain(pools).cloned().collect();
         paths.sort_unstable();
         paths.dedup();
         let used: Vec<_> = paths.iter().map(|path| mark(path)).collect();
@@ -66,6 +63,19 @@ impl Watched {
         }
         changed
     }
+}
+
+/// Every file that a listener's TLS is made of.
+fn named(listen: &Listen) -> impl Iterator<Item = &PathBuf> {
+    let single = [
+        &listen.cert,
+        &listen.key,
+        &listen.client_ca,
+        &listen.client_crl,
+    ];
+    let pairs = listen.certificate.iter();
+    let pairs = pairs.flat_map(|certificate| [&certificate.cert, &certificate.key]);
+    single.into_iter().flatten().chain(pairs)
 }
 
 fn mark(path: &Path) -> Option<Mark> {

@@ -111,6 +111,12 @@ fn listeners(old: &[Listen], new: &[Listen]) -> Vec<String> {
             addr,
             cert: _,
             key: _,
+            certificate: _,
+            unknown_name: _,
+            authority: _,
+            client_auth: _,
+            client_ca: _,
+            client_crl: _,
             tcp,
             public_port: _,
         } = old;
@@ -205,6 +211,9 @@ fn of_log(old: &Log, new: &Log) -> Vec<String> {
         format,
         level: _,
         access: _,
+        qlog_dir: _,
+        qlog_one_in: _,
+        qlog_bytes: _,
     } = old;
     named([("log.format", *format != new.format)])
 }

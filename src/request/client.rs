@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
 
-use super::{Account, Handshake, Informational, TraceId};
+use super::{Account, ClientCertificate, Handshake, Informational, TraceId};
 use crate::fleet::NodeId;
 
 /// What the gateway knows about the client of a request. Cheap to clone.
@@ -28,6 +28,8 @@ pub struct ClientFacts {
     pub early_data: bool,
     /// The handshake of the connection, complete unless [`ClientFacts::early_data`] says otherwise.
     pub handshake: Handshake,
+    /// The certificate by which the client proved who it is, where the listener asks for one.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// The way to the client for what is said ahead of the response.
     pub informational: Informational,
     /// How keys came about, where that is known: over TCP.
@@ -47,6 +49,7 @@ impl ClientFacts {
             owner: NodeId::default(),
             early_data: false,
             handshake: Handshake::default(),
+            certificate: None,
             informational: Informational::default(),
             resumption: None,
             account: Noted::default(),
@@ -91,6 +94,15 @@ impl ClientFacts {
     /// What is noted of the request, once the service has begun with it.
     pub(crate) fn account(&self) -> Option<&Account> {
         self.account.0.as_deref()
+    }
+
+    /// Names the certificate that the client proved to be its own.
+    #[must_use]
+    pub fn proven_by(self, certificate: Option<Arc<ClientCertificate>>) -> Self {
+        Self {
+            certificate,
+            ..self
+        }
     }
 
     /// Names the protocol; [`Protocol::Http3`] if never called.

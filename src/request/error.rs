@@ -26,6 +26,9 @@ pub enum RequestError {
     /// No route matches the request's host and path.
     #[error("no route matches")]
     NoRoute,
+    /// The request is for a host that the listener's certificates do not name (RFC 9110, section 15.5.20).
+    #[error("the host is not one of this listener's")]
+    Misdirected,
     /// The method, or the protocol of a tunnel, is one that nobody here serves.
     #[error("the method is not implemented")]
     NotImplemented,
@@ -126,6 +129,7 @@ impl RequestError {
                 | BodyError::Malformed,
             ) => Origin::Client,
             Self::NoRoute
+            | Self::Misdirected
             | Self::NotImplemented
             | Self::Overloaded
             | Self::UpstreamConnections
@@ -161,6 +165,7 @@ impl RequestError {
             | Self::HeadersTooLarge
             | Self::RequestTimeout
             | Self::NoRoute
+            | Self::Misdirected
             | Self::NotImplemented
             | Self::ExpectationFailed
             | Self::RateLimited { .. }
@@ -208,6 +213,7 @@ impl RequestError {
             }
             Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -274,6 +280,7 @@ impl RequestError {
             Self::Malformed(_)
             | Self::HeadersTooLarge
             | Self::RequestTimeout
+            | Self::Misdirected
             | Self::NotImplemented
             | Self::ExpectationFailed
             | Self::Body(_) => None,
@@ -329,6 +336,7 @@ impl RequestError {
             | Self::TokenUnverifiable
             | Self::ResponseTooLarge
             | Self::NoRoute
+            | Self::Misdirected
             | Self::NotImplemented
             | Self::NoBackend
             | Self::DnsError
@@ -365,6 +373,7 @@ impl RequestError {
             Self::Body(BodyError::Shutdown) => "shutdown",
             Self::Internal | Self::Body(BodyError::Internal) => "internal",
             Self::NoRoute => "no_route",
+            Self::Misdirected => "misdirected",
             Self::NotImplemented => "not_implemented",
             Self::ExpectationFailed => "expectation_failed",
             Self::Overloaded => "overloaded",

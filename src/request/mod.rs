@@ -4,7 +4,9 @@
 //! Nothing here knows a transport: `edge` turns HTTP/3, HTTP/2 and HTTP/1.1 into these types.
 
 mod account;
+mod base64;
 mod body;
+mod certificate;
 mod client;
 pub(crate) mod clock;
 mod connect;
@@ -22,6 +24,7 @@ pub(crate) mod websocket;
 
 pub(crate) use account::{Account, Traced};
 pub use body::{Body, BodyError};
+pub use certificate::ClientCertificate;
 pub use client::{ClientFacts, HandshakeKind, Noted, PathFacts, Protocol};
 pub use connect::ConnectProtocol;
 pub(crate) use datagrams::{DatagramQueue, SendDatagrams};

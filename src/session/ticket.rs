@@ -67,6 +67,19 @@ impl TicketKeys {
     /// `nonce` must be random and new for each call. Returns `None` for sessions of more than
     /// 64 KiB, which TLS cannot carry (RFC 8446, section 4.6.1).
     pub fn seal_at(&self, session: &[u8], now: u64, nonce: [u8; NONCE_LEN]) -> Option<Vec<u8>> {
+        self.seal_for(&[], session, now, nonce)
+    }
+
+    /// Seals a session of whom this context lets in, such as a digest of whose certificates clients must
+    /// have; otherwise as [`TicketKeys::seal_at`]. The context is not in the ticket, and it opens for nobody
+    /// who has another.
+    pub fn seal_for(
+        &self,
+        context: &[u8],
+        session: &[u8],
+        now: u64,
+        nonce: [u8; NONCE_LEN],
+    ) -> Option<Vec<u8>> {
         let length = HEADER_LEN + TIME_LEN + session.len() + AES_256_GCM.tag_len();
         if length > usize::from(u16::MAX) {
             return None;
@@ -82,7 +95,7 @@ impl TicketKeys {
             .key
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(name),
+                Aad::from([&name[..], context].concat()),
                 &mut ticket[HEADER_LEN..],
             )
             .ok()?;
@@ -95,6 +108,19 @@ impl TicketKeys {
     /// # Errors
     /// Says why the client gets a full handshake instead; see [`TicketError`].
     pub fn open_at(&self, ticket: &[u8], now: u64) -> Result<Vec<u8>, TicketError> {
+        self.open_for(&[], ticket, now)
+    }
+
+    /// Opens a ticket that was sealed for this context.
+    ///
+    /// # Errors
+    /// As for [`TicketKeys::open_at`]; a ticket for another context is [`TicketError::Forged`].
+    pub fn open_for(
+        &self,
+        context: &[u8],
+        ticket: &[u8],
+        now: u64,
+    ) -> Result<Vec<u8>, TicketError> {
         let (name, rest) = ticket
             .split_first_chunk::<NAME_LEN>()
             .ok_or(TicketError::Malformed)?;
@@ -107,7 +133,7 @@ impl TicketKeys {
             .key
             .open_in_place(
                 Nonce::assume_unique_for_key(*nonce),
-                Aad::from(*name),
+                Aad::from([&name[..], context].concat()),
                 &mut opened,
             )
             .map_err(|_unspecified| TicketError::Forged)?;
@@ -239,6 +265,16 @@ mod tests {
             keys(5).open_at(&ticket, NOW - CLOCK_SKEW - 1),
             Err(TicketError::Future)
         );
+    }
+
+    #[test]
+    fn a_ticket_opens_for_the_context_that_it_was_sealed_for_and_no_other() {
+        let of = |context: &[u8]| keys(5).seal_for(context, b"session", NOW, NONCE).unwrap();
+        assert_eq!(of(b""), keys(5).seal_at(b"session", NOW, NONCE).unwrap());
+        for (sealed, opens) in [("a", "a"), ("a", "b"), ("", "a"), ("a", ""), ("a", "ab")] {
+            let opened = keys(5).open_for(opens.as_bytes(), &of(sealed.as_bytes()), NOW);
+            assert_eq!(opened.is_ok(), sealed == opens, "{sealed:?} {opens:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::labels::{Answered, Early, Informed};
-use super::{GateMetrics, PoolMetrics, UdpMetrics};
+use super::{CertificateLabel, GateMetrics, PoolMetrics, UdpMetrics};
 use crate::fleet::{Finding, PeerState};
 
 /// Why something was dropped, refused or failed: one of a fixed set of words in the code.
@@ -103,6 +103,14 @@ pub struct Metrics {
     pub early_requests: Family<Early, Counter>,
     /// Sessions with early data that were forgotten before their end, because there were too many.
     pub early_sessions_displaced: Counter,
+    /// Sessions of clients with long certificate chains, for which there is no ticket.
+    pub tickets_too_large: Counter,
+    /// When each certificate of each listener ends, in seconds since 1970.
+    pub certificate_expiry: Family<CertificateLabel, Gauge>,
+    /// Traces of QUIC connections that were begun.
+    pub qlog_traces: Counter,
+    /// Records of traces that were not written, and traces that were not begun, by reason.
+    pub qlog_dropped: Family<Reason, Counter>,
     /// Connections refused at a limit or failed before they were established, by reason.
     pub connections_refused: Family<Reason, Counter>,
     /// Changes of the address that a live connection's packets come from, validated or not, by kind.
@@ -211,6 +219,7 @@ impl Metrics {
         metrics.register_returns(registry);
         metrics.register_fleet(registry);
         metrics.register_fields(registry);
+        metrics.register_handshakes(registry);
         metrics.register_requests(registry);
         metrics.udp.register(registry);
         metrics.pools.register(registry);
@@ -335,17 +344,6 @@ impl Metrics {
             "connections",
             "Open connections, by transport",
             self.connections.clone(),
-        );
-        registry.register("retries", "Retry packets sent", self.retries.clone());
-        registry.register(
-            "address_tokens_forgotten",
-            "Times that uses of address tokens were forgotten because there were too many",
-            self.address_tokens_forgotten.clone(),
-        );
-        registry.register(
-            "early_entries_refused",
-            "First packets of new connections whose way was not kept for lack of room",
-            self.early_entries_refused.clone(),
         );
         registry.register(
             "early_requests",

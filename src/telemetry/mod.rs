@@ -2,6 +2,7 @@
 
 mod access;
 mod gate;
+mod handshakes;
 mod labels;
 mod metrics;
 mod pools;
@@ -9,6 +10,7 @@ mod udp;
 
 pub use access::{AccessLog, AccessRecord};
 pub use gate::{GateMetrics, KeyOutcome, RateLabel, RouteLabel, TokenLabel, TokenReason};
+pub use handshakes::CertificateLabel;
 pub use labels::{Answered, Early, Informed};
 pub use metrics::{
     FleetFinding, HandedOver, Metrics, PathChange, PeerLife, Reason, ReloadOutcome, Transport,

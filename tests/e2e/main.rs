@@ -11,6 +11,7 @@ mod certificates;
 mod check_command;
 mod cid_command;
 mod client;
+mod credentials;
 mod demo;
 mod dial;
 mod discovery;

@@ -27,15 +27,7 @@ impl Python {
 
     /// Starts a script of `tests/e2e`; `None` on a machine that does not have the package.
     pub(crate) async fn start(package: &str, script: &str, arguments: &[&str]) -> Option<Self> {
-        let python = std::env::var("WAYHOLD_PYTHON").unwrap_or_else(|_| "python3".into());
-        let has = Command::new(&python)
-            .args(["-c", &format!("import {package}")])
-            .stderr(Stdio::null())
-            .status();
-        if !has.await.is_ok_and(|status| status.success()) {
-            skip(&format!("{python} has no {package}"));
-            return None;
-        }
+        let python = python(package).await?;
         let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e");
         let mut process = Command::new(python)
             .arg(tests.join(script))
@@ -73,12 +65,26 @@ impl Python {
     }
 }
 
+/// The Python that has this package, if there is one.
+pub(crate) async fn python(package: &str) -> Option<String> {
+    let python = std::env::var("WAYHOLD_PYTHON").unwrap_or_else(|_| "python3".into());
+    let has = Command::new(&python)
+        .args(["-c", &format!("import {package}")])
+        .stderr(Stdio::null())
+        .status();
+    if has.await.is_ok_and(|status| status.success()) {
+        return Some(python);
+    }
+    skip(&format!("{python} has no {package}"));
+    None
+}
+
 /// Says why a test proves nothing here; where that must not happen, the test fails.
 #[expect(
     clippy::print_stderr,
     reason = "the reason belongs into the test's output"
 )]
-fn skip(reason: &str) {
+pub(crate) fn skip(reason: &str) {
     eprintln!("SKIPPED({reason})");
     assert_ne!(
         std::env::var("WAYHOLD_TESTBED").as_deref(),

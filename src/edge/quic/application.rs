@@ -10,7 +10,7 @@ use super::OnDrop;
 use super::paths::Watched;
 use crate::edge::course::{Course, Phase};
 use crate::edge::http3::Http3;
-use crate::edge::tls::{self, Tickets, TlsConfig};
+use crate::edge::tls::{self, FleetTicketer, Tickets, TlsConfig};
 use crate::request::PathFacts;
 
 /// A protocol of the embedder's own over QUIC, in place of HTTP/3.
@@ -121,8 +121,9 @@ impl SharedApplication {
     }
 
     /// The TLS configuration of its connections, which resume with these tickets only.
-    pub(crate) fn tls(&self, tickets: &Tickets) -> Arc<TlsConfig> {
-        Arc::new(tls::resuming(TlsConfig::clone(&self.tls), tickets))
+    pub(crate) fn tls(&self, ticketer: &FleetTicketer) -> Arc<TlsConfig> {
+        let tickets: Tickets = Arc::new(ticketer.clone());
+        Arc::new(tls::resuming(TlsConfig::clone(&self.tls), &tickets))
     }
 
     pub(super) async fn serve(&self, accepted: Accepted) {

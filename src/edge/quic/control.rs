@@ -1,11 +1,13 @@
 use std::io;
 use std::sync::Arc;
 
-use quinn::{Endpoint, ServerConfig};
+use quinn::Endpoint;
 
+use super::Context;
+use super::accepting::{Accepting, QuicTerms};
 use super::identity::Issuer;
-use super::settings::{self, EndpointParts};
-use super::{Context, QuicTerms};
+use super::qlog::Qlog;
+use super::settings::{EndpointParts, Servers};
 use crate::config::{Limits, Quic};
 use crate::edge::tls::TlsConfig;
 
@@ -21,7 +23,7 @@ pub(crate) struct QuicControl {
 #[derive(Debug)]
 pub(crate) struct QuicChange {
     control: QuicControl,
-    server: ServerConfig,
+    servers: Servers,
     terms: QuicTerms,
     connections: u32,
     handshakes: u32,
@@ -31,15 +33,15 @@ impl QuicControl {
     /// Makes a change ready.
     ///
     /// # Errors
-    /// As for [`settings::configs`].
+    /// As for [`Servers::new`].
     pub(crate) fn prepare(
         &self,
         tls: Arc<TlsConfig>,
         terms: QuicTerms,
         (quic, limits, datagram_bytes): (&Quic, &Limits, Option<usize>),
-        max_udp_payload: u16,
+        (max_udp_payload, qlog): (u16, Option<&Arc<Qlog>>),
     ) -> io::Result<QuicChange> {
-        let server = settings::server(&EndpointParts {
+        let servers = Servers::new(&EndpointParts {
             tls,
             issuer: self.issuer.clone(),
             application: terms.served.application(),
@@ -47,10 +49,11 @@ impl QuicControl {
             limits,
             datagram_bytes,
             max_udp_payload,
+            qlog,
         })?;
         Ok(QuicChange {
             control: self.clone(),
-            server,
+            servers,
             terms,
             connections: limits.connections,
             handshakes: limits.handshakes,
@@ -65,7 +68,11 @@ impl QuicChange {
         let context = &self.control.context;
         context.places.connections.resize(self.connections);
         context.places.handshakes.resize(self.handshakes);
-        context.terms.store(Arc::new(self.terms));
-        self.control.endpoint.set_server_config(Some(self.server));
+        let plain = self.servers.plain();
+        context.accepting.store(Arc::new(Accepting {
+            terms: self.terms,
+            servers: self.servers,
+        }));
+        self.control.endpoint.set_server_config(Some(plain));
     }
 }

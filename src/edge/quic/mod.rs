@@ -1,6 +1,7 @@
 //! QUIC (RFC 9000): one quinn endpoint for each listener, its connection IDs and keys, admission,
 //! and the addresses of its clients.
 
+mod accepting;
 mod address_token;
 mod application;
 mod control;
@@ -8,6 +9,7 @@ mod identity;
 mod minters;
 mod padding;
 mod paths;
+mod qlog;
 mod settings;
 pub(super) mod transport;
 
@@ -21,23 +23,26 @@ use quinn::{Endpoint, Incoming};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
+pub(crate) use accepting::QuicTerms;
 pub(crate) use address_token::AddressTokens;
 pub use application::{Accepted, Application};
 pub(crate) use application::{Served, SharedApplication};
 pub(crate) use control::{QuicChange, QuicControl};
 pub(crate) use identity::Issuer;
 pub(crate) use minters::{Make, Minters};
+pub(crate) use qlog::Qlog;
 pub(super) use settings::FIRST_SEND_WINDOW;
 pub use settings::QuicConfigs;
-pub(crate) use settings::{EndpointParts, configs, endpoint};
+pub(crate) use settings::{EndpointParts, Servers, configs, endpoint};
 
+use self::accepting::{Accepting, failure, proven};
 use self::paths::{Paths, SWEEP_INTERVAL, Watched};
 use super::course::{Course, Phase};
 use super::places::{Place, Places};
 use super::socket::SteeredSocket;
 use crate::config::{EarlyData, Limits};
 use crate::fleet::NodeId;
-use crate::request::{ClientFacts, Handshake, PathFacts, Protocol};
+use crate::request::{ClientCertificate, ClientFacts, Handshake, PathFacts, Protocol};
 use crate::telemetry::{Metrics, Reason, Transport};
 
 /// Serves the connections of one endpoint.
@@ -53,24 +58,11 @@ pub(crate) struct QuicEdge {
 #[derive(Debug)]
 struct Context {
     places: QuicPlaces,
-    terms: ArcSwap<QuicTerms>,
+    accepting: ArcSwap<Accepting>,
     paths: Paths,
     metrics: Metrics,
     node: NodeId,
     local: SocketAddr,
-}
-
-/// What a connection gets when it is accepted, and keeps.
-#[derive(Clone, Debug)]
-pub(crate) struct QuicTerms {
-    /// What is spoken on it.
-    pub(crate) served: Served,
-    /// From its first packet to a complete handshake.
-    pub(crate) handshake: Duration,
-    /// Whether every address is to be proven first.
-    pub(crate) retry: bool,
-    /// Whether requests are answered before its handshake is complete.
-    pub(crate) early_data: EarlyData,
 }
 
 /// What a [`QuicEdge`] is made of, beside its endpoint.
@@ -103,13 +95,16 @@ impl QuicPlaces {
 impl QuicEdge {
     /// Prepares to serve an endpoint.
     pub(crate) fn new(
-        endpoint: Endpoint,
+        (endpoint, servers): (Endpoint, Servers),
         socket: Arc<SteeredSocket>,
         parts: QuicParts,
     ) -> std::io::Result<Self> {
         let context = Context {
             places: parts.places,
-            terms: ArcSwap::from_pointee(parts.terms),
+            accepting: ArcSwap::from_pointee(Accepting {
+                terms: parts.terms,
+                servers,
+            }),
             paths: Paths::new(parts.metrics.clone()),
             metrics: parts.metrics,
             node: parts.node,
@@ -173,7 +168,7 @@ impl QuicEdge {
             self.context.count(ended);
         }
         let left = connections.len();
-        let code = self.context.terms.load().served.no_error();
+        let code = self.context.accepting.load().terms.served.no_error();
         self.endpoint.close(code, b"");
         connections.shutdown().await;
         // Gives the last CONNECTION_CLOSE packets their chance; lost ones cost the client a timeout.
@@ -185,7 +180,8 @@ impl QuicEdge {
         if course.phase() >= Phase::Ending {
             return self.refuse(incoming, "ending");
         }
-        let terms = self.context.terms.load_full();
+        let accepting = self.context.accepting.load_full();
+        let terms = &accepting.terms;
         let unproven = !incoming.remote_address_validated() && incoming.may_retry();
         // Handshakes of forged addresses last until their timeout, and would otherwise take every
         // place (RFC 9000, section 8.1.2).
@@ -208,15 +204,20 @@ impl QuicEdge {
         connections.spawn(async move {
             if early {
                 context
-                    .serve_early(incoming, &terms, handshake, course)
+                    .serve_early(incoming, &accepting, handshake, course)
                     .await;
                 return drop(place);
             }
-            let established = context.establish(incoming, terms.handshake, handshake);
-            if let Some(established) = established.await {
+            let established = context.establish(incoming, &accepting, handshake);
+            if let Some((connection, client)) = established.await {
                 let handshake = Handshake::default();
                 context
-                    .serve(established, &terms.served, handshake, course)
+                    .serve(
+                        (connection, client),
+                        &accepting.terms.served,
+                        handshake,
+                        course,
+                    )
                     .await;
             }
             drop(place);
@@ -237,14 +238,19 @@ impl Context {
     async fn establish(
         &self,
         incoming: Incoming,
-        limit: Duration,
+        accepting: &Accepting,
         handshake: Place,
-    ) -> Option<quinn::Connection> {
-        let reason = match incoming.accept() {
-            Err(_) => "handshake_failed",
+    ) -> Option<(quinn::Connection, Option<Arc<ClientCertificate>>)> {
+        let limit = accepting.terms.handshake;
+        let server = accepting.servers.of(&incoming);
+        let reason = match incoming.accept_with(server) {
+            Err(error) => failure(&error),
             Ok(connecting) => match tokio::time::timeout(limit, connecting).await {
-                Ok(Ok(connection)) => return Some(connection),
-                Ok(Err(_)) => "handshake_failed",
+                Ok(Ok(connection)) => match proven(&connection) {
+                    Ok(client) => return Some((connection, client)),
+                    Err(reason) => reason,
+                },
+                Ok(Err(error)) => failure(&error),
                 Err(_) => "handshake_timeout",
             },
         };
@@ -258,11 +264,14 @@ impl Context {
     async fn serve_early(
         &self,
         incoming: Incoming,
-        terms: &QuicTerms,
+        accepting: &Accepting,
         place: Place,
         course: Course,
     ) {
-        let Ok((connection, ended)) = incoming.accept().map(|connecting| {
+        let terms = &accepting.terms;
+        let server = accepting.servers.of(&incoming);
+        let accepted = incoming.accept_with(server);
+        let Ok((connection, ended)) = accepted.map(|connecting| {
             connecting
                 .into_0rtt()
                 .expect("a server can always send before the end of the handshake")
@@ -285,7 +294,7 @@ impl Context {
         };
         tokio::join!(
             confirm,
-            self.serve(connection, &terms.served, handshake, course)
+            self.serve((connection, None), &terms.served, handshake, course)
         );
     }
 
@@ -298,7 +307,7 @@ impl Context {
 
     async fn serve(
         &self,
-        connection: quinn::Connection,
+        (connection, client): (quinn::Connection, Option<Arc<ClientCertificate>>),
         served: &Served,
         handshake: Handshake,
         course: Course,
@@ -327,7 +336,10 @@ impl Context {
         http3
             .serve(
                 connection,
-                || self.facts(&watched, local).after(handshake.clone()),
+                || {
+                    let facts = self.facts(&watched, local).proven_by(client.clone());
+                    facts.after(handshake.clone())
+                },
                 course,
             )
             .await;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    Endpoint, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig,
+    Endpoint, EndpointConfig, Incoming, MtuDiscoveryConfig, ServerConfig, TransportConfig,
     ValidationTokenConfig, VarInt,
 };
 
 use super::application::SharedApplication;
 use super::identity::Issuer;
 use super::padding::Unpadding;
+use super::qlog::Qlog;
 use crate::config::{Keepalive, Limits, Quic};
 use crate::edge::socket::SteeredSocket;
 use crate::edge::tls::TlsConfig;
@@ -31,6 +32,87 @@ pub(crate) struct EndpointParts<'a> {
     pub(crate) datagram_bytes: Option<usize>,
     /// The largest UDP payload that fits through every tunnel, or the configured one.
     pub(crate) max_udp_payload: u16,
+    /// What traces some connections.
+    pub(crate) qlog: Option<&'a Arc<Qlog>>,
+}
+
+/// What connections are accepted with.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    server: Arc<ServerConfig>,
+    traced: Option<Traced>,
+}
+
+/// All that a configuration for one connection is made of, which has a trace of its own.
+#[derive(Debug)]
+struct Traced {
+    qlog: Arc<Qlog>,
+    tls: Arc<TlsConfig>,
+    issuer: Issuer,
+    application: Option<SharedApplication>,
+    quic: Quic,
+    limits: Limits,
+    datagram_bytes: Option<usize>,
+    max_udp_payload: u16,
+}
+
+impl Servers {
+    /// Makes them.
+    ///
+    /// # Errors
+    /// As for [`configs`].
+    pub(crate) fn new(parts: &EndpointParts<'_>) -> io::Result<Self> {
+        let traced = parts.qlog.map(|qlog| Traced {
+            qlog: Arc::clone(qlog),
+            tls: Arc::clone(&parts.tls),
+            issuer: parts.issuer.clone(),
+            application: parts.application.cloned(),
+            quic: parts.quic.clone(),
+            limits: parts.limits.clone(),
+            datagram_bytes: parts.datagram_bytes,
+            max_udp_payload: parts.max_udp_payload,
+        });
+        Ok(Self {
+            server: Arc::new(server(parts)?),
+            traced,
+        })
+    }
+
+    /// What an endpoint falls back to.
+    pub(super) fn plain(&self) -> ServerConfig {
+        ServerConfig::clone(&self.server)
+    }
+
+    /// What this connection is accepted with.
+    pub(super) fn of(&self, incoming: &Incoming) -> Arc<ServerConfig> {
+        let traced = self.traced.as_ref();
+        let traced = traced.and_then(|traced| traced.transport(incoming));
+        let Some(transport) = traced else {
+            return Arc::clone(&self.server);
+        };
+        let mut server = self.plain();
+        server.transport_config(Arc::new(transport));
+        Arc::new(server)
+    }
+}
+
+impl Traced {
+    fn transport(&self, incoming: &Incoming) -> Option<TransportConfig> {
+        let stream = self.qlog.trace(&incoming.orig_dst_cid().to_string())?;
+        let parts = EndpointParts {
+            tls: Arc::clone(&self.tls),
+            issuer: self.issuer.clone(),
+            application: self.application.as_ref(),
+            quic: &self.quic,
+            limits: &self.limits,
+            datagram_bytes: self.datagram_bytes,
+            max_udp_payload: self.max_udp_payload,
+            qlog: None,
+        };
+        let mut transport = transport(&parts).ok()?;
+        transport.qlog_stream(Some(stream));
+        Some(transport)
+    }
 }
 
 /// What quinn is given for one endpoint of the gateway.
@@ -42,17 +124,19 @@ pub struct QuicConfigs {
     pub server: ServerConfig,
 }
 
-/// Starts an endpoint. Needs a tokio runtime.
+/// Starts an endpoint, and gives also what it accepts connections with. Needs a tokio runtime.
 ///
 /// # Errors
 /// As for [`configs`], and those of the socket.
 pub(crate) fn endpoint(
     socket: Arc<SteeredSocket>,
     parts: EndpointParts<'_>,
-) -> io::Result<Endpoint> {
+) -> io::Result<(Endpoint, Servers)> {
+    let servers = Servers::new(&parts)?;
     let QuicConfigs { endpoint, server } = configs(parts)?;
     let runtime = Arc::new(quinn::TokioRuntime);
-    Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime)
+    let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime)?;
+    Ok((endpoint, servers))
 }
 
 /// Makes everything of an endpoint but its socket.

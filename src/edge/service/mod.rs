@@ -28,6 +28,7 @@ use self::exchange::{Exchange, Telemetry};
 use self::inbound::{Inbound, Tally};
 pub(crate) use self::provenance::Provenance;
 use super::pace::PaceTerms;
+use super::tls::Hosts;
 use crate::config::{Limits, Timeouts};
 use crate::request::{
     Body, BodyError, ClientFacts, Informational, Interim, RequestError, ResetCode, SharedHandler,
@@ -64,6 +65,7 @@ pub(crate) struct Rules {
     body_rate: PaceTerms,
     tunnel_idle: Duration,
     alt_svc: Option<HeaderValue>,
+    hosts: Option<Arc<Hosts>>,
 }
 
 /// What a transport does for a request.
@@ -207,7 +209,13 @@ impl Rules {
             },
             tunnel_idle: timeouts.tunnel_idle,
             alt_svc,
+            hosts: None,
         }
+    }
+
+    /// Takes requests for these hosts only, if any are given.
+    pub(crate) fn only_for(self, hosts: Option<Arc<Hosts>>) -> Self {
+        Self { hosts, ..self }
     }
 }
 

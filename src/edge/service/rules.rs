@@ -29,6 +29,7 @@ pub(super) fn check(
         }
     }
     target::normalise(request)?;
+    check_host(request, rules)?;
     check_expect(request.headers())?;
     let declared = check_length(request)?;
     if tunnel && declared.is_some() {
@@ -136,6 +137,16 @@ fn check_connection_fields(request: &Request<Body>) -> Result<(), RequestError> 
         return refuse("transfer-encoding in HTTP/1.0");
     }
     Ok(())
+}
+
+/// The host decides the route, so one that other clients are let in to by another listener must not be had
+/// here.
+fn check_host(request: &Request<Body>, rules: &Rules) -> Result<(), RequestError> {
+    let host = request.uri().host().unwrap_or_default();
+    match &rules.hosts {
+        Some(hosts) if !hosts.name(host) => Err(RequestError::Misdirected),
+        _ => Ok(()),
+    }
 }
 
 fn check_expect(fields: &HeaderMap) -> Result<(), RequestError> {

@@ -56,6 +56,7 @@ impl Connection {
         client.owner = self.parts.node;
         client.protocol = opened.protocol;
         client.resumption = opened.kind;
+        client.certificate = opened.client;
         let outcomes = self.parts.metrics.informational.clone();
         client.informational = Informational::unsupported(outcomes);
         let Some(completion) = opened.completion else {

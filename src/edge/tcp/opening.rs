@@ -3,7 +3,7 @@ use std::io;
 use tokio::net::TcpStream;
 
 use super::closing::say_goodbye;
-use crate::edge::tls::{Opened, ServerTls};
+use crate::edge::tls::{self, Opened, ServerTls};
 
 /// Why a connection did not come to a complete handshake.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ impl Refusal {
             Self::Silent => "closed_early",
             Self::Plaintext => "plaintext_http",
             Self::Noise => "not_tls",
-            Self::Handshake(_) => "handshake_failed",
+            Self::Handshake(error) => tls::reason(error),
             Self::Timeout => "handshake_timeout",
         }
     }

@@ -2,10 +2,12 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
-use rustls::server::{NoServerSessionStorage, ProducesTickets, StoresServerSessions};
-use rustls::sign::SingleCertAndKey;
+use rustls::server::{
+    NoServerSessionStorage, ProducesTickets, ResolvesServerCert, StoresServerSessions,
+};
 use rustls::version::TLS13;
 use rustls::{CipherSuite, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,8 +17,8 @@ use tokio_rustls::server::TlsStream as WholeStream;
 
 use super::early::{Completion, EarlyStream};
 use super::sessions::{EarlySessions, NoTickets};
-use super::{Identity, TlsError};
-use crate::request::{HandshakeKind, Protocol};
+use super::{Certificates, ClientPolicy, FleetTicketer, TlsError, clients};
+use crate::request::{ClientCertificate, HandshakeKind, Protocol};
 
 /// The TLS configurations of one listener, which share its identity and its tickets.
 #[derive(Clone, Debug)]
@@ -28,11 +30,21 @@ pub(crate) struct ServerTls {
 }
 
 impl ServerTls {
-    /// Combines an identity with the tickets that let clients resume.
-    pub(crate) fn new(identity: &Identity, tickets: &Tickets) -> Result<Self, TlsError> {
+    /// Combines certificates, whose certificates clients must have if they are asked for any, and the tickets
+    /// that let clients resume, who were let in by the same rule.
+    pub(crate) fn new(
+        shown: &Arc<Certificates>,
+        asked: Option<&ClientPolicy>,
+        ticketer: &FleetTicketer,
+    ) -> Result<Self, TlsError> {
+        let tickets: Tickets = match asked {
+            Some(policy) => Arc::new(ticketer.bound_to(&policy.digest())),
+            None => Arc::new(ticketer.clone()),
+        };
+        let config = |protocols: &[_]| config((shown, asked), &tickets, protocols);
         Ok(Self {
-            tcp: config(identity, tickets, &[Protocol::Http2, Protocol::Http1])?,
-            quic: config(identity, tickets, &[Protocol::Http3])?,
+            tcp: config(&[Protocol::Http2, Protocol::Http1])?,
+            quic: config(&[Protocol::Http3])?,
         })
     }
 
@@ -68,7 +80,9 @@ impl ServerTls {
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<Opened> {
         if self.tcp.max_early_data_size > 0 {
             let (stream, completion) = EarlyStream::accept(stream, Arc::clone(&self.tcp)).await?;
+            // Nobody is asked for a certificate where early data is taken.
             return Ok(Opened {
+                client: None,
                 protocol: agreed(stream.protocol().as_deref()),
                 kind: kind(stream.handshake_kind()),
                 stream: TlsStream::Early(stream),
@@ -77,9 +91,13 @@ impl ServerTls {
         }
         let acceptor = TlsAcceptor::from(Arc::clone(&self.tcp));
         let stream = acceptor.accept(stream).await?;
+        let session = stream.get_ref().1;
+        let client = clients::proven(session.peer_certificates(), now())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         Ok(Opened {
-            protocol: agreed(stream.get_ref().1.alpn_protocol()),
-            kind: kind(stream.get_ref().1.handshake_kind()),
+            client,
+            protocol: agreed(session.alpn_protocol()),
+            kind: kind(session.handshake_kind()),
             stream: TlsStream::Whole(Box::new(stream)),
             completion: None,
         })
@@ -108,6 +126,8 @@ pub(crate) struct Opened {
     pub(crate) protocol: Protocol,
     /// How keys came about.
     pub(crate) kind: Option<HandshakeKind>,
+    /// What the client proved of itself.
+    pub(crate) client: Option<Arc<ClientCertificate>>,
     /// The rest of the handshake, if the client sent early data.
     pub(crate) completion: Option<Completion>,
 }
@@ -205,14 +225,17 @@ fn preferring(suite: CipherSuite) -> CryptoProvider {
 }
 
 fn config(
-    identity: &Identity,
+    (shown, asked): (&Arc<Certificates>, Option<&ClientPolicy>),
     tickets: &Tickets,
     protocols: &[Protocol],
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(preferring(PREFERRED)))
-        .with_protocol_versions(&[&TLS13])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())));
+    let builder = ServerConfig::builder_with_provider(Arc::new(preferring(PREFERRED)))
+        .with_protocol_versions(&[&TLS13])?;
+    let builder = match asked {
+        Some(policy) => builder.with_client_cert_verifier(policy.verifier()),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(shown) as Arc<dyn ResolvesServerCert>);
     config.ignore_client_order = true;
     config.alpn_protocols = protocols
         .iter()
@@ -227,6 +250,14 @@ pub(crate) fn resuming(mut config: ServerConfig, tickets: &Tickets) -> ServerCon
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
     config
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "certificates are judged by the time of day"
+)]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 /// The one that every client has (RFC 8446, section 9.1), and the cheapest: its key schedule is by SHA-256, for

@@ -11,7 +11,7 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::config::provider;
-use super::validity::Validity;
+use super::x509::{Fields, Name, Validity};
 
 /// A certificate chain with its private key, as clients are shown it.
 #[derive(Clone, Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Identity {
     certified: Arc<CertifiedKey>,
     path: PathBuf,
     validity: Validity,
+    names: Vec<Name>,
     shared_key: Option<IdentityWarning>,
 }
 
@@ -58,9 +59,9 @@ impl Identity {
         (key, key_text): (&Path, &[u8]),
     ) -> Result<Self, TlsError> {
         let chain = parse_chain(cert, chain)?;
-        let validity = chain
+        let fields = chain
             .first()
-            .and_then(|leaf| Validity::of(leaf))
+            .and_then(|leaf| Fields::of(leaf))
             .ok_or_else(|| malformed(cert, "the certificate is not X.509"))?;
         let private_key = parse_key(key, key_text)?;
         let certified = CertifiedKey::from_der(chain, private_key, &provider()).map_err(
@@ -78,7 +79,8 @@ impl Identity {
         Ok(Self {
             certified: Arc::new(certified),
             path: cert.to_owned(),
-            validity,
+            validity: fields.validity,
+            names: fields.names,
             shared_key: None,
         })
     }
@@ -86,6 +88,21 @@ impl Identity {
     /// When the certificate ends.
     pub(crate) fn expires(&self) -> SystemTime {
         self.validity.not_after
+    }
+
+    /// The hosts that it names.
+    pub(super) fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// The file of the chain, or words in its place.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    #[cfg(test)]
+    pub(super) fn rename(&mut self, path: &str) {
+        self.path = path.into();
     }
 
     /// What an operator should mend, though the identity can be served.
@@ -129,6 +146,23 @@ pub(crate) enum IdentityWarning {
         path: PathBuf,
         /// The start of its validity.
         until: SystemTime,
+    },
+    /// No client is ever shown it, because none asks for an address or no name.
+    #[error("the certificate in {} has no DNS name, so no client is shown it", .0.display())]
+    Nameless(PathBuf),
+    /// Another one is shown for a name: leave the name out of one of them.
+    #[error(
+        "{name} is in {} and in {} with a key of the same kind; clients are shown the first",
+        shown.display(),
+        hidden.display()
+    )]
+    Overlap {
+        /// The name.
+        name: String,
+        /// The file of the certificate that is shown.
+        shown: PathBuf,
+        /// The other one.
+        hidden: PathBuf,
     },
     /// Others than the owner may read the key: set its mode to 0600.
     #[error("{} can be read by others than its owner (mode {mode:04o})", path.display())]
@@ -189,6 +223,14 @@ pub(crate) enum TlsError {
         /// The key's file.
         key: PathBuf,
     },
+    /// What is in the files of authorities and of what they have revoked cannot be used together.
+    #[error("client certificates cannot be verified by {}: {reason}", path.display())]
+    Clients {
+        /// The file.
+        path: PathBuf,
+        /// The TLS library's reason.
+        reason: String,
+    },
     /// The development certificate could not be made.
     #[error("cannot make a development certificate: {0}")]
     Generate(#[from] rcgen::Error),
@@ -222,14 +264,14 @@ fn read_key(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), TlsError> {
     Ok((text, metadata.permissions().mode()))
 }
 
-fn read_error(path: &Path, source: io::Error) -> TlsError {
+pub(super) fn read_error(path: &Path, source: io::Error) -> TlsError {
     TlsError::Read {
         path: path.to_owned(),
         source,
     }
 }
 
-fn malformed(path: &Path, reason: &'static str) -> TlsError {
+pub(super) fn malformed(path: &Path, reason: &'static str) -> TlsError {
     TlsError::Malformed {
         path: path.to_owned(),
         reason,
@@ -237,7 +279,7 @@ fn malformed(path: &Path, reason: &'static str) -> TlsError {
 }
 
 /// The library's own texts quote the lines, which may be those of a key.
-fn pem_reason(error: &pem::Error) -> &'static str {
+pub(super) fn pem_reason(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => "a section has no END line",
         pem::Error::IllegalSectionStart { .. } => "a BEGIN line is malformed",

@@ -13,8 +13,9 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::Identity;
 use super::config::provider;
+use super::{Certificates, FleetTicketer, Identity, ServerTls};
+use crate::config::UnknownName;
 use crate::request::Protocol;
 
 /// A directory of its own, removed with its content.
@@ -52,6 +53,37 @@ pub(crate) fn mint() -> (String, String) {
     params.not_after = rcgen::date_time_ymd(2100, 1, 1);
     let certificate = params.self_signed(&key).unwrap();
     (certificate.pem(), key.serialize_pem())
+}
+
+/// Waits until there is something, for ten seconds at most.
+pub(crate) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..10_000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("it did not come");
+}
+
+/// ECDSA on P-256.
+pub(crate) const EC: &rcgen::SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
+
+/// A self-signed identity for these names, with a key of this kind.
+pub(crate) fn identity_for(names: &[&str], kind: &'static rcgen::SignatureAlgorithm) -> Identity {
+    let key = rcgen::KeyPair::generate_for(kind).unwrap();
+    let names = names.iter().map(|&name| name.to_owned());
+    let mut params = rcgen::CertificateParams::new(names.collect::<Vec<_>>()).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2100, 1, 1);
+    let certificate = params.self_signed(&key).unwrap();
+    Identity::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+}
+
+/// What a listener speaks that has this identity alone and asks clients for none.
+pub(crate) fn server(identity: &Identity, ticketer: &FleetTicketer) -> ServerTls {
+    let shown = Certificates::new(identity.clone(), Vec::new(), UnknownName::Default);
+    ServerTls::new(&Arc::new(shown), None, ticketer).unwrap()
 }
 
 /// Loads a minted identity and makes a client that trusts nothing else.

@@ -1,3 +1,4 @@
+use prometheus_client::metrics::counter::Counter;
 use rustls::pki_types::UnixTime;
 use rustls::server::ProducesTickets;
 
@@ -5,15 +6,39 @@ use crate::edge::session_keys::SharedSessionKeys;
 use crate::session::TicketKeys;
 
 /// Session tickets that every node of a fleet opens (RFC 8446, section 4.6.1).
-#[derive(Debug)]
+///
+/// One that is bound to whose certificates clients must have opens none that is not: what is in a ticket
+/// of theirs is that they were let in by these rules.
+#[derive(Clone, Debug)]
 pub(crate) struct FleetTicketer {
     keys: SharedSessionKeys,
+    context: Vec<u8>,
+    too_large: Counter,
 }
 
 impl FleetTicketer {
     /// Seals and opens under these keys and their replacements.
     pub(crate) fn new(keys: SharedSessionKeys) -> Self {
-        Self { keys }
+        Self {
+            keys,
+            context: Vec::new(),
+            too_large: Counter::default(),
+        }
+    }
+
+    /// Counts there the sessions that are too large for a ticket.
+    #[must_use]
+    pub(crate) fn counting(self, too_large: Counter) -> Self {
+        Self { too_large, ..self }
+    }
+
+    /// Opens only what was sealed for the same.
+    #[must_use]
+    pub(crate) fn bound_to(&self, context: &[u8]) -> Self {
+        Self {
+            context: context.to_vec(),
+            ..self.clone()
+        }
     }
 }
 
@@ -27,21 +52,30 @@ impl ProducesTickets for FleetTicketer {
     }
 
     fn encrypt(&self, session: &[u8]) -> Option<Vec<u8>> {
+        if session.len() > MOST_BYTES {
+            self.too_large.inc();
+            return None;
+        }
         let mut nonce = [0; TicketKeys::NONCE_LEN];
         aws_lc_rs::rand::fill(&mut nonce).ok()?;
         let keys = self.keys.load();
-        keys.tickets
-            .seal_at(session, UnixTime::now().as_secs(), nonce)
+        let now = UnixTime::now().as_secs();
+        keys.tickets.seal_for(&self.context, session, now, nonce)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         let keys = self.keys.load();
-        let opened = keys.tickets.open_at(ticket, UnixTime::now().as_secs());
+        let now = UnixTime::now().as_secs();
+        let opened = keys.tickets.open_for(&self.context, ticket, now);
         opened
             .inspect_err(|reason| tracing::trace!(%reason, "ticket refused"))
             .ok()
     }
 }
+
+/// Bytes of a session. A client sends its ticket in its first flight, where it should not need many packets;
+/// what is larger has a long certificate chain of the client in it.
+const MOST_BYTES: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -71,6 +105,29 @@ mod tests {
         keys.replace(&Keyring::testing(3));
         assert!(ticketer.decrypt(&first).is_none());
         assert!(ticketer.decrypt(&second).is_some());
+    }
+
+    #[test]
+    fn a_ticket_for_some_clients_opens_for_no_others() {
+        let free = FleetTicketer::new(keys(1));
+        let (one, other) = (free.bound_to(b"one"), free.bound_to(b"other"));
+        let ticket = one.encrypt(b"session").unwrap();
+        assert!(free.bound_to(b"one").decrypt(&ticket).is_some());
+        assert!(free.decrypt(&ticket).is_none() && other.decrypt(&ticket).is_none());
+        assert!(one.decrypt(&free.encrypt(b"session").unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_session_too_large_for_a_ticket_is_counted() {
+        let ticketer = FleetTicketer::new(keys(1));
+        assert!(ticketer.encrypt(&vec![0; MOST_BYTES]).is_some());
+        assert!(
+            ticketer
+                .bound_to(b"x")
+                .encrypt(&vec![0; MOST_BYTES + 1])
+                .is_none()
+        );
+        assert_eq!(ticketer.too_large.get(), 1);
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::edge::service::{Policy, Provenance, Rules, Service};
 use crate::edge::session_keys::SharedSessionKeys;
 use crate::edge::socket::SocketParts;
 use crate::edge::steering::Steering;
-use crate::edge::tls::testing::identity_and_client;
-use crate::edge::tls::{self, FleetTicketer, ServerTls, Tickets, TlsConfig};
+use crate::edge::tls::testing::{identity_and_client, server};
+use crate::edge::tls::{self, FleetTicketer, ServerTls, TlsConfig};
 use crate::fleet::{CidKeys, Epoch, Identity, Keyring, View};
 use crate::request::SharedHandler;
 use crate::steer::{Slots, Steer};
@@ -86,7 +86,7 @@ impl Edge {
             node: NodeId::default(),
             places: QuicPlaces::new(limits),
         };
-        let address = endpoint.local_addr().unwrap();
+        let address = endpoint.0.local_addr().unwrap();
         let edge = QuicEdge::new(endpoint, socket, parts).unwrap();
         let phase = watch::Sender::new(Phase::Ready);
         let mut tasks = JoinSet::new();
@@ -142,11 +142,11 @@ struct Node {
 
 impl Node {
     fn new(identity: &tls::Identity, keys: SharedSessionKeys) -> Self {
-        let tickets: Tickets = Arc::new(FleetTicketer::new(keys.clone()));
+        let tickets = FleetTicketer::new(keys.clone());
         let metrics = Metrics::default();
         let (socket, issuer) = socket_and_issuer(&metrics, keys);
         Self {
-            tls: ServerTls::new(identity, &tickets).unwrap(),
+            tls: server(identity, &tickets),
             socket,
             issuer,
             metrics,
@@ -162,6 +162,7 @@ impl Node {
             limits,
             datagram_bytes: None,
             max_udp_payload: 1400,
+            qlog: None,
         }
     }
 }

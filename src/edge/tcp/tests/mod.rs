@@ -25,8 +25,8 @@ use super::*;
 use crate::config::{Forwarded, Trace};
 use crate::edge::service::{Policy, Provenance, Rules};
 use crate::edge::session_keys::SharedSessionKeys;
-use crate::edge::tls::testing::{Client, ClientStream, identity_and_client, is_resumed};
-use crate::edge::tls::{FleetTicketer, Identity, Tickets};
+use crate::edge::tls::testing::{Client, ClientStream, identity_and_client, is_resumed, server};
+use crate::edge::tls::{FleetTicketer, Identity};
 use crate::fleet::Keyring;
 use crate::request::{Body, Protocol, SharedHandler};
 use crate::telemetry::{AccessLog, Transport};
@@ -53,7 +53,7 @@ impl Setup {
     fn new(protocols: &[Protocol]) -> (Self, Client) {
         let (identity, client) = identity_and_client(protocols);
         let setup = Self {
-            tls: ServerTls::new(&identity, &tickets(1)).unwrap(),
+            tls: server(&identity, &tickets(1)),
             identity,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -302,9 +302,9 @@ async fn trailers_pass_in_both_directions() {
 }
 
 /// Tickets under the key of an epoch, which open those of its neighbours too.
-fn tickets(epoch: u8) -> Tickets {
+fn tickets(epoch: u8) -> FleetTicketer {
     let keys = SharedSessionKeys::new(&Keyring::testing(epoch));
-    Arc::new(FleetTicketer::new(keys))
+    FleetTicketer::new(keys)
 }
 
 #[tokio::test]
@@ -312,7 +312,7 @@ async fn a_session_resumes_on_another_node_of_the_fleet() {
     let (identity, client) = identity_and_client(&[Protocol::Http2]);
     let node = |epoch: u8| {
         let (mut setup, _) = Setup::new(&[]);
-        setup.tls = ServerTls::new(&identity, &tickets(epoch)).unwrap();
+        setup.tls = server(&identity, &tickets(epoch));
         setup.start()
     };
     let (first, second, stranger) = (node(5).await, node(6).await, node(9).await);
