@@ -1,10 +1,15 @@
-//! The tables of docs/config.md, from the one of every key.
+//! The tables of docs/config.md, from the one of every key, and the examples of all documents.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::keys::KEYS;
 use super::schema::Key;
+use super::test_directory::TestDirectory;
+use super::{Sources, load};
 
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.md");
 
 /// Fills in the table after each line such as `<!-- keys: limits timeouts -->`: the keys in these tables
@@ -64,10 +69,10 @@ fn row(key: &Key) -> String {
 
 #[test]
 fn the_tables_of_the_documentation_are_those_of_the_keys() {
-    let page = std::fs::read_to_string(PAGE).unwrap();
+    let page = fs::read_to_string(PAGE).unwrap();
     let filled = filled(&page).unwrap();
     if std::env::var_os("BLESS").is_some() {
-        std::fs::write(PAGE, filled).unwrap();
+        fs::write(PAGE, filled).unwrap();
         return;
     }
     let differ = page
@@ -82,7 +87,7 @@ fn the_tables_of_the_documentation_are_those_of_the_keys() {
 
 #[test]
 fn a_key_stands_where_it_is_named_most_closely_and_nowhere_else() {
-    let page = std::fs::read_to_string(PAGE).unwrap();
+    let page = fs::read_to_string(PAGE).unwrap();
     let twice = format!("{page}<!-- keys: timeouts.connect -->\n");
     let filled = filled(&twice).unwrap();
     let row = "| `timeouts.connect` |";
@@ -92,7 +97,85 @@ fn a_key_stands_where_it_is_named_most_closely_and_nowhere_else() {
 
 #[test]
 fn a_key_without_a_table_is_an_error() {
-    let page = std::fs::read_to_string(PAGE).unwrap();
+    let page = fs::read_to_string(PAGE).unwrap();
     let without = page.replace("<!-- keys: timeouts -->", "");
     assert!(filled(&without).unwrap_err().contains("timeouts.handshake"));
+}
+
+/// The documents for users.
+fn documents() -> Vec<PathBuf> {
+    let listed = |directory: &str| {
+        let directory = Path::new(ROOT).join(directory);
+        let entries = fs::read_dir(directory).unwrap();
+        entries.map(|entry| entry.unwrap().path())
+    };
+    let mut documents: Vec<_> = ["", "docs", "docs/adr", "certs", "examples"]
+        .into_iter()
+        .flat_map(listed)
+        .filter(|path| path.extension().is_some_and(|kind| kind == "md"))
+        .collect();
+    documents.sort();
+    documents
+}
+
+/// The examples of configurations in a document, without what they are indented by.
+fn examples(document: &Path) -> Vec<String> {
+    let text = fs::read_to_string(document).unwrap();
+    let mut examples = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(indent) = line.strip_suffix("```toml") else {
+            continue;
+        };
+        let block = lines.by_ref().map(|line| line.strip_prefix(indent));
+        let block = block.take_while(|line| line.is_none_or(|line| !line.starts_with("```")));
+        let block: Vec<_> = block.map(Option::unwrap_or_default).collect();
+        examples.push(block.join("\n") + "\n");
+    }
+    examples
+}
+
+/// The names of files in an example.
+fn files(example: &str) -> impl Iterator<Item = &str> {
+    let quoted = example.split('"').skip(1).step_by(2);
+    quoted.filter(|text| {
+        let kind = Path::new(text).extension().and_then(|kind| kind.to_str());
+        matches!(kind, Some("pem" | "key" | "crl" | "json" | "html" | "txt"))
+            && Path::new(text).is_relative()
+    })
+}
+
+#[test]
+fn every_example_of_the_documents_loads() {
+    let directory = TestDirectory::with_files(&[]);
+    let examples: Vec<_> = documents().iter().flat_map(|path| examples(path)).collect();
+    for file in examples.iter().flat_map(|example| files(example)) {
+        directory.write(file, "");
+    }
+    let (fleets, mains): (Vec<_>, Vec<_>) = examples
+        .into_iter()
+        .partition(|example| example.starts_with("# fleet.toml"));
+    assert!(
+        fleets.len() >= 3 && mains.len() >= 10,
+        "{fleets:?} {mains:?}"
+    );
+    for fleet in fleets {
+        directory.write("fleet.toml", &fleet);
+        for main in &mains {
+            let id = if main.contains("[node]") { "" } else { "1" };
+            let node = ("WAYHOLD_NODE__ID".into(), id.into());
+            let aws = ("AWS_LBC_QUIC_SERVER_ID".into(), "ASNFZ4mrze8=".into());
+            let environment = if id.is_empty() {
+                vec![aws]
+            } else {
+                vec![aws, node]
+            };
+            let loaded = load(&Sources {
+                file: Some(directory.write("wayhold.toml", main)),
+                environment,
+                settings: vec![],
+            });
+            assert!(loaded.is_ok(), "{main}\n{}", loaded.unwrap_err());
+        }
+    }
 }

@@ -18,9 +18,10 @@ impl TestDirectory {
         directory
     }
 
-    /// Writes a file and returns its path.
+    /// Writes a file, with the directories that it is in, and returns its path.
     pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
         path
     }

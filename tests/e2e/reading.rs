@@ -39,6 +39,13 @@ impl Reading {
         (status, fields(&payload[2 + status_line(&payload[2..])..]))
     }
 
+    /// Takes a piece of content, which must come next.
+    pub(crate) async fn piece(&mut self) -> Vec<u8> {
+        let (kind, payload) = self.frame().await.expect("a response ends after its head");
+        assert_eq!(kind, DATA);
+        payload
+    }
+
     /// Takes everything up to the end, which must be a clean one.
     pub(crate) async fn rest(mut self) -> Rest {
         let mut rest = Rest::default();

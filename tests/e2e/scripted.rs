@@ -63,6 +63,19 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Line<S> {
         }
     }
 
+    /// Waits until the other side has closed, and drops what it says until then.
+    pub(crate) async fn until_closed(&mut self) {
+        let closed = async {
+            while self
+                .stream
+                .read_buf(&mut self.heard)
+                .await
+                .is_ok_and(|read| read > 0)
+            {}
+        };
+        timeout(PATIENCE, closed).await.unwrap();
+    }
+
     pub(crate) async fn say(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
         self.stream.flush().await.unwrap();

@@ -69,7 +69,7 @@ fn head(input: &mut Input<'_>) -> Vec<u8> {
 }
 
 /// Cuts bytes into pieces of four sizes in turn, from 0 to 15 bytes.
-fn pieces(bytes: &[u8], sizes: [u8; 4]) -> Vec<&[u8]> {
+pub(crate) fn pieces(bytes: &[u8], sizes: [u8; 4]) -> Vec<&[u8]> {
     let (mut rest, mut pieces) = (bytes, Vec::new());
     for (turn, size) in sizes.iter().cycle().enumerate() {
         if rest.is_empty() {

@@ -5,6 +5,7 @@
 //! be written again. `cargo test --test fuzz` runs the corpus and a few thousand inputs that are the same
 //! each time. CONTRIBUTING.md has the commands for more.
 
+mod capsule;
 mod cid;
 #[cfg(feature = "gateway")]
 mod config;
@@ -36,6 +37,7 @@ macro_rules! targets {
 }
 
 targets! {
+    capsule: capsule::target, 5000;
     cid: cid::target, 4000;
     #[cfg(feature = "gateway")]
     config: config::target, 1000;

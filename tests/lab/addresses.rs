@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::aioquic::Aioquic;
 use crate::network::{NODES, Network, SERVICE, uplink};
 use crate::node::{CONFIG, Fleet, Node, PATIENT, configure};
+use crate::python::Python;
 use crate::stage::{Directory, play, target, until};
 use crate::transfer::{connect, digest, text};
 
@@ -45,7 +45,7 @@ pub(crate) fn a_client_that_moves_to_the_preferred_address_needs_no_detour_after
         };
         let fleet = Fleet::of((1..=NODES).map(start)).await;
         let trusted = directory.file("tls.pem");
-        let Some(mut client) = Aioquic::connect(target().address, &trusted).await else {
+        let Some(mut client) = Python::aioquic(target().address, &trusted).await else {
             return;
         };
         // The NAT lets nothing pass to a new flow but what comes from where that leads.

@@ -9,9 +9,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use wayhold::bridge::pattern;
 
-use crate::aioquic::Aioquic;
 use crate::network::{Network, OTHER_PUBLIC};
 use crate::node::{Fleet, PATIENT, wayhold};
+use crate::python::Python;
 use crate::stage::{Directory, PATIENCE, play, target};
 use crate::transfer::{Download, Upload, connect, digest};
 
@@ -105,7 +105,7 @@ pub(crate) fn a_client_of_other_make_survives_flips_and_rebindings() {
     play(&network.client, async || {
         let fleet = Fleet::start(&network, &directory, PATIENT).await;
         let trusted = directory.file("tls.pem");
-        let client = Aioquic::connect(target().address, &trusted);
+        let client = Python::aioquic(target().address, &trusted);
         let Some(mut client) = client.await else {
             return;
         };
@@ -133,7 +133,7 @@ pub(crate) fn a_client_of_other_make_survives_flips_and_rebindings() {
     });
 }
 
-async fn fetch(client: &mut Aioquic) {
+async fn fetch(client: &mut Python) {
     let got = client.ask("get /bytes/100000?seed=5").await;
     assert_eq!(got["sha256"], digest(5, 100_000));
 }

@@ -11,8 +11,6 @@
 )]
 
 mod addresses;
-#[path = "../e2e/aioquic/process.rs"]
-mod aioquic;
 #[path = "../e2e/certificates.rs"]
 mod certificates;
 mod deaths;
@@ -24,6 +22,8 @@ mod links;
 mod members;
 mod network;
 mod node;
+#[path = "../e2e/python.rs"]
+mod python;
 mod round_trips;
 mod sources;
 mod stage;

@@ -6,6 +6,7 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
+use super::grpc;
 use super::inbound::Tally;
 use super::tunnel::{self, Tunnel};
 use crate::request::{AnsweredBy, Body, BodyError, ClientFacts, RequestError, clock, fields};
@@ -44,6 +45,7 @@ pub(super) struct Exchange {
     uri: Uri,
     host: Option<HeaderValue>,
     wants_trailers: bool,
+    grpc_call: bool,
     upload: Arc<Tally>,
     upload_seen: u64,
     response_bytes: u64,
@@ -79,6 +81,7 @@ impl Exchange {
             uri: request.uri().clone(),
             host: request.headers().get(header::HOST).cloned(),
             wants_trailers: fields::wants_trailers(request.headers()),
+            grpc_call: grpc::is_call(request.headers(), client.protocol),
             upload: Arc::default(),
             upload_seen: 0,
             response_bytes: 0,
@@ -120,6 +123,10 @@ impl Exchange {
 
     pub(super) fn wants_trailers(&self) -> bool {
         self.wants_trailers
+    }
+
+    pub(super) fn is_grpc_call(&self) -> bool {
+        self.grpc_call
     }
 
     pub(super) fn answer(&mut self, status: StatusCode, by: Option<AnsweredBy>) {

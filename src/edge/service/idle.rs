@@ -32,6 +32,19 @@ impl Idle {
         }
     }
 
+    /// Lets every wait be as long as this, the present one too.
+    pub(super) fn lengthen(&mut self, limit: Duration) {
+        let more = limit.saturating_sub(self.limit);
+        if more.is_zero() {
+            return;
+        }
+        self.limit = limit;
+        if let (true, Some(timer)) = (self.running, &mut self.timer) {
+            let deadline = timer.deadline() + more;
+            timer.as_mut().reset(deadline);
+        }
+    }
+
     /// How long the body was waited for since the last call.
     pub(super) fn take_waited(&mut self) -> Duration {
         std::mem::take(&mut self.waited)

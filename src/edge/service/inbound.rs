@@ -2,6 +2,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -22,6 +23,7 @@ pub(super) struct Inbound {
     trailer_bytes: u64,
     trailer_fields: usize,
     idle: Idle,
+    stream_idle: Duration,
     pace: Pace,
     tally: Arc<Tally>,
     ended: bool,
@@ -33,6 +35,7 @@ pub(super) struct Tally {
     bytes: AtomicU64,
     failure: OnceLock<BodyError>,
     answered: AtomicBool,
+    stream: AtomicBool,
 }
 
 impl Tally {
@@ -57,6 +60,12 @@ impl Tally {
         self.answered.store(true, Ordering::Relaxed);
     }
 
+    /// The response that begins is a stream of messages, whose other side may be silent for as long as
+    /// in a tunnel.
+    pub(super) fn stream(&self) {
+        self.stream.store(true, Ordering::Relaxed);
+    }
+
     /// Why the body failed. It explains a handler's failure better than the handler can.
     pub(super) fn failure(&self) -> Option<BodyError> {
         self.failure.get().copied()
@@ -72,6 +81,7 @@ impl Inbound {
             trailer_bytes: rules.header_bytes,
             trailer_fields: rules.header_fields,
             idle: Idle::new(rules.body_idle),
+            stream_idle: rules.tunnel_idle,
             pace: Pace::new(rules.body_rate),
             tally,
             ended: false,
@@ -149,6 +159,9 @@ impl http_body::Body for Inbound {
         let this = &mut *self;
         if this.ended {
             return Poll::Ready(None);
+        }
+        if this.tally.stream.load(Ordering::Relaxed) {
+            this.idle.lengthen(this.stream_idle);
         }
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         let result = match ready!(this.idle.bound(cx, polled)) {

@@ -4,6 +4,7 @@
 //! one on the way out.
 
 mod exchange;
+mod grpc;
 mod idle;
 mod inbound;
 mod outbound;
@@ -140,7 +141,7 @@ impl Service {
                 if error == RequestError::Body(BodyError::ClientGone) {
                     return Reply::Reset(error.reset());
                 }
-                let checked = response::Checked::error(error, exchange.method());
+                let checked = response::Checked::error(error, &exchange);
                 let blame = Blame(Arc::clone(exchange.upload()));
                 Reply::Response(checked.dress(protocol, rules, exchange), blame)
             }

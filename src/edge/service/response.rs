@@ -2,6 +2,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 
 use super::Rules;
 use super::exchange::Exchange;
+use super::grpc;
 use super::idle::Idle;
 use super::outbound::Outbound;
 use super::tunnel;
@@ -70,23 +71,14 @@ impl Checked {
     }
 
     /// The short response for a failure.
-    pub(super) fn error(error: RequestError, method: &Method) -> Self {
+    pub(super) fn error(error: RequestError, exchange: &Exchange) -> Self {
         let status = error.status();
-        let text = format!("{status}\n{error}\n");
-        let length = HeaderValue::from(text.len());
-        let body = if *method == Method::HEAD {
-            Body::empty()
+        let mut response = if exchange.is_grpc_call() {
+            grpc::failure(error)
         } else {
-            Body::full(text)
+            plain_failure(error, exchange.method())
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
         let fields = response.headers_mut();
-        fields.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
-        fields.insert(header::CONTENT_LENGTH, length);
         if let Some(name) = error.proxy_error() {
             let value = format!("wayhold; error={name}");
             if let Ok(value) = HeaderValue::try_from(value) {
@@ -132,11 +124,37 @@ impl Checked {
                 .response
                 .map(|body| Body::new(tunnel::Download::new(body, rules, exchange)));
         }
-        let idle = Idle::new(rules.body_idle);
+        let idle = if is_stream(self.response.headers()) {
+            exchange.upload().stream();
+            rules.tunnel_idle
+        } else {
+            rules.body_idle
+        };
+        let idle = Idle::new(idle);
         let declared = self.declared;
         self.response
             .map(|body| Body::new(Outbound::new(body, declared, idle, exchange)))
     }
+}
+
+fn plain_failure(error: RequestError, method: &Method) -> Response<Body> {
+    let status = error.status();
+    let text = format!("{status}\n{error}\n");
+    let length = HeaderValue::from(text.len());
+    let body = if *method == Method::HEAD {
+        Body::empty()
+    } else {
+        Body::full(text)
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    fields.insert(header::CONTENT_LENGTH, length);
+    response
 }
 
 /// hyper dates the responses over TCP; nothing does it for HTTP/3.
@@ -148,6 +166,14 @@ fn add_date(fields: &mut HeaderMap) {
     if let Ok(value) = HeaderValue::try_from(date) {
         fields.insert(header::DATE, value);
     }
+}
+
+/// Whether a response is a stream of messages, with silence between them: server-sent events, or gRPC.
+fn is_stream(fields: &HeaderMap) -> bool {
+    let kind = fields.get(header::CONTENT_TYPE);
+    let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream") || grpc::is_content(fields)
 }
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

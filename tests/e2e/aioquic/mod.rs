@@ -1,25 +1,23 @@
 //! An HTTP/3 client that shares no code with the gateway: aioquic, in Python.
 
-mod process;
-
 use std::net::Ipv4Addr;
 
 use serde_json::Value;
 use wayhold::bridge::Origin;
 use wayhold::testbed::Move;
 
+use crate::python::Python;
 use crate::stage::Stage;
 use crate::tap::Tap;
 use crate::transfer::digest;
 use crate::udp::Proxy;
 use crate::websocket::backend::{Backend, Speaks};
-use process::Aioquic;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_independent_client_fetches_uploads_and_survives_a_rebinding_and_a_flip() {
     let stage = Stage::start(2).await;
     let trusted = stage.directory.file("tls.pem");
-    let client = Aioquic::connect(stage.relay.address(), &trusted);
+    let client = Python::aioquic(stage.relay.address(), &trusted);
     let Some(mut client) = client.await else {
         return;
     };
@@ -53,7 +51,7 @@ async fn an_independent_client_fetches_uploads_and_survives_a_rebinding_and_a_fl
 async fn requests_of_an_independent_client_refer_to_the_table_that_it_filled() {
     let stage = Stage::start(1).await;
     let trusted = stage.directory.file("tls.pem");
-    let client = Aioquic::connect(stage.relay.address(), &trusted);
+    let client = Python::aioquic(stage.relay.address(), &trusted);
     let Some(mut client) = client.await else {
         return;
     };
@@ -70,7 +68,7 @@ async fn requests_of_an_independent_client_refer_to_the_table_that_it_filled() {
 async fn an_independent_client_has_udp_carried_through_a_rebinding() {
     let proxy = Proxy::start("").await;
     let trusted = proxy.directory.file("tls.pem");
-    let client = Aioquic::connect(proxy.node.address, &trusted);
+    let client = Python::aioquic(proxy.node.address, &trusted);
     let Some(mut client) = client.await else {
         return;
     };
@@ -91,7 +89,7 @@ async fn an_independent_client_speaks_websocket_through_a_rebinding_and_a_flip()
     let backend = Backend::echoing(Speaks::Http1).await;
     let stage = Stage::built(2, &backend.route(), |builder| builder).await;
     let trusted = stage.directory.file("tls.pem");
-    let client = Aioquic::connect(stage.relay.address(), &trusted);
+    let client = Python::aioquic(stage.relay.address(), &trusted);
     let Some(mut client) = client.await else {
         return;
     };
@@ -117,7 +115,7 @@ async fn an_independent_client_returns_with_early_data_through_another_node() {
     let trusted = stage.directory.file("tls.pem");
     let nodes = stage.nodes.iter().map(|node| node.address);
     let tap = Tap::start(Ipv4Addr::LOCALHOST.into(), nodes).await;
-    let client = Aioquic::connect(tap.address, &trusted);
+    let client = Python::aioquic(tap.address, &trusted);
     let Some(mut client) = client.await else {
         return;
     };

@@ -16,6 +16,7 @@ use crate::request::{AnsweredBy, Handler, Protocol};
 use crate::telemetry::{Answered, Reason};
 
 mod hostile;
+mod streams;
 mod tunnel;
 
 /// Answers with whatever the closure makes of the request.
@@ -629,4 +630,31 @@ async fn every_request_leaves_one_record() {
     let requests = &service.telemetry.metrics.requests;
     assert_eq!(requests.get_or_create(&answered("2xx")).get(), 2);
     assert_eq!(requests.get_or_create(&answered("4xx")).get(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_call_of_grpc_gets_its_status_in_one_header_section() {
+    let service = service(&Limits::default(), async |_request| {
+        Err(RequestError::NoBackend)
+    });
+    let fields = [("content-type", "application/grpc"), ("host", "gw.test")];
+    let call = || request("POST", "https://gw.test/a.B/C", &fields, Body::empty());
+    for protocol in [Protocol::Http2, Protocol::Http3] {
+        let response = respond_over(&service, call(), protocol).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["grpc-status"], "14");
+        assert_eq!(
+            response.headers()["proxy-status"],
+            "wayhold; error=destination_unavailable"
+        );
+        assert!(response.body().is_end_stream());
+    }
+    let response = respond_over(&service, call(), Protocol::Http1).await;
+    assert_eq!(response.status(), 503);
+    drop(response);
+    let failed = &service.telemetry.metrics.requests_failed;
+    let reason = Reason {
+        reason: "no_backend",
+    };
+    assert_eq!(failed.get_or_create(&reason).get(), 3);
 }

@@ -1,4 +1,4 @@
-//! aioquic as a process that a test drives.
+//! A program in Python that a test drives, with a package that shares no code with the gateway.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,30 +11,35 @@ use tokio::time::timeout;
 
 use crate::stage::PATIENCE;
 
-pub(crate) struct Aioquic {
+pub(crate) struct Python {
     process: Child,
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
 }
 
-impl Aioquic {
-    /// Starts a client that trusts the certificates in a file; `None` on a machine that does not have
-    /// it.
-    pub(crate) async fn connect(address: SocketAddr, trusted: &Path) -> Option<Self> {
+impl Python {
+    /// Starts an HTTP/3 client that trusts the certificates in a file.
+    pub(crate) async fn aioquic(address: SocketAddr, trusted: &Path) -> Option<Self> {
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        let arguments = [&host, &port, trusted.to_str().unwrap()];
+        Self::start("aioquic", "aioquic/client.py", &arguments).await
+    }
+
+    /// Starts a script of `tests/e2e`; `None` on a machine that does not have the package.
+    pub(crate) async fn start(package: &str, script: &str, arguments: &[&str]) -> Option<Self> {
         let python = std::env::var("WAYHOLD_PYTHON").unwrap_or_else(|_| "python3".into());
         let has = Command::new(&python)
-            .args(["-c", "import aioquic"])
+            .args(["-c", &format!("import {package}")])
             .stderr(Stdio::null())
             .status();
         if !has.await.is_ok_and(|status| status.success()) {
-            skip(&format!("{python} has no aioquic"));
+            skip(&format!("{python} has no {package}"));
             return None;
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/aioquic/client.py");
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e");
         let mut process = Command::new(python)
-            .arg(script)
-            .args([address.ip().to_string(), address.port().to_string()])
-            .arg(trusted)
+            .arg(tests.join(script))
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -49,13 +54,15 @@ impl Aioquic {
 
     /// Gives a command, as the script lists them, and waits for the answer.
     pub(crate) async fn ask(&mut self, command: &str) -> Value {
-        let exchange = async {
-            let line = format!("{command}\n");
-            self.commands.write_all(line.as_bytes()).await.unwrap();
-            self.answers.next_line().await.unwrap()
-        };
-        let line = timeout(PATIENCE, exchange).await.unwrap();
-        let line = line.unwrap_or_else(|| panic!("the client ended at {command:?}"));
+        let line = format!("{command}\n");
+        self.commands.write_all(line.as_bytes()).await.unwrap();
+        self.answer().await
+    }
+
+    /// Waits for what the script says next.
+    pub(crate) async fn answer(&mut self) -> Value {
+        let line = timeout(PATIENCE, self.answers.next_line()).await;
+        let line = line.unwrap().unwrap().expect("the script goes on");
         serde_json::from_str(&line).unwrap()
     }
 
