@@ -30,6 +30,7 @@ pub(crate) struct Outcome {
     /// Processor time.
     pub(crate) client_busy: Duration,
     pub(crate) gateway_busy: Duration,
+    offered: Duration,
     lasted: Duration,
 }
 
@@ -65,19 +66,20 @@ impl Outcome {
         self.failed += other.failed;
         self.client_busy += other.client_busy;
         self.gateway_busy += other.gateway_busy;
+        self.offered += other.offered;
         self.lasted += other.lasted;
     }
 
     pub(crate) fn asked(&self) -> f64 {
-        self.each_second(self.late.0.len())
+        each_second(self.late.0.len(), self.offered)
     }
 
     pub(crate) fn goodput(&self) -> f64 {
-        self.each_second(self.accepted.0.len())
+        each_second(self.accepted.0.len(), self.lasted)
     }
 
     pub(crate) fn refused_share(&self) -> f64 {
-        self.each_second(self.refused) / self.asked()
+        each_second(self.refused, self.offered) / self.asked()
     }
 
     /// The share of one processor that the client's thread left alone.
@@ -88,11 +90,6 @@ impl Outcome {
     /// The share of one processor that the gateway left alone.
     pub(crate) fn gateway_idle(&self) -> f64 {
         1.0 - self.gateway_busy.as_secs_f64() / self.lasted.as_secs_f64()
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a count of thousands")]
-    fn each_second(&self, count: usize) -> f64 {
-        count as f64 / self.lasted.as_secs_f64()
     }
 }
 
@@ -112,7 +109,10 @@ pub(crate) async fn offer(
             break;
         }
         // Those of one millisecond begin together, because the runtime wakes no sooner.
-        tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
+        let wait = due.saturating_sub(begun.elapsed());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         outcome.late.push(begun.elapsed().saturating_sub(due));
         let (connection, target) = (Arc::clone(connection), target.clone());
         requests.spawn(async move {
@@ -127,6 +127,7 @@ pub(crate) async fn offer(
     while let Some(done) = requests.join_next().await {
         outcome.count(done?);
     }
+    outcome.offered = load.time;
     outcome.client_busy = thread_time().saturating_sub(spent);
     outcome.lasted = begun.elapsed();
     Ok(outcome)
@@ -140,6 +141,11 @@ impl Outcome {
             Ok(_) | Err(_) => self.failed += 1,
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of thousands")]
+fn each_second(count: usize, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
 }
 
 /// The time to the next of events that come at random with this rate.

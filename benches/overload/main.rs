@@ -189,6 +189,12 @@ fn verdicts(outcomes: &mut [Outcome; 3]) -> String {
         );
     }
     let [unloaded, whole, over] = outcomes;
+    if over.asked() < capacity() * LOADS[2] * LEAST_ASKED {
+        return format!(
+            "VOID: only {:.0} requests a second began; the machine was too busy\n",
+            over.asked()
+        );
+    }
     let peak = whole.goodput().max(over.goodput());
     let kept = over.goodput() / peak;
     let slower = over.accepted.at(0.99) / unloaded.accepted.at(0.99);
@@ -215,3 +221,5 @@ const LOADS: [f64; 3] = [0.25, 1.0, 3.0];
 const CONNECTIONS: usize = 16;
 const CONNECTING_TRIES: u32 = 100;
 const LEAST_IDLE: f64 = 0.3;
+/// The part of what was to begin that has to.
+const LEAST_ASKED: f64 = 0.9;
