@@ -47,7 +47,7 @@ pub(super) fn to_upstream(
         UpstreamProtocol::Http1 => {
             parts
                 .headers
-                .insert(header::HOST, value(authority.as_str())?);
+                .insert(header::HOST, value(authority.to_string())?);
             if trailers {
                 let te = HeaderValue::from_static("te");
                 parts.headers.insert(header::CONNECTION, te);
@@ -123,17 +123,16 @@ fn add_forwarding(
     authority: &Authority,
 ) -> Result<(), RequestError> {
     let address = client.address.ip().to_canonical();
-    let node = match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
+    let forwarded = match address {
+        IpAddr::V4(address) => format!("for={address};host=\"{authority}\";proto=https"),
+        IpAddr::V6(address) => format!("for=\"[{address}]\";host=\"{authority}\";proto=https"),
     };
-    let forwarded = format!("for={node};host=\"{authority}\";proto=https");
-    fields.insert(header::FORWARDED, value(&forwarded)?);
-    fields.insert(FORWARDED_FOR, value(&address.to_string())?);
-    fields.insert(FORWARDED_HOST, value(authority.as_str())?);
+    fields.insert(header::FORWARDED, value(forwarded)?);
+    fields.insert(FORWARDED_FOR, value(address.to_string())?);
+    fields.insert(FORWARDED_HOST, value(authority.to_string())?);
     fields.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
     let via = format!("{} wayhold", client.protocol.via());
-    fields.append(header::VIA, value(&via)?);
+    fields.append(header::VIA, value(via)?);
     Ok(())
 }
 
@@ -142,16 +141,21 @@ fn add_forwarding(
 fn remove_claims(fields: &mut HeaderMap) {
     let claims: Vec<HeaderName> = fields
         .keys()
-        .filter(|name| {
-            let name = name.as_str().replace('_', "-");
-            name.starts_with("x-forwarded-")
-                || matches!(name.as_str(), "forwarded" | "x-real-ip" | "proxy")
-        })
+        .filter(|name| is_claim(name.as_str()))
         .cloned()
         .collect();
     for name in claims {
         fields.remove(name);
     }
+}
+
+fn is_claim(name: &str) -> bool {
+    let folded = || {
+        name.bytes()
+            .map(|byte| if byte == b'_' { b'-' } else { byte })
+    };
+    let begins = |word: &str| folded().take(word.len()).eq(word.bytes());
+    begins("x-forwarded-") || CLAIMS.iter().any(|claim| folded().eq(claim.bytes()))
 }
 
 /// HTTP/2 and HTTP/3 may split `Cookie`; HTTP/1.1 has it once (RFC 9114, section 4.2.1).
@@ -169,11 +173,13 @@ fn join_cookies(fields: &mut HeaderMap) -> Result<(), RequestError> {
     Ok(())
 }
 
-fn value(text: &str) -> Result<HeaderValue, RequestError> {
-    HeaderValue::from_str(text).map_err(|_invalid| RequestError::Malformed("authority"))
+fn value(text: String) -> Result<HeaderValue, RequestError> {
+    HeaderValue::try_from(text).map_err(|_invalid| RequestError::Malformed("authority"))
 }
 
 pub(super) const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
+/// Beside those that begin with `x-forwarded-`.
+const CLAIMS: [&str; 3] = ["forwarded", "x-real-ip", "proxy"];
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
