@@ -8,6 +8,7 @@ mod identity;
 mod minters;
 mod padding;
 mod paths;
+mod runtime;
 mod settings;
 pub(super) mod transport;
 

@@ -12,6 +12,7 @@ use quinn::{
 use super::application::SharedApplication;
 use super::identity::Issuer;
 use super::padding::Unpadding;
+use super::runtime::Runtime;
 use crate::config::{Keepalive, Limits, Quic};
 use crate::edge::socket::SteeredSocket;
 use crate::edge::tls::TlsConfig;
@@ -51,7 +52,7 @@ pub(crate) fn endpoint(
     parts: EndpointParts<'_>,
 ) -> io::Result<Endpoint> {
     let QuicConfigs { endpoint, server } = configs(parts)?;
-    let runtime = Arc::new(quinn::TokioRuntime);
+    let runtime = Arc::new(Runtime);
     Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime)
 }
 
