@@ -98,6 +98,11 @@ impl Kind {
 }
 
 impl Found {
+    /// Whether the other is another build of the same.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.kind.name == other.kind.name
+    }
+
     /// Starts it; whether it serves yet is for the caller to see.
     pub(crate) fn start(self, backend: SocketAddr, identity: &Identity) -> Result<Running> {
         let directory = Directory::new(&self.name)?;

@@ -76,14 +76,15 @@ impl Samples {
         text
     }
 
-    /// In which rows the first gateway is not the cheapest, by p10.
+    /// In which rows the first gateway is not the cheapest, by p10. Its other builds are no gateways.
     pub(crate) fn verdict(&self, rows: &[Row], gateways: &[Found]) -> String {
         let Some((first, others)) = gateways.split_first() else {
             return String::new();
         };
         let mut text = String::from("\n");
         for row in rows {
-            let best = others.iter().filter_map(|gateway| {
+            let rivals = others.iter().filter(|gateway| !gateway.is_like(first));
+            let best = rivals.filter_map(|gateway| {
                 let figures = self.figures(*row, &gateway.name)?;
                 Some((figures.p10, &gateway.name))
             });
