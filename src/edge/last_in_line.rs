@@ -38,75 +38,44 @@ impl<F: Future + Unpin> Future for LastInLine<F> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use tokio::sync::Notify;
-    use tokio::task::JoinSet;
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
 
     use super::*;
 
-    /// Names in the order in which tasks ran of which the first wakes a connection, while others are
-    /// ready.
-    async fn order(
-        connection: impl FnOnce(Arc<Notify>, Ran) -> Driver + Send + 'static,
-    ) -> Vec<&'static str> {
-        let ran = Ran::default();
-        let notes = ran.clone();
-        let mut all = JoinSet::new();
-        // On the runtime's one worker, where tasks do not come in from outside.
-        all.spawn(async move {
-            let written = Arc::new(Notify::new());
-            let mut tasks = JoinSet::new();
-            tasks.spawn(connection(Arc::clone(&written), notes.clone()));
-            for _ in 0..3 {
-                tokio::task::yield_now().await;
-            }
-            for name in ["second", "third"] {
-                let notes = notes.clone();
-                tasks.spawn(async move { notes.add(name) });
-            }
-            tasks.spawn(async move {
-                notes.add("first");
-                written.notify_one();
-            });
-            tasks.join_all().await;
-        });
-        all.join_all().await;
-        ran.0.lock().unwrap().clone()
-    }
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
 
-    type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-    #[derive(Clone, Default)]
-    struct Ran(Arc<Mutex<Vec<&'static str>>>);
-
-    impl Ran {
-        fn add(&self, name: &'static str) {
-            self.0.lock().unwrap().push(name);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn driver(written: Arc<Notify>, ran: Ran) -> Driver {
-        Box::pin(async move {
-            written.notified().await;
-            ran.add("connection");
-        })
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn a_connection_runs_after_all_requests_that_are_ready() {
-        let last = |written, ran| -> Driver { Box::pin(LastInLine::new(driver(written, ran))) };
+    #[test]
+    fn a_connection_goes_to_the_end_of_the_queue_each_time_before_it_runs() {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let mut ran = 0;
+        let mut driver = LastInLine::new(poll_fn(|_| {
+            ran += 1;
+            if ran < 2 {
+                Poll::Pending
+            } else {
+                Poll::Ready(ran)
+            }
+        }));
+        let outcomes = [(); 4].map(|()| {
+            let polled = Pin::new(&mut driver).poll(&mut cx);
+            (polled, woken.0.load(Ordering::Relaxed))
+        });
+        let waits = |woken| (Poll::Pending, woken);
         assert_eq!(
-            order(last).await,
-            ["first", "second", "third", "connection"]
-        );
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn without_it_the_runtime_runs_the_connection_before_requests_that_are_ready() {
-        assert_eq!(
-            order(driver).await,
-            ["first", "connection", "second", "third"]
+            outcomes,
+            [waits(1), waits(1), waits(2), (Poll::Ready(2), 2)]
         );
     }
 }
