@@ -63,7 +63,7 @@ pub(super) fn to_upstream(
         Protocol::Http1 => {
             parts
                 .headers
-                .insert(header::HOST, value(authority.as_str())?);
+                .insert(header::HOST, value(authority.to_string())?);
             if parts.headers.contains_key(header::TE) {
                 let te = HeaderValue::from_static("te");
                 parts.headers.insert(header::CONNECTION, te);
@@ -165,17 +165,16 @@ fn add_forwarding(
     let scheme = scheme.name();
     let said = account.and_then(|account| account.host.as_ref());
     let authority = said.unwrap_or(authority);
-    let node = match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
+    let forwarded = match address {
+        IpAddr::V4(address) => format!("for={address};host=\"{authority}\";proto={scheme}"),
+        IpAddr::V6(address) => format!("for=\"[{address}]\";host=\"{authority}\";proto={scheme}"),
     };
-    let forwarded = format!("for={node};host=\"{authority}\";proto={scheme}");
-    fields.insert(header::FORWARDED, value(&forwarded)?);
-    fields.insert(FORWARDED_FOR, value(&address.to_string())?);
-    fields.insert(FORWARDED_HOST, value(authority.as_str())?);
+    fields.insert(header::FORWARDED, value(forwarded)?);
+    fields.insert(FORWARDED_FOR, value(address.to_string())?);
+    fields.insert(FORWARDED_HOST, value(authority.to_string())?);
     fields.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     let via = format!("{} wayhold", client.protocol.via());
-    fields.append(header::VIA, value(&via)?);
+    fields.append(header::VIA, value(via)?);
     Ok(())
 }
 
@@ -185,20 +184,9 @@ fn remove_claims(fields: &mut HeaderMap, client: &ClientFacts) {
     let account = client.account();
     let id = account.and_then(|account| account.request_id.as_ref());
     let id = id.map(|(name, _)| name.as_str());
-    let is_claim = |name: &str| {
-        name.starts_with("x-forwarded-")
-            || matches!(
-                name,
-                "forwarded" | "x-real-ip" | "proxy" | "client-cert" | "client-cert-chain"
-            )
-            || Some(name) == id
-    };
     let claims: Vec<HeaderName> = fields
         .keys()
-        .filter(|name| match name.as_str() {
-            name if name.contains('_') => is_claim(&name.replace('_', "-")) || is_claim(name),
-            name => is_claim(name),
-        })
+        .filter(|name| is_claim(name.as_str(), id))
         .cloned()
         .collect();
     for name in claims {
@@ -229,6 +217,17 @@ fn add_names(fields: &mut HeaderMap, account: &Account) {
     }
 }
 
+/// Whether a name is the gateway's to use; `id` is that of the field with the name of a request.
+fn is_claim(name: &str, id: Option<&str>) -> bool {
+    let folded = || {
+        name.bytes()
+            .map(|byte| if byte == b'_' { b'-' } else { byte })
+    };
+    let begins = |word: &str| folded().take(word.len()).eq(word.bytes());
+    let mut claims = CLAIMS.into_iter().chain(id);
+    id == Some(name) || begins("x-forwarded-") || claims.any(|claim| folded().eq(claim.bytes()))
+}
+
 /// HTTP/2 and HTTP/3 may split `Cookie`; HTTP/1.1 has it once (RFC 9114, section 4.2.1).
 fn join_cookies(fields: &mut HeaderMap) -> Result<(), RequestError> {
     let cookies: Vec<&[u8]> = fields
@@ -244,11 +243,19 @@ fn join_cookies(fields: &mut HeaderMap) -> Result<(), RequestError> {
     Ok(())
 }
 
-fn value(text: &str) -> Result<HeaderValue, RequestError> {
-    HeaderValue::from_str(text).map_err(|_invalid| RequestError::Malformed("authority"))
+fn value(text: String) -> Result<HeaderValue, RequestError> {
+    HeaderValue::try_from(text).map_err(|_invalid| RequestError::Malformed("authority"))
 }
 
 pub(super) const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
+/// Beside those that begin with `x-forwarded-`.
+const CLAIMS: [&str; 5] = [
+    "forwarded",
+    "x-real-ip",
+    "proxy",
+    "client-cert",
+    "client-cert-chain",
+];
 /// RFC 9440.
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");

@@ -5,6 +5,7 @@ mod cid_keys;
 mod course;
 mod endpoints;
 mod http3;
+mod last_in_line;
 mod pace;
 mod places;
 mod quic;

@@ -2,7 +2,7 @@ use http::header::{self, HeaderMap, HeaderName};
 
 /// Whether a field belongs to one connection and never to the message (RFC 9110, section 7.6.1).
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(&name.as_str())
+    HOP_BY_HOP.contains(name)
 }
 
 /// Whether a field makes an HTTP/2 or HTTP/3 message malformed (RFC 9114, section 4.2).
@@ -16,7 +16,7 @@ pub(crate) fn remove_hop_by_hop(fields: &mut HeaderMap) {
     for name in nominated(fields) {
         fields.remove(name);
     }
-    for name in HOP_BY_HOP {
+    for name in &HOP_BY_HOP {
         fields.remove(name);
     }
 }
@@ -125,16 +125,16 @@ const CONNECTION_SPECIFIC: [&str; 5] = [
     "upgrade",
 ];
 
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
+static HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
 ];
 
 /// Fields that steer routing, authentication or the reading of the content.

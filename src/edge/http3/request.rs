@@ -58,7 +58,8 @@ impl Exchange {
         let (open, over) = oneshot::channel();
         let outcome = tokio::select! {
             biased;
-            outcome = self.answer(incoming, &mut writer, &place, open) => Ok(outcome),
+            // Most of the task by far, which is moved several times on its way to the runtime.
+            outcome = Box::pin(self.answer(incoming, &mut writer, &place, open)) => Ok(outcome),
             () = &mut stopped => Ok(Outcome::Wasted),
             code = place.struck() => Err(code),
         };

@@ -10,6 +10,7 @@ mod minters;
 mod padding;
 mod paths;
 mod qlog;
+mod runtime;
 mod settings;
 pub(super) mod transport;
 

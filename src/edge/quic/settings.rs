@@ -13,6 +13,7 @@ use super::application::SharedApplication;
 use super::identity::Issuer;
 use super::padding::Unpadding;
 use super::qlog::Qlog;
+use super::runtime::Runtime;
 use crate::config::{Keepalive, Limits, Quic};
 use crate::edge::socket::SteeredSocket;
 use crate::edge::tls::TlsConfig;
@@ -134,7 +135,7 @@ pub(crate) fn endpoint(
 ) -> io::Result<(Endpoint, Servers)> {
     let servers = Servers::new(&parts)?;
     let QuicConfigs { endpoint, server } = configs(parts)?;
-    let runtime = Arc::new(quinn::TokioRuntime);
+    let runtime = Arc::new(Runtime);
     let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime)?;
     Ok((endpoint, servers))
 }

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use quinn::udp::RecvMeta;
+use quinn::udp::{BATCH_SIZE, RecvMeta};
 use tokio::io::Interest;
 
 use super::port::{canonical, codepoint, mark, specified};
@@ -93,7 +93,22 @@ impl SteeredSocket {
 
     fn receive(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
         let Port { io, state, .. } = &*self.port;
-        io.try_io(Interest::READABLE, || state.recv(io.into(), bufs, meta))
+        let most = bufs.len().min(BATCH_SIZE);
+        let mut received = Ok(0);
+        // Fewer than there was room for were all there are, so the socket is waited for without another
+        // call that tells the same.
+        let tried = io.try_io(Interest::READABLE, || {
+            received = state.recv(io.into(), bufs, meta);
+            match received {
+                Ok(count) if count < most => Err(io::ErrorKind::WouldBlock.into()),
+                Ok(_) => Ok(()),
+                Err(ref error) => Err(error.kind().into()),
+            }
+        });
+        match received {
+            Ok(0) => tried.map(|()| 0),
+            received => received,
+        }
     }
 
     /// Keeps in `buf` what belongs to this endpoint and sends the rest on its way.

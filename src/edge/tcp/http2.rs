@@ -20,6 +20,7 @@ use super::sending::{Http2Tunnel, Sending, Task};
 use super::tunnel::{self, Tunnel, Tunnels};
 use crate::config::Limits;
 use crate::edge::course::{self, Course};
+use crate::edge::last_in_line::LastInLine;
 use crate::edge::tls::TlsStream;
 use crate::request::RequestError;
 
@@ -45,7 +46,7 @@ pub(super) async fn serve(
     let mut http = pin!(http);
     let told = told_to_go(&connection.course, &activity);
     let overdue = tokio::select! {
-        ended = http.as_mut() => {
+        ended = LastInLine::new(http.as_mut()) => {
             return in_order(ended).inspect_err(|error| count(connection, error));
         }
         () = told => None,
