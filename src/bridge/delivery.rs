@@ -224,8 +224,7 @@ impl<'a> Delivery<'a> {
             parts.headers.insert(header::TRANSFER_ENCODING, chunked);
         }
         let request = Request::from_parts(parts, upload);
-        let sent = upstream.send(ready, request, pace, self.client);
-        let (response, hold) = sent.await?;
+        let (response, hold) = upstream.send(ready, request, pace, self.client).await?;
         let (mut parts, body) = response.into_parts();
         headers::from_upstream(&mut parts, way.protocol)?;
         hold.pass();

@@ -78,7 +78,10 @@ impl Route {
     ) -> Result<Response<Body>, RequestError> {
         let pool = match &self.destination {
             Destination::Pool(pool, _) => pool,
-            Destination::Udp(route) => return udp.handle(route, request, &client).await,
+            // Boxed, because every request would carry the space for what few of them do.
+            Destination::Udp(route) => {
+                return Box::pin(udp.handle(route, request, &client)).await;
+            }
             Destination::Answer(answer) => return self.answer(answer, &request, &client),
         };
         let tunnel = *request.method() == Method::CONNECT;

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -175,13 +176,13 @@ impl Upstream {
                 on_informational(&mut request, move |response| {
                     headers::inform(&informational, response.status(), response.headers());
                 });
-                let sent = self.in_time(pace, connections.send(ready, request));
-                let sent = match sent.await? {
+                let sending = pin!(connections.send(ready, request));
+                let sent = match self.in_time(pace, sending).await? {
                     Err(NotSent::Returned(request, permit)) => {
                         let origin = self.dialer.origin(client);
                         let ready = Box::pin(connections.open(origin, permit)).await?;
-                        let again = connections.send(ready, *request);
-                        Box::pin(self.in_time(pace, again)).await?
+                        let mut again = Box::pin(connections.send(ready, *request));
+                        self.in_time(pace, again.as_mut()).await?
                     }
                     sent => sent,
                 };
@@ -192,7 +193,8 @@ impl Upstream {
                 }
             }
             (Channel::Http2(link) | Channel::Either(_, link), Ready::Http2(ready)) => {
-                let (response, busy) = self.in_time(pace, link.send(ready, request)).await??;
+                let sending = pin!(link.send(ready, request));
+                let (response, busy) = self.in_time(pace, sending).await??;
                 Ok((response, Hold::Http2 { _busy: busy }))
             }
             _ => Err(RequestError::Internal),
@@ -202,7 +204,7 @@ impl Upstream {
     async fn in_time<F: Future>(
         &self,
         pace: &Pace,
-        response: F,
+        response: Pin<&mut F>,
     ) -> Result<F::Output, RequestError> {
         tokio::select! {
             biased;

@@ -30,7 +30,7 @@ const PARTS: [&[Key]; 11] = [
     OPERATING_KEYS,
 ];
 
-const JOINED: [Key; count_all()] = {
+static JOINED: [Key; count_all()] = {
     let mut keys = [PROCESS_KEYS[0]; _];
     let (mut part, mut index, mut joined) = (0, 0, 0);
     while joined < keys.len() {

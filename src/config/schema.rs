@@ -110,7 +110,6 @@ pub enum Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Boolean => f.write_str("true or false"),
             Self::Integer(min, max) => write!(f, "an integer from {min} to {max}"),
             Self::Size(min, max) => {
                 write!(f, "bytes, {} to {}", units::Size(min), units::Size(max))
@@ -138,59 +137,65 @@ impl fmt::Display for Kind {
                 }
                 Ok(())
             }
-            Self::Address => f.write_str("an IP address and a port such as \"[::]:443\""),
-            Self::RelayAddress => {
-                f.write_str("an IP address and a port other than 0 such as \"10.0.0.1:4434\"")
-            }
-            Self::AdminAddress => f.write_str(
-                "\"unix:PATH\", a loopback address such as \"127.0.0.1:9090\", or \"off\"",
-            ),
-            Self::Host => f.write_str("a host pattern such as \"*.example.org\""),
-            Self::PathPrefix => f.write_str("a path that begins with \"/\""),
-            Self::LogFilter => f.write_str("log levels such as \"info\" or \"wayhold=debug,warn\""),
-            Self::File => f.write_str("the path of a file"),
-            Self::Directory => f.write_str("the path of a directory"),
-            Self::Command => f.write_str("a list of words such as [\"ip\", \"route\"]"),
-            Self::Fields => f.write_str("a list of fields such as [\"x-env: prod\"]"),
-            Self::FieldNames => f.write_str("a list of field names such as [\"x-debug\"]"),
-            Self::FieldNameOrOff => {
-                f.write_str("a field name of your own such as \"x-request-id\", or \"off\"")
-            }
-            Self::Networks => f.write_str("a list of networks such as [\"10.0.0.0/8\"]"),
-            Self::Authority => f.write_str("a host such as \"app.internal\" or \"app:8080\""),
-            Self::Location => {
-                f.write_str("a URL such as \"https://www.example.org{path}{query}\", or a path")
-            }
-            Self::MediaType => f.write_str("a media type such as \"text/html\""),
             Self::Text(max) => write!(f, "text of at most {max} bytes"),
-            Self::Addresses => f.write_str(
-                "a list of at most one IPv4 and one IPv6 address such as [\"192.0.2.1:443\"]",
-            ),
-            Self::Servers => {
-                f.write_str("a list of one to eight addresses such as [\"10.0.0.2:53\"]")
-            }
-            Self::UdpTargets => {
-                f.write_str("a list of hosts or networks with ports such as [\"dns.example:53\"]")
-            }
-            Self::Upstreams => f.write_str("a list of URLs such as [\"http://10.0.0.1:8080\"]"),
-            Self::Upstream => f.write_str("a URL such as \"http://10.0.0.1:8080\""),
-            Self::Name => f.write_str("a name of letters, digits, \"-\", \"_\" and \".\""),
-            Self::Token => f.write_str("a token such as \"session\""),
-            Self::HashBy => f.write_str("\"client\", \"path\", \"header:NAME\" or \"cookie:NAME\""),
-            Self::Rate => {
-                f.write_str("1 to 1000000 in a time such as \"100/s\", \"10/m\" or \"500/h\"")
-            }
-            Self::Visible => f.write_str("1 to 255 visible ASCII characters"),
-            Self::Texts => f.write_str("a list of texts such as [\"api\", \"shop\"]"),
             Self::Words(words) => write!(f, "a list of {}", words.join(", ")),
-            Self::HttpsUrl => f.write_str("a URL such as \"https://login.example.org/jwks.json\""),
-            Self::Claims => f.write_str("a list of claims with fields such as [\"sub: x-user\"]"),
-            Self::Probe => f.write_str("\"off\", \"tcp\" or a path such as \"/healthz\""),
+            kind => f.write_str(kind.form()),
         }
     }
 }
 
 impl Kind {
+    /// What values without limits of their own look like.
+    fn form(self) -> &'static str {
+        match self {
+            Self::Boolean => "true or false",
+            Self::Address => "an IP address and a port such as \"[::]:443\"",
+            Self::RelayAddress => "an IP address and a port other than 0 such as \"10.0.0.1:4434\"",
+            Self::AdminAddress => {
+                "\"unix:PATH\", a loopback address such as \"127.0.0.1:9090\", or \"off\""
+            }
+            Self::Host => "a host pattern such as \"*.example.org\"",
+            Self::PathPrefix => "a path that begins with \"/\"",
+            Self::LogFilter => "log levels such as \"info\" or \"wayhold=debug,warn\"",
+            Self::File => "the path of a file",
+            Self::Directory => "the path of a directory",
+            Self::Command => "a list of words such as [\"ip\", \"route\"]",
+            Self::Fields => "a list of fields such as [\"x-env: prod\"]",
+            Self::FieldNames => "a list of field names such as [\"x-debug\"]",
+            Self::FieldNameOrOff => "a field name of your own such as \"x-request-id\", or \"off\"",
+            Self::Networks => "a list of networks such as [\"10.0.0.0/8\"]",
+            Self::Authority => "a host such as \"app.internal\" or \"app:8080\"",
+            Self::Location => "a URL such as \"https://www.example.org{path}{query}\", or a path",
+            Self::MediaType => "a media type such as \"text/html\"",
+            Self::Addresses => {
+                "a list of at most one IPv4 and one IPv6 address such as [\"192.0.2.1:443\"]"
+            }
+            Self::Servers => "a list of one to eight addresses such as [\"10.0.0.2:53\"]",
+            Self::UdpTargets => {
+                "a list of hosts or networks with ports such as [\"dns.example:53\"]"
+            }
+            Self::Upstreams => "a list of URLs such as [\"http://10.0.0.1:8080\"]",
+            Self::Upstream => "a URL such as \"http://10.0.0.1:8080\"",
+            Self::Name => "a name of letters, digits, \"-\", \"_\" and \".\"",
+            Self::Token => "a token such as \"session\"",
+            Self::HashBy => "\"client\", \"path\", \"header:NAME\" or \"cookie:NAME\"",
+            Self::Rate => "1 to 1000000 in a time such as \"100/s\", \"10/m\" or \"500/h\"",
+            Self::Visible => "1 to 255 visible ASCII characters",
+            Self::Texts => "a list of texts such as [\"api\", \"shop\"]",
+            Self::HttpsUrl => "a URL such as \"https://login.example.org/jwks.json\"",
+            Self::Claims => "a list of claims with fields such as [\"sub: x-user\"]",
+            Self::Probe => "\"off\", \"tcp\" or a path such as \"/healthz\"",
+            // These have limits, and their words are made.
+            Self::Integer(..)
+            | Self::Size(..)
+            | Self::Duration(..)
+            | Self::DurationOrOff(..)
+            | Self::Word(_)
+            | Self::Text(_)
+            | Self::Words(_) => "",
+        }
+    }
+
     /// Whether a value is a list, which is written with commas, or for a command with spaces, outside of
     /// files.
     pub(super) fn is_list(&self) -> bool {

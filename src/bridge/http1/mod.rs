@@ -125,11 +125,12 @@ impl Connections {
                 return Err(NotSent::Failed(RequestError::UpstreamTls));
             }
             Ready::New(stream, origin, permit) => {
-                let (mut sender, connection) = Builder::new()
-                    .max_buf_size(BUFFER)
-                    .handshake(TokioIo::new(*stream))
-                    .await
-                    .map_err(|error| NotSent::Failed(error::classify(&error)))?;
+                let mut builder = Builder::new();
+                builder.max_buf_size(BUFFER);
+                // Boxed, as above.
+                let made = Box::pin(builder.handshake(TokioIo::new(*stream))).await;
+                let (mut sender, connection) =
+                    made.map_err(|error| NotSent::Failed(error::classify(&error)))?;
                 // Before the connection is driven, which would take it for idle.
                 let sent = sender.try_send_request(request);
                 (self.start(sender, connection, (origin, permit)), sent)

@@ -207,7 +207,7 @@ async fn text(response: Response<Body>) -> String {
 }
 
 async fn ask(bridge: &Bridge, request: Request<Body>) -> Result<Response<Body>, RequestError> {
-    within(bridge.handle(request, client())).await
+    within(Box::pin(bridge.handle(request, client()))).await
 }
 
 async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, BodyError>> {
