@@ -81,10 +81,7 @@ pub(super) enum PoolTlsError {
 impl PoolTls {
     /// Reads the files that a pool names.
     pub(super) fn load(tls: &UpstreamTls) -> Result<Self, PoolTlsError> {
-        let roots = match &tls.ca {
-            Some(path) => roots(path)?,
-            None => system_roots()?,
-        };
+        let roots = authorities(tls.ca.as_deref())?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])?
@@ -216,6 +213,11 @@ fn roots(path: &Path) -> Result<RootCertStore, PoolTlsError> {
             .map_err(|error| malformed(path, &error.to_string()))?;
     }
     Ok(roots)
+}
+
+/// The authorities that certificates must lead to: those of a file in PEM, or else of the system.
+pub(super) fn authorities(ca: Option<&Path>) -> Result<RootCertStore, PoolTlsError> {
+    ca.map_or_else(system_roots, roots)
 }
 
 /// What the system trusts. What of it is malformed is left out, as other programs do.

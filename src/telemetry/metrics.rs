@@ -391,10 +391,7 @@ impl Metrics {
             "The operator's commands that failed, by reason",
             self.hook_failures.clone(),
         );
-        registry.register(
-            "panics",
-            "Connection tasks that panicked",
-            self.panics.clone(),
-        );
+        let panics = self.panics.clone();
+        registry.register("panics", "Connection tasks that panicked", panics);
     }
 }

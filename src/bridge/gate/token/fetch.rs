@@ -9,13 +9,14 @@ use http::{HeaderMap, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio_rustls::TlsConnector;
+
+use crate::bridge::tls::{self, PoolTlsError};
 
 /// What was fetched, and for how long it is good by what the response says.
 #[derive(Debug)]
@@ -35,10 +36,8 @@ pub(in crate::bridge) enum FetchError {
     Connect(#[from] io::Error),
     #[error("no TLS: {0}")]
     Tls(#[from] rustls::Error),
-    #[error("the system has no authorities")]
-    NoAuthorities,
-    #[error("no authorities in {0}: {1}")]
-    Authorities(String, String),
+    #[error("{0}")]
+    Authorities(#[from] PoolTlsError),
     #[error("no answer: {0}")]
     Http(#[from] hyper::Error),
     #[error("answered with {0}")]
@@ -99,36 +98,11 @@ pub(super) async fn fetch(url: &str, ca: Option<&Path>) -> Result<Fetched, Fetch
     }
 }
 
-/// The authorities that a server's certificate must lead to: those of a file in PEM, or of the system.
-pub(super) fn authorities(ca: Option<&Path>) -> Result<RootCertStore, FetchError> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = ca else {
-        // A system store often holds a few that do not parse; the rest of it is good.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return if roots.is_empty() {
-            Err(FetchError::NoAuthorities)
-        } else {
-            Ok(roots)
-        };
-    };
-    let refuse = |reason: String| FetchError::Authorities(path.display().to_string(), reason);
-    let certificates = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| refuse(error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(refuse("there is no PEM certificate".to_owned()));
-    }
-    for certificate in certificates {
-        roots.add(certificate)?;
-    }
-    Ok(roots)
-}
-
 fn config(ca: Option<&Path>) -> Result<ClientConfig, FetchError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(authorities(ca)?)
+        .with_root_certificates(tls::authorities(ca)?)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

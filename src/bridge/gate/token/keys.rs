@@ -15,6 +15,7 @@ use super::TokenError;
 use super::fetch::{self, Fetched};
 use super::key_set::KeySet;
 use crate::bridge::gate::kept::KeysOf;
+use crate::bridge::tls;
 use crate::request::clock;
 use crate::telemetry::{GateMetrics, KeyOutcome, TokenLabel};
 
@@ -69,7 +70,7 @@ impl Keys {
             Some(path) => keys.replace(read(of, path)?),
             None => {
                 if let Some(ca) = &of.from.ca {
-                    fetch::authorities(Some(ca))?;
+                    tls::authorities(Some(ca))?;
                 }
             }
         }

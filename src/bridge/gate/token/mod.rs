@@ -22,6 +22,7 @@ use self::claims::Terms;
 use self::jws::Signed;
 pub(super) use self::keys::Keys;
 use super::kept::{Kept, KeysOf};
+use crate::bridge::tls;
 use crate::config::{Jwt, JwtAlgorithm};
 use crate::request::{RequestError, clock};
 use crate::telemetry::{GateMetrics, TokenReason};
@@ -57,7 +58,7 @@ pub(in crate::bridge) enum TokenError {
     Keys(String, key_set::KeySetError),
     /// The authorities are of no use.
     #[error("{0}")]
-    Authorities(#[from] fetch::FetchError),
+    Authorities(#[from] tls::PoolTlsError),
 }
 
 /// Why a token is not accepted. Clients are not told, and it has nothing of the token in it.
