@@ -4,12 +4,15 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request,
+};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::download::{Download, Held};
+use super::grpc;
 use super::headers;
 use super::key;
 use super::pool::{Asked, Place, Pool};
@@ -20,7 +23,7 @@ use super::upstream::{Hold, Upstream};
 use crate::balance::{Answer, Repeatable};
 use crate::config;
 use crate::request::{
-    AnsweredBy, Body, BodyError, ClientFacts, Origin, Protocol, RequestError, Stage, clock,
+    AnsweredBy, Body, BodyError, ClientFacts, Origin, Protocol, RequestError, Stage, clock, fields,
 };
 
 /// A request, and what is needed to send it more than once.
@@ -83,10 +86,7 @@ impl<'a> Delivery<'a> {
                 body,
                 usize::try_from(retry.body_bytes).unwrap_or(usize::MAX),
             ),
-            deadline: config
-                .total
-                .filter(|total| !total.is_zero())
-                .map(|total| clock::now() + total),
+            deadline: time(&config, &parts.headers).map(|time| clock::now() + time),
             pool,
             config,
             client,
@@ -151,11 +151,13 @@ impl<'a> Delivery<'a> {
         let upstream = &place.upstream;
         self.client.count_try();
         let (mut upload, lease, pace) = Upload::new(self.body.body());
-        let undeclared = !self.parts.headers.contains_key(header::CONTENT_LENGTH)
-            && is_mostly_empty(&self.parts.method);
-        if undeclared {
+        let is_mostly_empty = is_mostly_empty(&self.parts.method);
+        if is_mostly_empty {
+            // Content that is declared and does not come is found before anything is sent.
             upload.settle().await?;
         }
+        let undeclared =
+            is_mostly_empty && !self.parts.headers.contains_key(header::CONTENT_LENGTH);
         let sent = tokio::select! {
             biased;
             sent = self.send(upstream, (upload, undeclared), &pace) => sent,
@@ -282,6 +284,13 @@ impl<'a> Delivery<'a> {
         let body = Body::new(Download::new(body, held, name).until(self.deadline));
         Response::from_parts(parts, body)
     }
+}
+
+/// How long the request may take with everything, by the configuration and by what a caller of gRPC says.
+fn time(config: &config::Pool, fields: &HeaderMap) -> Option<Duration> {
+    let configured = config.total.filter(|total| !total.is_zero());
+    let called = fields::is_grpc(fields).then(|| grpc::timeout(fields));
+    [configured, called.flatten()].into_iter().flatten().min()
 }
 
 /// What a request that no backend has failed yet is sent by.

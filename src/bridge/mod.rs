@@ -11,6 +11,7 @@ mod download;
 mod dressing;
 mod error;
 mod gate;
+mod grpc;
 mod headers;
 mod http1;
 mod http2;

@@ -3,13 +3,13 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri, header};
-use http_body_util::Empty;
-use hyper::body::Incoming;
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Empty, Full, Limited};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::dial::Stream;
+use super::dial::{Stream, Way};
+use super::grpc;
 use super::upstream::Upstream;
 use crate::config::Probe;
 use crate::request::{Protocol, RequestError};
@@ -27,6 +27,10 @@ pub(super) enum ProbeFailed {
     Request(#[from] http::Error),
     #[error("answered with {0}")]
     Status(StatusCode),
+    #[error("gRPC's health protocol needs HTTP/2, and the backend chose HTTP/1.1")]
+    NotHttp2,
+    #[error("the service is not serving")]
+    NotServing,
 }
 
 impl ProbeFailed {
@@ -38,6 +42,8 @@ impl ProbeFailed {
             Self::Http(_) => "no_answer",
             Self::Request(_) => "not_written",
             Self::Status(_) => "status",
+            Self::NotHttp2 => "not_http2",
+            Self::NotServing => "not_serving",
         }
     }
 }
@@ -45,14 +51,19 @@ impl ProbeFailed {
 /// Asks once.
 pub(super) async fn ask(probe: &Probe, upstream: &Upstream) -> Result<(), ProbeFailed> {
     let stream = upstream.probe().await?;
-    let Probe::Path(path) = probe else {
-        return Ok(());
-    };
-    let status = get(stream, path, &upstream.host).await?;
-    if status.is_success() || status.is_redirection() {
-        Ok(())
-    } else {
-        Err(ProbeFailed::Status(status))
+    match probe {
+        Probe::Off | Probe::Tcp => Ok(()),
+        Probe::Path(path) => match get(stream, path, &upstream.host).await? {
+            status if status.is_success() || status.is_redirection() => Ok(()),
+            status => Err(ProbeFailed::Status(status)),
+        },
+        Probe::Grpc(service) => {
+            if check(stream, service, &upstream.host).await? {
+                Ok(())
+            } else {
+                Err(ProbeFailed::NotServing)
+            }
+        }
     }
 }
 
@@ -66,31 +77,63 @@ async fn get(stream: Stream, path: &str, name: &str) -> Result<StatusCode, Probe
             .header(header::HOST, name)
             .header(header::CONNECTION, "close")
             .body(Empty::<Bytes>::new())?;
-        return answered(sender.send_request(request), connection).await;
+        let response = sender.send_request(request);
+        return Ok(driven(response, connection).await?.status());
     }
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
-    let uri = Uri::builder()
+    let request = Request::get(uri(way, name, path)?).body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request);
+    Ok(driven(response, connection).await?.status())
+}
+
+/// Asks by gRPC's health protocol whether a service is serving, on a connection of its own.
+async fn check(stream: Stream, service: &str, name: &str) -> Result<bool, ProbeFailed> {
+    let way = stream.way();
+    if way.protocol == Protocol::Http1 {
+        return Err(ProbeFailed::NotHttp2);
+    }
+    let io = TokioIo::new(stream);
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+    let request = Request::post(uri(way, name, grpc::HEALTH)?)
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .header(header::TE, "trailers")
+        .body(Full::new(grpc::health_request(service)))?;
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let content = Limited::new(response.into_body(), MAX_ANSWER);
+        Ok((status, content.collect().await))
+    };
+    let (status, content) = driven(answer, connection).await?;
+    if status != StatusCode::OK {
+        return Err(ProbeFailed::Status(status));
+    }
+    Ok(content.is_ok_and(|content| grpc::is_serving(&content.to_bytes())))
+}
+
+fn uri(way: Way, name: &str, path: &str) -> http::Result<Uri> {
+    Uri::builder()
         .scheme(way.scheme)
         .authority(name)
         .path_and_query(path)
-        .build()?;
-    let request = Request::get(uri).body(Empty::<Bytes>::new())?;
-    answered(sender.send_request(request), connection).await
+        .build()
 }
 
-/// Drives a connection until the response has begun.
-async fn answered(
-    response: impl Future<Output = hyper::Result<Response<Incoming>>>,
+/// Drives a connection until the answer is there.
+async fn driven<T>(
+    answer: impl Future<Output = hyper::Result<T>>,
     connection: impl Future<Output = hyper::Result<()>>,
-) -> Result<StatusCode, ProbeFailed> {
-    let mut response = pin!(response);
-    let response = tokio::select! {
-        response = &mut response => response,
-        // It may end with the response that it has just read.
+) -> hyper::Result<T> {
+    let mut answer = pin!(answer);
+    tokio::select! {
+        answer = &mut answer => answer,
+        // It may end with the answer that it has just read.
         ended = connection => {
             ended?;
-            response.await
+            answer.await
         }
-    };
-    Ok(response?.status())
+    }
 }
+
+/// More than any answer of gRPC's health protocol has.
+const MAX_ANSWER: usize = 1024;

@@ -62,7 +62,7 @@ impl Pool {
         }
         let probed = match self.config().probe {
             Probe::Off => Vec::new(),
-            Probe::Tcp | Probe::Path(_) => self.backends(),
+            Probe::Tcp | Probe::Path(_) | Probe::Grpc(_) => self.backends(),
         };
         keep(&mut tending.probes, |id| probed.contains(id));
         for id in probed {

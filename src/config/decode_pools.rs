@@ -58,6 +58,10 @@ impl Decode for Probe {
         match text(entry, key)? {
             "off" => Ok(Self::Off),
             "tcp" => Ok(Self::Tcp),
+            "grpc" => Ok(Self::Grpc(String::new())),
+            text if text.starts_with("grpc:") => names::name(&text["grpc:".len()..])
+                .map(|()| Self::Grpc(text["grpc:".len()..].to_owned()))
+                .map_err(|reason| format!("{text:?}: {reason}; expected {}", key.kind)),
             path => names::request_path(path)
                 .map(|()| Self::Path(path.to_owned()))
                 .map_err(|reason| format!("{path:?}: {reason}; expected {}", key.kind)),

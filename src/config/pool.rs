@@ -130,6 +130,9 @@ pub enum Probe {
     Tcp,
     /// A path: it answers `GET` for it with a status from 200 to 399.
     Path(String),
+    /// `grpc`, or `grpc:` and a name: gRPC's health protocol says that the service of this name, or where it
+    /// is empty the whole server, is serving.
+    Grpc(String),
 }
 
 /// Which requests are sent again.

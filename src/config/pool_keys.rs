@@ -183,8 +183,9 @@ pub(super) const POOL_KEYS: &[Key] = &[
         kind: Kind::Probe,
         default: "off",
         example: "/healthz",
-        meaning: "How backends are asked how they are: not at all, by a connection (`tcp`), or by a \
-                  GET of this path, which 200 to 399 answers well.",
+        meaning: "How backends are asked how they are: not at all, by a connection (`tcp`), by gRPC's \
+                  health protocol for the whole server (`grpc`) or a service (`grpc:SERVICE`), or by \
+                  a GET of this path, which 200 to 399 answers well.",
     },
     Key {
         path: "pool.N.probe_interval",

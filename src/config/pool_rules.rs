@@ -1,7 +1,7 @@
 //! What the keys of pools must be together, and where routes may lead.
 
 use super::load::Reader;
-use super::{Alpn, Dns, Pool, ProxyProtocol, Route, UpstreamProtocol};
+use super::{Alpn, Backend, Dns, Pool, Probe, ProxyProtocol, Route, UpstreamProtocol};
 
 /// Checks where a route leads.
 pub(super) fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut Reader<'_>) {
@@ -91,10 +91,27 @@ pub(super) fn pools(pools: &[Pool], reader: &mut Reader<'_>) {
             }
         }
         connections(index, pool, reader);
+        probe(index, pool, reader);
         if pool.health.ejection_max < pool.health.ejection {
             let message = "it must be at least the pool's \"ejection\"";
             reader.refuse(&[&max, &ejection], message);
         }
+    }
+}
+
+/// Checks how the backends are asked against how they are spoken to.
+fn probe(index: usize, pool: &Pool, reader: &mut Reader<'_>) {
+    let speaks_http2 = |backend: &Backend| match backend.upstream.protocol {
+        UpstreamProtocol::Http1 => false,
+        UpstreamProtocol::Http2 => true,
+        UpstreamProtocol::Https => pool.tls.alpn != Alpn::Http1,
+    };
+    if matches!(pool.probe, Probe::Grpc(_)) && !pool.backend.iter().all(speaks_http2) {
+        let key = format!("pool.{index}.probe");
+        reader.refuse(
+            &[&key],
+            "gRPC needs backends that speak HTTP/2, by h2:// or https://",
+        );
     }
 }
 

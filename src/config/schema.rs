@@ -184,7 +184,9 @@ impl Kind {
             Self::Texts => "a list of texts such as [\"api\", \"shop\"]",
             Self::HttpsUrl => "a URL such as \"https://login.example.org/jwks.json\"",
             Self::Claims => "a list of claims with fields such as [\"sub: x-user\"]",
-            Self::Probe => "\"off\", \"tcp\" or a path such as \"/healthz\"",
+            Self::Probe => {
+                "\"off\", \"tcp\", \"grpc\", \"grpc:SERVICE\" or a path such as \"/healthz\""
+            }
             // These have limits, and their words are made.
             Self::Integer(..)
             | Self::Size(..)

@@ -89,6 +89,14 @@ pub(crate) fn field_bytes(name: usize, value: usize) -> u64 {
     u64::try_from(name + value + 32).unwrap_or(u64::MAX)
 }
 
+/// Whether the content of a message is gRPC's.
+pub(crate) fn is_grpc(fields: &HeaderMap) -> bool {
+    let kind = fields.get(header::CONTENT_TYPE);
+    let rest = kind.and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"));
+    // `application/grpc-web` is another protocol.
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
 /// Whether the sender of a request does not discard trailers (RFC 9110, section 10.1.4).
 pub(crate) fn wants_trailers(fields: &HeaderMap) -> bool {
     fields

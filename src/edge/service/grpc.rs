@@ -4,20 +4,12 @@ use std::fmt::Write as _;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
-use crate::request::{Body, Protocol, RequestError};
+use crate::request::{Body, BodyError, Protocol, RequestError, fields};
 
 /// Whether a request is a call of gRPC: its content says so, and its protocol can carry trailers as one
 /// needs them.
 pub(super) fn is_call(fields: &HeaderMap, protocol: Protocol) -> bool {
-    protocol != Protocol::Http1 && is_content(fields)
-}
-
-/// Whether the content of a message is gRPC's.
-pub(super) fn is_content(fields: &HeaderMap) -> bool {
-    let kind = fields.get(header::CONTENT_TYPE);
-    let rest = kind.and_then(|kind| kind.as_bytes().strip_prefix(CONTENT_TYPE.as_bytes()));
-    // `application/grpc-web` is another protocol.
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    protocol != Protocol::Http1 && fields::is_grpc(fields)
 }
 
 /// The answer to a call for a failure: one header section with the status in it ("Trailers-Only").
@@ -25,16 +17,20 @@ pub(super) fn failure(error: RequestError) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-    fields.insert(STATUS, HeaderValue::from(status(error.status())));
+    fields.insert(STATUS, HeaderValue::from(status(error)));
     if let Ok(message) = HeaderValue::try_from(encoded(&error.to_string())) {
         fields.insert(MESSAGE, message);
     }
     response
 }
 
-/// The status of a call, by gRPC's own table for HTTP statuses; what is too large has a status of its own.
-fn status(status: StatusCode) -> u16 {
-    match status {
+/// The status of a call, by gRPC's own table for HTTP statuses; what is too large and what is too late have
+/// statuses of their own.
+fn status(error: RequestError) -> u16 {
+    if let RequestError::DeadlinePassed | RequestError::Body(BodyError::DeadlinePassed) = error {
+        return DEADLINE_EXCEEDED;
+    }
+    match error.status() {
         StatusCode::BAD_REQUEST => INTERNAL,
         StatusCode::UNAUTHORIZED => UNAUTHENTICATED,
         StatusCode::FORBIDDEN => PERMISSION_DENIED,
@@ -68,6 +64,7 @@ const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 const UNKNOWN: u16 = 2;
+const DEADLINE_EXCEEDED: u16 = 4;
 const PERMISSION_DENIED: u16 = 7;
 const RESOURCE_EXHAUSTED: u16 = 8;
 const UNIMPLEMENTED: u16 = 12;
@@ -77,8 +74,9 @@ const UNAUTHENTICATED: u16 = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::request::BodyError;
 
     #[test]
     fn a_call_is_told_by_its_content_type_and_needs_trailers() {
@@ -109,6 +107,14 @@ mod tests {
             (RequestError::NoBackend, "14"),
             (RequestError::UpstreamConnect, "14"),
             (RequestError::UpstreamTimeout, "14"),
+            (RequestError::DeadlinePassed, "4"),
+            (
+                RequestError::RateLimited {
+                    after: Duration::ZERO,
+                },
+                "14",
+            ),
+            (RequestError::TokenRefused, "16"),
             (RequestError::HeadersTooLarge, "8"),
             (RequestError::Body(BodyError::TooLarge), "8"),
             (RequestError::RequestTimeout, "2"),

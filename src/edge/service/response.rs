@@ -179,7 +179,7 @@ fn is_stream(fields: &HeaderMap) -> bool {
     let kind = fields.get(header::CONTENT_TYPE);
     let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
     let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();
-    kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream") || grpc::is_content(fields)
+    kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream") || fields::is_grpc(fields)
 }
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

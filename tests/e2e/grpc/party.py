@@ -10,6 +10,8 @@ JSON object on a line:
   wait SECONDS           calls what never answers with this deadline; {"code":"...","given":N,"ended":BOOL}: with
                          how many seconds the backend was called, and whether it learnt of the end
   cancel                 begins a stream and cancels it; {"ended":BOOL}, whether the backend learnt of it
+  health WORD            says of itself that it is serving, if the word is yes; {"asked":"..."}: the service whose
+                         health was asked for last
   stop                   ends the backend; {}
   try                    calls what is no longer there; {"code":"...","details":"..."}
 """
@@ -27,8 +29,11 @@ TIMEOUT = 60
 class Echo(grpc.GenericRpcHandler):
     def __init__(self):
         self.given = None
+        self.serving = True
+        self.asked = None
         self.ended = threading.Event()
         self.handlers = {
+            "/grpc.health.v1.Health/Check": grpc.unary_unary_rpc_method_handler(self.check),
             "/test.Echo/Unary": grpc.unary_unary_rpc_method_handler(self.unary),
             "/test.Echo/Stream": grpc.unary_stream_rpc_method_handler(self.stream),
             "/test.Echo/Chat": grpc.stream_stream_rpc_method_handler(self.chat),
@@ -39,6 +44,10 @@ class Echo(grpc.GenericRpcHandler):
 
     def service(self, details):
         return self.handlers.get(details.method)
+
+    def check(self, request, context):
+        self.asked = request[2:].decode()
+        return b"\x08\x01" if self.serving else b"\x08\x02"
 
     def unary(self, request, context):
         context.set_trailing_metadata((("x-last", "yes"),))
@@ -133,6 +142,10 @@ class Party:
         next(call)
         call.cancel()
         return {"ended": self.echo.ended.wait(TIMEOUT)}
+
+    def health(self, word):
+        self.echo.serving = word == "yes"
+        return {"asked": self.echo.asked}
 
     def stop(self):
         self.server.stop(None).wait(TIMEOUT)
