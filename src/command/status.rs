@@ -177,8 +177,8 @@ mod tests {
         let status = json!({
             "phase": "ready",
             "uptime_seconds": 7,
-            "dropped": {},
             "connections": { "quic": 3, "tcp": 1 },
+            "dropped": {},
             "fleet": {
                 "peers": [
                     { "boot": "00", "findings": [], "heard_by": [2, 3], "node": 1, "state": "live" },

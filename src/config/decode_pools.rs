@@ -59,12 +59,11 @@ impl Decode for Probe {
             "off" => Ok(Self::Off),
             "tcp" => Ok(Self::Tcp),
             "grpc" => Ok(Self::Grpc(String::new())),
-            text if text.starts_with("grpc:") => names::name(&text["grpc:".len()..])
-                .map(|()| Self::Grpc(text["grpc:".len()..].to_owned()))
-                .map_err(|reason| format!("{text:?}: {reason}; expected {}", key.kind)),
-            path => names::request_path(path)
-                .map(|()| Self::Path(path.to_owned()))
-                .map_err(|reason| format!("{path:?}: {reason}; expected {}", key.kind)),
+            text => match text.strip_prefix("grpc:") {
+                Some(service) => names::name(service).map(|()| Self::Grpc(service.to_owned())),
+                None => names::request_path(text).map(|()| Self::Path(text.to_owned())),
+            }
+            .map_err(|reason| format!("{text:?}: {reason}; expected {}", key.kind)),
         }
     }
 }

@@ -307,11 +307,9 @@ async fn redirects_and_fixed_responses_need_no_backend_and_read_no_body() {
     let process = started(&directory, more).await;
     for (protocol, client) in &mut Client::all(&process, &directory).await {
         for _ in 0..2 {
-            for (method, bytes, sent) in [
-                ("GET", 0, SORRY),
-                ("HEAD", 0, ""),
-                ("POST", 3_000_000, SORRY),
-            ] {
+            for (method, bytes, sent) in
+                [("GET", 0, SORRY), ("HEAD", 0, ""), ("POST", 500_000, SORRY)]
+            {
                 // aioquic 1.7 takes the length that HEAD would have for that of a body, and curl 7.88 a
                 // reset with NO_ERROR behind a response (RFC 9113, section 8.1) for a broken one.
                 if [("HEAD", "h3"), ("POST", "h2")].contains(&(method, *protocol)) {
