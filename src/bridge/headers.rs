@@ -183,7 +183,15 @@ fn add_forwarding(
 fn remove_claims(fields: &mut HeaderMap, client: &ClientFacts) {
     let account = client.account();
     let id = account.and_then(|account| account.request_id.as_ref());
-    let id = id.map(|(name, _)| name.as_str());
+    remove_named(fields, id.map(|(name, _)| name.as_str()));
+}
+
+/// Removes the same from trailers, which some backends take for fields of the header section.
+pub(super) fn own_trailers(trailers: &mut HeaderMap) {
+    remove_named(trailers, None);
+}
+
+fn remove_named(fields: &mut HeaderMap, id: Option<&str>) {
     let claims: Vec<HeaderName> = fields
         .keys()
         .filter(|name| is_claim(name.as_str(), id))
@@ -219,13 +227,10 @@ fn add_names(fields: &mut HeaderMap, account: &Account) {
 
 /// Whether a name is the gateway's to use; `id` is that of the field with the name of a request.
 fn is_claim(name: &str, id: Option<&str>) -> bool {
-    let folded = || {
-        name.bytes()
-            .map(|byte| if byte == b'_' { b'-' } else { byte })
-    };
-    let begins = |word: &str| folded().take(word.len()).eq(word.bytes());
+    let folded = |text| str::bytes(text).map(|byte| if byte == b'_' { b'-' } else { byte });
+    let begins = |word: &str| folded(name).take(word.len()).eq(word.bytes());
     let mut claims = CLAIMS.into_iter().chain(id);
-    id == Some(name) || begins("x-forwarded-") || claims.any(|claim| folded().eq(claim.bytes()))
+    begins("x-forwarded-") || claims.any(|claim| folded(name).eq(folded(claim)))
 }
 
 /// HTTP/2 and HTTP/3 may split `Cookie`; HTTP/1.1 has it once (RFC 9114, section 4.2.1).

@@ -46,7 +46,7 @@ use self::gate::{Gates, Kept, Tokens};
 use self::make::{Change, Maker, Named};
 use self::pool::Pool;
 use self::route::Route;
-use self::routes::Routes;
+use self::routes::{Ambiguous, Routes};
 use self::udp::UdpProxy;
 use crate::config::Config;
 use crate::request::{BackendReport, Body, ClientFacts, Handler, RequestError};
@@ -202,11 +202,12 @@ impl Takeover {
     /// Outside of a runtime.
     pub fn apply(self) {
         self.changes.into_iter().for_each(Change::apply);
-        for pool in self.begin {
-            pool.start();
-        }
+        // First, because one that begins may have the name of one that ends.
         for pool in self.gone {
             pool.retire();
+        }
+        for pool in self.begin {
+            pool.start();
         }
         follow(&self.tokens, &self.tasks);
     }
@@ -218,9 +219,12 @@ fn follow(tokens: &[Arc<Tokens>], tasks: &Tasks) {
 }
 
 impl Bridge {
-    fn route(&self, request: &Request<Body>) -> Option<&Route> {
+    fn route(&self, request: &Request<Body>) -> Result<&Route, RequestError> {
         let uri = request.uri();
-        self.routes.find(uri.host().unwrap_or_default(), uri.path())
+        let found = self.routes.find(uri.host().unwrap_or_default(), uri.path());
+        found
+            .map_err(|Ambiguous| RequestError::Malformed("path could be another route's"))?
+            .ok_or(RequestError::NoRoute)
     }
 }
 
@@ -230,12 +234,12 @@ impl Handler for Bridge {
         request: Request<Body>,
         client: ClientFacts,
     ) -> Result<Response<Body>, RequestError> {
-        let route = self.route(&request).ok_or(RequestError::NoRoute)?;
+        let route = self.route(&request)?;
         route.handle(&self.udp, request, client).await
     }
 
     fn body_bytes(&self, request: &Request<Body>) -> Option<u64> {
-        self.route(request)?.body_bytes()
+        self.route(request).ok()?.body_bytes()
     }
 
     fn backends(&self) -> Vec<BackendReport> {

@@ -65,8 +65,17 @@ pub(super) struct State {
     pub(super) probed: HashMap<BackendId, Probed>,
     pub(super) budget: RetryBudget,
     pub(super) patience: Patience,
+    pub(super) standing: Standing,
     waiting: VecDeque<Waiter>,
     random: u64,
+}
+
+/// Whether new requests are led to a pool. Another pool of its name may be the one that has them, before
+/// this takes over or after it was retired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Apart,
+    InUse,
 }
 
 /// A request that waits until a place is free.
@@ -94,20 +103,19 @@ impl Pool {
             probed: HashMap::new(),
             budget: RetryBudget::new(config.retry.budget, now),
             patience: Patience::new(config.queue, now),
+            standing: Standing::Apart,
             waiting: VecDeque::new(),
             random: seed,
         };
         state.assemble(HashMap::new(), now);
-        let pool = Self {
+        Self {
             name: config.name.clone(),
             config: ArcSwap::from_pointee(config),
             settled: watch::Sender::new(state.is_settled()),
             state: Mutex::new(state),
             tasks: Mutex::default(),
             metrics: metrics.clone(),
-        };
-        pool.gauge(&pool.lock());
-        pool
+        }
     }
 
     /// What it is held to now; a request keeps to the end what it began with.
@@ -248,7 +256,11 @@ impl Pool {
         self.gauge(state);
     }
 
+    /// Shows how many backends are fit, while it is this pool that has the name.
     pub(super) fn gauge(&self, state: &State) {
+        if state.standing != Standing::InUse {
+            return;
+        }
         let fit = state.backends.states(now());
         let fit = fit.filter(|(.., state)| state.unfit.is_none()).count();
         let gauge = &self.metrics.pools.fit;

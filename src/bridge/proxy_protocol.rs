@@ -13,6 +13,14 @@ pub(super) struct Origin {
     /// What the client reached.
     destination: SocketAddr,
     protocol: Protocol,
+    proof: Proof,
+}
+
+/// Whether the client proved by a certificate who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    None,
+    Certificate,
 }
 
 impl Origin {
@@ -22,6 +30,10 @@ impl Origin {
             source: client.address,
             destination: client.local,
             protocol: client.protocol,
+            proof: match client.certificate {
+                None => Proof::None,
+                Some(_) => Proof::Certificate,
+            },
         }
     }
 
@@ -45,8 +57,14 @@ impl Origin {
         addresses.extend(self.source.port().to_be_bytes());
         addresses.extend(self.destination.port().to_be_bytes());
         append(&mut addresses, TYPE_ALPN, self.protocol.name().as_bytes());
-        // The edge takes no other version, and asks clients for no certificate.
-        let mut tls = vec![CLIENT_TLS, 0, 0, 0, NOT_VERIFIED];
+        // A session that is resumed has its certificate from an earlier connection, so it is said of the
+        // session and not of the connection.
+        let (flags, verified) = match self.proof {
+            Proof::None => (CLIENT_TLS, NOT_VERIFIED),
+            Proof::Certificate => (CLIENT_TLS | CLIENT_CERTIFICATE, VERIFIED),
+        };
+        // The edge takes no other version.
+        let mut tls = vec![flags, 0, 0, 0, verified];
         append(&mut tls, SUBTYPE_TLS_VERSION, b"TLSv1.3");
         append(&mut addresses, TYPE_TLS, &tls);
         header(PROXY, family, &addresses)
@@ -97,6 +115,8 @@ const TYPE_ALPN: u8 = 0x01;
 const TYPE_TLS: u8 = 0x20;
 const SUBTYPE_TLS_VERSION: u8 = 0x21;
 const CLIENT_TLS: u8 = 0x01;
+const CLIENT_CERTIFICATE: u8 = 0x04;
+const VERIFIED: u8 = 0;
 /// Any other number than 0, which is for a certificate that was verified.
 const NOT_VERIFIED: u8 = 1;
 

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::dns::look_up;
 use super::members::next_lookup;
-use super::pool::Pool;
+use super::pool::{Pool, Standing};
 use super::probe::{self, ProbeFailed};
 use crate::balance::BackendId;
 use crate::config::{Probe, Upstream};
@@ -30,12 +30,18 @@ impl Pool {
     /// Outside of a runtime.
     pub(super) fn start(self: &Arc<Self>) {
         *self.tending() = Some(Tending::default());
+        {
+            let mut state = self.lock();
+            state.standing = Standing::InUse;
+            self.gauge(&state);
+        }
         self.tend();
     }
 
     /// Ends that, of a pool that gets no more requests.
     pub(super) fn retire(&self) {
         *self.tending() = None;
+        self.lock().standing = Standing::Apart;
         self.metrics.pools.fit.remove(&self.pool_label());
     }
 

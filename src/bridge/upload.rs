@@ -10,6 +10,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::headers;
 use crate::request::{Body, BodyError, clock};
 
 /// A request body on its way to an upstream.
@@ -60,7 +61,7 @@ impl Upload {
     /// Waits until it is certain whether the body is empty, so that an empty one is not announced.
     pub(super) async fn settle(&mut self) -> Result<(), BodyError> {
         while self.first.is_none() && !self.ended && !self.body.is_end_stream() {
-            match poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await {
+            match poll_fn(|cx| self.poll_own(cx)).await {
                 None => self.ended = true,
                 Some(frame) => {
                     self.first = Some(frame?)
@@ -69,6 +70,17 @@ impl Upload {
             }
         }
         Ok(())
+    }
+
+    /// The next piece, without what clients must not say in trailers.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        polled.map_ok(|mut frame| {
+            if let Some(trailers) = frame.trailers_mut() {
+                headers::own_trailers(trailers);
+            }
+            frame
+        })
     }
 }
 
@@ -91,7 +103,7 @@ impl http_body::Body for Upload {
             this.ended = true;
             return Poll::Ready(Some(Err(BodyError::ClientGone)));
         }
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let polled = this.poll_own(cx);
         this.pace.turn(match polled {
             Poll::Pending => Turn::Client,
             Poll::Ready(_) => Turn::Upstream(clock::now()),

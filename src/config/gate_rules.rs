@@ -12,7 +12,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
         named(index, &config.jwt, reader);
         required(index, reader);
         keys(index, jwt, reader);
-        claims(index, jwt, reader);
+        claims(index, jwt, config, reader);
     }
 }
 
@@ -105,22 +105,33 @@ fn keys(index: usize, jwt: &Jwt, reader: &mut Reader<'_>) {
     }
 }
 
-fn claims(index: usize, jwt: &Jwt, reader: &mut Reader<'_>) {
+/// Where `_` is one with `-`, as what clients send is removed in either spelling.
+fn claims(index: usize, jwt: &Jwt, config: &Config, reader: &mut Reader<'_>) {
     let key = format!("jwt.{index}.claims_to");
+    let folded = |name: &str| name.replace('_', "-");
+    let id = config.trace.request_id.as_ref();
+    let id = id.map(|name| folded(name.as_str()));
     for (place, to) in jwt.claims_to.iter().enumerate() {
-        let field = to.field.as_str();
-        if RESERVED.contains(&field) || field.starts_with("x-forwarded-") {
+        let (field, plain) = (to.field.as_str(), folded(&to.field));
+        if RESERVED.contains(&plain.as_str()) || plain.starts_with("x-forwarded-") {
             reader.refuse(&[&key], format!("{field:?} has a meaning of its own"));
         }
-        if jwt.claims_to[..place].iter().any(|it| it.field == field) {
+        if id.as_ref() == Some(&plain) {
+            let message = format!("{field:?} is what \"trace.request_id\" calls requests by");
+            reader.refuse(&[&key, "trace.request_id"], message);
+        }
+        let mut before = jwt.claims_to[..place].iter();
+        if before.any(|it| folded(&it.field) == plain) {
             reader.refuse(&[&key], format!("{field:?} is there twice"));
         }
     }
 }
 
 /// Fields that frame or route a message, that the gateway writes itself, or that authenticate.
-const RESERVED: [&str; 25] = [
+const RESERVED: [&str; 29] = [
     "authorization",
+    "client-cert",
+    "client-cert-chain",
     "connection",
     "content-encoding",
     "content-length",
@@ -134,6 +145,7 @@ const RESERVED: [&str; 25] = [
     "http2-settings",
     "keep-alive",
     "max-forwards",
+    "proxy",
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
@@ -144,6 +156,7 @@ const RESERVED: [&str; 25] = [
     "transfer-encoding",
     "upgrade",
     "via",
+    "x-real-ip",
     "sec-websocket-key",
 ];
 
@@ -232,6 +245,22 @@ mod tests {
         assert!(with(&[("jwt.0.jwks_refresh_max", "1s")]).contains("at least"));
         assert!(with(&[("jwt.0.claims_to", "sub: cookie")]).contains("a meaning of its own"));
         assert!(with(&[("jwt.0.claims_to", "sub: x-a,b: X-A")]).contains("is there twice"));
+        assert!(with(&[("jwt.0.claims_to", "sub: x-a,b: x_a")]).contains("is there twice"));
+        for taken in [
+            "x_forwarded_user",
+            "x-real-ip",
+            "client_cert",
+            "client-cert-chain",
+            "proxy",
+        ] {
+            let error = with(&[("jwt.0.claims_to", &format!("sub: {taken}"))]);
+            assert!(error.contains("a meaning of its own"), "{taken}: {error}");
+        }
+        let named = [
+            ("trace.request_id", "x-user"),
+            ("jwt.0.claims_to", "sub: x_user"),
+        ];
+        assert!(with(&named).contains("is what \"trace.request_id\" calls requests by"));
         assert!(with(&[("jwt.1.name", "login")]).contains("is already the name of jwt.0.name"));
         assert_eq!(
             with(&[("route.0.to", "http://a:1"), ("route.0.jwt", "other")]),

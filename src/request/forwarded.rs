@@ -184,8 +184,9 @@ fn node(text: &str) -> Result<Node, Malformed> {
         return Ok(Node::Address(address.ip().to_canonical()));
     }
     let (name, port) = match text.rsplit_once(':') {
-        Some((name, port)) => (name, Some(port)),
-        None => (text, None),
+        // The last colon of an address in brackets that has no port is its own.
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (text, None),
     };
     let obfuscated = |text: &str| {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -234,6 +235,7 @@ const MAX_HOST: usize = 260;
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -343,5 +345,246 @@ mod tests {
         assert_eq!(read(&[b"https", b"http"]), None);
         assert_eq!(read(&[b"https,http"]), None);
         assert_eq!(read(&[]), None);
+    }
+
+    #[test]
+    fn an_address_of_ipv6_needs_no_port() {
+        for (line, node) in [
+            (
+                &b"for=\"[2001:db8::7]\";host=\"a.example\";proto=https"[..],
+                "2001:db8::7",
+            ),
+            (b"For=\"[2001:db8:cafe::17]\"", "2001:db8:cafe::17"),
+            (b"for=\"[::ffff:192.0.2.1]\"", "192.0.2.1"),
+            (b"for=\"[2001:db8::7]:_port\"", "2001:db8::7"),
+        ] {
+            let hops = forwarded(&lines(&FORWARDED, &[line]), 9);
+            assert_eq!(hops[0].as_ref().unwrap().node, address(node));
+        }
+        for wrong in [
+            &b"for=\"[2001:db8::7]x\""[..],
+            b"for=\"[2001:db8::7]:\"",
+            b"for=\"[2001:db8::7\"",
+            b"for=\"2001:db8::7]\"",
+            b"for=\"[192.0.2.1]\"",
+        ] {
+            let hops = forwarded(&lines(&FORWARDED, &[wrong]), 9);
+            assert_eq!(hops, [Err(Malformed)]);
+        }
+    }
+
+    /// The same rules in other words: cut at the marks outside of quotes, then look at each piece.
+    mod second {
+        use std::collections::HashSet;
+
+        use super::*;
+
+        pub(super) fn elements(line: &str) -> Option<Vec<Hop>> {
+            cut(line, ',')?
+                .into_iter()
+                .map(|text| element(&text))
+                .collect()
+        }
+
+        /// None if a quote does not end.
+        fn cut(text: &str, mark: char) -> Option<Vec<String>> {
+            let (mut pieces, mut quoted, mut escaped) = (vec![String::new()], false, false);
+            for letter in text.chars() {
+                if letter == mark && !quoted {
+                    pieces.push(String::new());
+                    continue;
+                }
+                pieces.last_mut()?.push(letter);
+                match letter {
+                    _ if escaped => escaped = false,
+                    '\\' => escaped = quoted,
+                    '"' => quoted = !quoted,
+                    _ => {}
+                }
+            }
+            (!quoted).then_some(pieces)
+        }
+
+        fn element(text: &str) -> Option<Hop> {
+            let mut seen = HashSet::new();
+            let mut hop = Hop {
+                node: Node::Unnamed,
+                scheme: None,
+                host: None,
+            };
+            for pair in cut(text, ';')? {
+                let (name, value) = pair.trim_matches([' ', '\t']).split_once('=')?;
+                let name = name.to_ascii_lowercase();
+                let value = plain(value)?;
+                if name.is_empty() || !name.bytes().all(is_token) {
+                    return None;
+                }
+                match name.as_str() {
+                    "for" => hop.node = node(&value)?,
+                    "proto" => hop.scheme = Some(Scheme::of(&value)?),
+                    "host" => hop.host = Some(authority(&value).ok()?),
+                    "by" => {}
+                    _ => continue,
+                }
+                seen.insert(name.clone()).then_some(())?;
+            }
+            Some(hop)
+        }
+
+        fn plain(value: &str) -> Option<String> {
+            if let Some(rest) = value.strip_prefix('"') {
+                let inner = rest.strip_suffix('"')?;
+                let mut text = String::new();
+                let mut letters = inner.chars();
+                while let Some(letter) = letters.next() {
+                    match letter {
+                        '"' => return None,
+                        '\\' => text.push(letters.next()?),
+                        letter => text.push(letter),
+                    }
+                }
+                return Some(text);
+            }
+            (!value.is_empty() && value.bytes().all(is_token)).then(|| value.to_owned())
+        }
+
+        /// Every form of a node, one after the other.
+        pub(super) fn node(text: &str) -> Option<Node> {
+            let known = |address: IpAddr| Node::Address(address.to_canonical());
+            if let Ok(address) = text.parse() {
+                return Some(known(address));
+            }
+            let colons = text.char_indices().filter(|(_, letter)| *letter == ':');
+            let ends = colons.map(|(at, _)| at).chain([text.len()]);
+            ends.filter_map(|at| {
+                let (name, port) = text.split_at(at);
+                let port = port
+                    .strip_prefix(':')
+                    .or_else(|| port.is_empty().then_some("0"))?;
+                let digits =
+                    port.len() <= 5 && port.parse::<u32>().is_ok() && !port.starts_with('+');
+                (digits || is_hidden(port)).then_some(())?;
+                let bracketed = name
+                    .strip_prefix('[')
+                    .and_then(|rest| rest.strip_suffix(']'));
+                match bracketed {
+                    Some(inner) => Some(known(IpAddr::V6(inner.parse().ok()?))),
+                    None if is_hidden(name) || name.to_ascii_lowercase() == "unknown" => {
+                        Some(Node::Unnamed)
+                    }
+                    None => Some(known(IpAddr::V4(name.parse().ok()?))),
+                }
+            })
+            .next()
+        }
+
+        fn is_hidden(text: &str) -> bool {
+            let rest = text.strip_prefix('_').unwrap_or_default();
+            let legal = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+            !rest.is_empty() && rest.chars().all(legal)
+        }
+    }
+
+    /// Words of the grammar in any order, and letters between them.
+    fn text() -> impl Strategy<Value = String> {
+        let words = prop::sample::select(vec![
+            "for=",
+            "For=",
+            "proto=",
+            "host=",
+            "by=",
+            "x=",
+            "https",
+            "HTTP",
+            "192.0.2.1",
+            "\"[2001:db8::1]\"",
+            "[::1]",
+            "::1",
+            "::ffff:192.0.2.7",
+            ":80",
+            ":_p",
+            ":99999",
+            "unknown",
+            "_hidden",
+            "a.example",
+            "\"",
+            "\\",
+            "\\\"",
+            ",",
+            ", ",
+            ";",
+            " ; ",
+            "=",
+            " ",
+            "\t",
+            "[",
+            "]",
+            ":",
+            ".",
+            "1",
+        ]);
+        let letters = prop::char::range(' ', '~').prop_map(String::from);
+        let piece = prop_oneof![12 => words.prop_map(str::to_owned), 1 => letters];
+        prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn two_readers_of_forwarded_read_the_same(texts in prop::collection::vec(text(), 1..4)) {
+            let mut expected = Vec::new();
+            for line in texts.iter().rev() {
+                match second::elements(line) {
+                    Some(hops) => expected.extend(hops.into_iter().rev().map(Ok)),
+                    None => expected.push(Err(Malformed)),
+                }
+            }
+            let texts: Vec<_> = texts.iter().map(String::as_bytes).collect();
+            prop_assert_eq!(forwarded(&lines(&FORWARDED, &texts), usize::MAX), expected);
+        }
+
+        #[test]
+        fn two_readers_of_addresses_read_the_same(texts in prop::collection::vec(text(), 1..4)) {
+            let joined = texts.join(",");
+            let items = joined.rsplit(',').map(|item| {
+                second::node(item.trim_matches([' ', '\t'])).ok_or(Malformed)
+            });
+            let texts: Vec<_> = texts.iter().map(String::as_bytes).collect();
+            let fields = lines(&FORWARDED_FOR, &texts);
+            let read: Vec<_> = forwarded_for(&fields).collect();
+            prop_assert_eq!(read, items.collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..4),
+        ) {
+            let legal = |value: &Vec<u8>| HeaderValue::from_bytes(value).is_ok();
+            let values: Vec<_> = values.iter().filter(|value| legal(value)).map(Vec::as_slice).collect();
+            drop(forwarded(&lines(&FORWARDED, &values), 9));
+            forwarded_for(&lines(&FORWARDED_FOR, &values)).for_each(drop);
+            let _scheme = forwarded_proto(&lines(&FORWARDED_PROTO, &values));
+        }
+
+        /// What the gateway itself writes, the next one reads.
+        #[test]
+        fn what_is_written_is_read_again(address: IpAddr, port: Option<u16>) {
+            let host = match port {
+                Some(port) => format!("a.example:{port}"),
+                None => "[2001:db8::1]".to_owned(),
+            };
+            let node = match address.to_canonical() {
+                IpAddr::V4(address) => address.to_string(),
+                IpAddr::V6(address) => format!("\"[{address}]\""),
+            };
+            let line = format!("for={node};host=\"{host}\";proto=https");
+            let hop = Hop {
+                node: Node::Address(address.to_canonical()),
+                scheme: Some(Scheme::Https),
+                host: Some(host.parse().unwrap()),
+            };
+            prop_assert_eq!(forwarded(&lines(&FORWARDED, &[line.as_bytes()]), 9), [Ok(hop)]);
+        }
     }
 }

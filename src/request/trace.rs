@@ -122,6 +122,8 @@ const MEMBERS: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn fields(name: &HeaderName, values: &[&[u8]]) -> HeaderMap {
@@ -198,6 +200,112 @@ mod tests {
             fields.insert(TRACEPARENT, value);
             assert_eq!(trace_id(&fields), Some(id));
             assert!(fields[TRACEPARENT].to_str().unwrap().ends_with(flags));
+        }
+    }
+
+    /// The same rules in other words.
+    mod second {
+        use std::collections::HashSet;
+
+        pub(super) fn trace_id(value: &str) -> Option<&str> {
+            let parts: Vec<&str> = value.split('-').collect();
+            let [version, trace, parent, flags, more @ ..] = parts.as_slice() else {
+                return None;
+            };
+            let hex = |(text, digits): (&str, usize)| {
+                text.len() == digits
+                    && text
+                        .chars()
+                        .all(|letter| "0123456789abcdef".contains(letter))
+            };
+            let sizes = [(*version, 2), (*trace, 32), (*parent, 16), (*flags, 2)];
+            let is_zero = |text: &str| text.trim_matches('0').is_empty();
+            let fine = sizes.into_iter().all(hex)
+                && !is_zero(trace)
+                && !is_zero(parent)
+                && *version != "ff"
+                && (*version != "00" || more.is_empty());
+            fine.then_some(*trace)
+        }
+
+        pub(super) fn is_state(value: &str) -> bool {
+            let mut keys = HashSet::new();
+            let blank = |letter: char| " \t\n\r\u{c}".contains(letter);
+            let members = value.split(',').map(|text| text.trim_matches(blank));
+            let members = members.filter(|text| !text.is_empty());
+            members.into_iter().all(|member| {
+                let (key, value) = member.split_once('=').unwrap_or((member, ""));
+                let (tenant, system) = key.split_once('@').unwrap_or((key, "x"));
+                [tenant, system].into_iter().all(is_part)
+                    && keys.insert(key.to_owned())
+                    && keys.len() <= 32
+                    && key.len() <= 256
+                    && !value.is_empty()
+                    && value.len() <= 256
+                    && value
+                        .chars()
+                        .all(|letter| (' '..='~').contains(&letter) && letter != '=')
+            })
+        }
+
+        fn is_part(text: &str) -> bool {
+            let first = |letter: char| letter.is_ascii_digit() || letter.is_ascii_lowercase();
+            text.starts_with(first)
+                && text
+                    .chars()
+                    .all(|letter| first(letter) || "_-*/".contains(letter))
+        }
+    }
+
+    fn parent() -> impl Strategy<Value = String> {
+        let nearly = |digits: usize| {
+            format!(
+                "[0-9a-f]{{{digits}}}|0{{{digits}}}|[0-9a-fA-Fg]{{{}}}",
+                digits - 1
+            )
+        };
+        let [two, sixteen, thirty_two] = [2, 16, 32].map(nearly);
+        let regex =
+            format!("(00|00|ff|{two})-({thirty_two})-({sixteen})-({two})(-[ -~]{{0,3}}|.?)");
+        prop_oneof![
+            proptest::string::string_regex(&regex).unwrap(),
+            "[ -~]{0,60}"
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn two_readers_of_a_trace_read_the_same(text in parent()) {
+            prop_assume!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            let read = trace_id(&fields(&TRACEPARENT, &[text.as_bytes()]));
+            prop_assert_eq!(read.as_ref().map(TraceId::as_str), second::trace_id(&text));
+        }
+
+        #[test]
+        fn two_readers_of_a_state_agree(
+            text in "((a|b|1|A|@|a@b|_|=|1=2|k[0-9])(=|=|@|)([a=~ 1]|x{255,257}|)(,|,| ,\t|)){0,40}",
+        ) {
+            let read = is_state(&fields(&TRACESTATE, &[text.as_bytes()]));
+            prop_assert_eq!(read, second::is_state(&text));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..70), 0..3),
+        ) {
+            let legal = |value: &Vec<u8>| HeaderValue::from_bytes(value).is_ok();
+            let values: Vec<_> = values.iter().filter(|value| legal(value)).map(Vec::as_slice).collect();
+            let _id = trace_id(&fields(&TRACEPARENT, &values));
+            is_state(&fields(&TRACESTATE, &values));
+        }
+
+        #[test]
+        fn what_is_started_is_read_again(random: [u8; 24], percent in 0..=100_u8) {
+            let (id, value) = start(random, percent);
+            let text = value.to_str().unwrap().to_owned();
+            prop_assert_eq!(second::trace_id(&text), Some(id.as_str()));
         }
     }
 }

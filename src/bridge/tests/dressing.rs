@@ -225,3 +225,21 @@ async fn a_fixed_response_is_dressed_and_opens_no_tunnel() {
     let refused = Call::start(&bridge, tunnel).answer().await.map(drop);
     assert_eq!(refused, Err(RequestError::NotImplemented));
 }
+
+#[tokio::test]
+async fn a_request_is_called_by_one_name_in_whatever_spelling() {
+    for own in ["x-request-id", "x_request_id"] {
+        let backend = Backend::bind().await;
+        let bridge = bridge(&backend, UpstreamProtocol::Http1);
+        let mut account = Account::default();
+        let name = HeaderName::from_bytes(own.as_bytes()).unwrap();
+        account.request_id = Some((name, HeaderValue::from_static("id-1")));
+        let mut client = client();
+        client.account = account.into();
+        let asked = [("x-request-id", "forged"), ("x_request_id", "forged")];
+        let _call = Call::start_as(client, &bridge, asking("/", &asked));
+        let head = backend.accept().await.hear("\r\n\r\n").await;
+        assert!(head.contains(&format!("\r\n{own}: id-1\r\n")), "{head}");
+        assert!(!head.contains("forged"), "{head}");
+    }
+}

@@ -287,6 +287,9 @@ async fn what_only_the_gateway_says_no_client_says_on_any_route() {
     request
         .headers_mut()
         .append("te", HeaderValue::from_static("trailers"));
+    request
+        .headers_mut()
+        .append("trailer", HeaderValue::from_static("x-the-user, x-sum"));
     let call = Call::start(&bridge, request);
     let mut peer = backend.accept().await;
     let head = peer.hear("\r\n\r\n").await.to_ascii_lowercase();
@@ -300,11 +303,196 @@ async fn what_only_the_gateway_says_no_client_says_on_any_route() {
     trailing.insert("x-sum", HeaderValue::from_static("1"));
     sender.send(Ok(Frame::trailers(trailing))).await.unwrap();
     drop(sender);
-    let rest = peer.hear("0\r\n").await + &peer.hear("\r\n").await;
-    assert!(!rest.to_ascii_lowercase().contains("x-the-user"), "{rest}");
+    let rest = peer.hear("0\r\n").await + &peer.hear("\r\n\r\n").await;
+    assert!(
+        rest.contains("x-sum: 1") && !rest.contains("x-the-user"),
+        "{rest}"
+    );
     peer.say("HTTP/1.1 204 No Content\r\n\r\n").await;
     assert_eq!(
         call.answer().await.unwrap().status(),
         StatusCode::NO_CONTENT
+    );
+}
+
+const SECRET: [u8; 32] = [b's'; 32];
+
+/// Tokens of which one claim goes to the backend, and one of them.
+fn tokens(directory: &std::path::Path) -> (Jwt, String) {
+    use aws_lc_rs::hmac;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as base64;
+    use std::os::unix::fs::PermissionsExt as _;
+    let secret = directory.join("secret");
+    std::fs::write(&secret, SECRET).unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let keys = JwtKeys {
+        secret_file: Some(secret),
+        ..JwtKeys::default()
+    };
+    let mut jwt = Jwt::new("login", "https://login.test/", keys);
+    jwt.audience = vec!["api".to_owned()];
+    jwt.algorithms = vec![config::JwtAlgorithm::Hs256];
+    jwt.claims_to = vec![ClaimTo {
+        claim: "sub".to_owned(),
+        field: "x-the-user".to_owned(),
+    }];
+    let claims = r#"{"iss":"https://login.test/","aud":"api","sub":"ann","exp":99999999999}"#;
+    let message = format!(
+        "{}.{}",
+        base64.encode(r#"{"alg":"HS256"}"#),
+        base64.encode(claims)
+    );
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &SECRET);
+    let signature = base64.encode(hmac::sign(&key, message.as_bytes()));
+    (jwt, format!("Bearer {message}.{signature}"))
+}
+
+#[tokio::test]
+async fn nobody_takes_away_what_a_token_says_by_naming_its_field_in_connection() {
+    let backend = Backend::bind().await;
+    let directory = tempfile::tempdir().unwrap();
+    let (jwt, token) = tokens(directory.path());
+    let mut config = config(Some(&backend), |gate| gate.jwt = Some("login".to_owned()));
+    config.jwt = vec![jwt];
+    let bridge = Arc::new(Bridge::new(&config, &Metrics::default()).unwrap());
+    for websocket in [false, true] {
+        let mut request = if websocket {
+            tunnel::asking(&[], pieces().1)
+        } else {
+            request("GET", Body::empty())
+        };
+        for (name, value) in [
+            ("connection", "close, X-The-User"),
+            ("connection", "x_the_user , x-own"),
+            ("authorization", &token),
+            ("x-the-user", "root"),
+            ("x-own", "1"),
+        ] {
+            let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        let _call = Call::start(&bridge, request);
+        let mut peer = backend.accept().await;
+        let head = peer.hear("\r\n\r\n").await;
+        assert!(head.contains("\r\nx-the-user: ann\r\n"), "{head}");
+        assert!(!head.contains("root") && !head.contains("x-own"), "{head}");
+    }
+    let mut without = request("GET", Body::empty());
+    without
+        .headers_mut()
+        .insert("authorization", token.parse().unwrap());
+    without
+        .headers_mut()
+        .insert("connection", HeaderValue::from_static("authorization"));
+    let refused = ask(&bridge, without).await.map(drop);
+    assert_eq!(
+        refused,
+        Err(RequestError::TokenMissing),
+        "it stays on the connection"
+    );
+}
+
+/// Backends decode, join and cut paths before they look at them, each in its own way.
+#[tokio::test]
+async fn a_path_that_a_backend_could_take_for_another_route_passes_no_gate() {
+    let mut config = config(None, |_| {});
+    no_retries(&mut config);
+    for path in ["/api", "/a%20b"] {
+        let mut closed = config.route[0].clone();
+        closed.path = path.to_owned();
+        closed.gate.body_bytes = Some(1);
+        config.route.push(closed);
+    }
+    let bridge = Bridge::new(&config, &Metrics::default()).unwrap();
+    let asked = async |path: &str| {
+        let request = Request::builder().uri(format!("https://gw.test{path}"));
+        let request = request.body(Body::empty()).unwrap();
+        (
+            bridge.body_bytes(&request),
+            ask(&bridge, request).await.map(drop),
+        )
+    };
+    for path in [
+        "/%61pi",
+        "/%61pi/x",
+        "/api%2Fx",
+        "/api%2fx?y",
+        "//api/x",
+        "/%2fapi",
+        "/%5Capi/x",
+        "/api%5cx",
+        "/api;v=1/x",
+        "/;x/api",
+        "/.;/api",
+        "/other/..;/api",
+        "/other/%2e%2e;x/api",
+        "/api/..;/other",
+        "/a%20b;/x",
+    ] {
+        let (_, outcome) = asked(path).await;
+        assert!(
+            matches!(outcome, Err(RequestError::Malformed(_))),
+            "{path}: {outcome:?}"
+        );
+    }
+    for (path, limit) in [
+        ("/", None),
+        ("/apix", None),
+        ("/x//y", None),
+        ("/x;y=z/api", None),
+        ("/x/%61pi", None),
+        ("/API", None),
+        ("/api", Some(1)),
+        ("/api/", Some(1)),
+        ("/api//x", Some(1)),
+        ("/api/x;y/%2f", Some(1)),
+        ("/api/a%20b", Some(1)),
+        ("/a%20b/x", Some(1)),
+    ] {
+        let (bytes, outcome) = asked(path).await;
+        assert_eq!(outcome, Err(RequestError::UpstreamConnect), "{path}");
+        assert_eq!(bytes, limit, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn no_trailer_says_who_the_client_is() {
+    let backend = Backend::bind().await;
+    let bridge = bridge(&backend, UpstreamProtocol::Http1);
+    let (sender, body) = pieces();
+    let mut request = request("POST", body);
+    request
+        .headers_mut()
+        .append("te", HeaderValue::from_static("trailers"));
+    let names = [
+        "x-forwarded-for",
+        "x_forwarded_host",
+        "x-real-ip",
+        "client-cert",
+        "client_cert",
+        "client-cert-chain",
+        "proxy",
+    ];
+    // HTTP/1.1 has only those that are announced.
+    let announced = format!("x-sum, {}", names.join(", "));
+    request
+        .headers_mut()
+        .append("trailer", announced.parse().unwrap());
+    let _call = Call::start(&bridge, request);
+    let mut peer = backend.accept().await;
+    peer.hear("\r\n\r\n").await;
+    let mut trailing = trailers("x-sum", "1");
+    for name in names {
+        let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+        trailing.insert(name, HeaderValue::from_static("root"));
+    }
+    sender.send(data("a")).await.unwrap();
+    sender.send(Ok(Frame::trailers(trailing))).await.unwrap();
+    drop(sender);
+    let rest = peer.hear("0\r\n").await + &peer.hear("\r\n\r\n").await;
+    assert!(
+        rest.contains("x-sum: 1") && !rest.contains("root"),
+        "{rest}"
     );
 }

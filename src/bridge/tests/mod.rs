@@ -29,6 +29,7 @@ mod http1;
 mod http2;
 mod pools;
 mod proxy_protocol;
+mod reload;
 mod tls;
 mod tunnel;
 

@@ -3,6 +3,7 @@
 use super::pools::pooled;
 use super::*;
 use crate::config::{Probe, ProxyProtocol};
+use crate::request::ClientCertificate;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -101,4 +102,30 @@ async fn clients_that_are_many_do_not_pass_the_bound_of_connections() {
         assert_eq!(peer.hear_end().await, b"");
     }
     assert_eq!(connections::open(&metrics), 2);
+}
+
+#[tokio::test]
+async fn a_backend_is_told_whether_its_client_has_a_certificate() {
+    let backend = Backend::bind().await;
+    let (bridge, _) = pooled(vec![backend.upstream(UpstreamProtocol::Http1)], |pool| {
+        pool.proxy_protocol = ProxyProtocol::V2;
+    });
+    let mut peers = Vec::new();
+    // The client's flags, and zero for a certificate that was verified.
+    for (has, said) in [(false, [1, 0, 0, 0, 1]), (true, [5, 0, 0, 0, 0])] {
+        let certificate = has.then(|| {
+            let certificate = ClientCertificate::new(vec![1], Vec::new(), Vec::new());
+            Arc::new(certificate)
+        });
+        let client = from("192.0.2.7:5000").proven_by(certificate);
+        let call = Call::start_as(client, &bridge, request("GET", Body::empty()));
+        let mut peer = backend.accept().await;
+        let (_, _, rest) = announced(&mut peer).await;
+        let tls = rest.windows(8).find(|part| part[..2] == [0x20, 0]);
+        assert_eq!(tls.unwrap()[3..], said, "{has}");
+        peer.hear("\r\n\r\n").await;
+        peer.say(EMPTY).await;
+        call.answer().await.unwrap();
+        peers.push(peer);
+    }
 }

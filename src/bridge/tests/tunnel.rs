@@ -3,7 +3,7 @@
 use super::*;
 use crate::request::{ConnectProtocol, websocket};
 
-fn asking(fields: &[(&str, &str)], body: Body) -> Request<Body> {
+pub(super) fn asking(fields: &[(&str, &str)], body: Body) -> Request<Body> {
     let mut request = request("CONNECT", body);
     let protocol = ConnectProtocol::new(b"websocket").unwrap();
     request.extensions_mut().insert(protocol);

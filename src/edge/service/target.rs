@@ -3,7 +3,7 @@ use std::net::Ipv6Addr;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Method, Request, header};
 
-use crate::request::{Body, RequestError};
+use crate::request::{Body, RequestError, percent_decoded};
 
 /// Checks where a request goes and gives it a whole URI: `https`, authority, path.
 ///
@@ -156,28 +156,6 @@ fn has_dot_segment(path: &str) -> bool {
             false
         }
     })
-}
-
-/// The bytes of a path after one round of percent-decoding; what does not decode stays.
-fn percent_decoded(path: &str) -> impl Iterator<Item = u8> {
-    let mut rest = path.as_bytes();
-    std::iter::from_fn(move || {
-        let (&first, after) = rest.split_first()?;
-        rest = after;
-        if let (b'%', [high, low, after @ ..]) = (first, rest)
-            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
-        {
-            rest = after;
-            return Some(high << 4 | low);
-        }
-        Some(first)
-    })
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

@@ -75,8 +75,10 @@ fn text(value: &Value) -> Result<String, Refusal> {
     match value {
         Value::Array(items) => {
             let items = items.iter().map(|item| {
-                // Whoever reads the list could not tell it from two items.
-                let item = scalar(item).filter(|item| !item.contains(','));
+                // Whoever reads the list could not tell it from two items, or from none.
+                let is_one =
+                    |item: &String| !item.is_empty() && item.trim() == item && !item.contains(',');
+                let item = scalar(item).filter(is_one);
                 item.ok_or(Refusal::Claim)
             });
             Ok(items.collect::<Result<Vec<_>, _>>()?.join(","))

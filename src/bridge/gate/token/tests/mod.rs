@@ -1,6 +1,7 @@
 //! Tokens as an attacker would write them, and sets of keys as an issuer should not.
 
 mod fetching;
+mod written;
 
 use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
