@@ -73,6 +73,9 @@ pub(super) enum PoolTlsError {
     /// The name cannot be that of a certificate.
     #[error("{0:?} is no name that a certificate can have")]
     Name(String),
+    /// `client_cert` and `client_key` are not those of one another.
+    #[error("the key in {} does not match the certificate in {}", key.display(), cert.display())]
+    Mismatch { cert: PathBuf, key: PathBuf },
     /// The TLS library refused the certificate and key, or to start.
     #[error("{0}")]
     Library(#[from] Error),
@@ -88,7 +91,8 @@ impl PoolTls {
             .with_root_certificates(roots);
         let config = match (&tls.client_cert, &tls.client_key) {
             (Some(cert), Some(key)) => {
-                builder.with_client_auth_cert(chain(cert)?, private(key)?)?
+                let made = builder.with_client_auth_cert(chain(cert)?, private(key)?);
+                made.map_err(|error| no_pair(error, cert, key))?
             }
             _ => builder.with_no_client_auth(),
         };
@@ -268,6 +272,16 @@ fn read(path: &Path) -> Result<Vec<u8>, PoolTlsError> {
         path: path.to_owned(),
         source,
     })
+}
+
+fn no_pair(error: Error, cert: &Path, key: &Path) -> PoolTlsError {
+    match error {
+        Error::InconsistentKeys(_) => PoolTlsError::Mismatch {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+        },
+        other => other.into(),
+    }
 }
 
 fn malformed(path: &Path, reason: &str) -> PoolTlsError {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use wayhold::config::{self, AdminAddress, Config, Listen, Route};
+use wayhold::config::{self, AdminAddress, Answer, ClientAuth, Config, Listen, Pool, Route};
 
 use super::{ConfigArgs, Exit};
 
@@ -43,6 +43,9 @@ fn summarise(config: &Config, out: &mut impl Write) -> io::Result<()> {
     if config.route.is_empty() {
         writeln!(out, "route   every request to the built-in demo origin")?;
     }
+    for pool in &config.pool {
+        writeln!(out, "pool    {}", describe_pool(pool))?;
+    }
     match &config.fleet {
         Some(fleet) => writeln!(out, "node    {} of {}", config.node.id, fleet.member.len())?,
         None => writeln!(out, "node    {}, alone", config.node.id)?,
@@ -60,20 +63,46 @@ fn describe_listen(listen: &Listen) -> String {
         || "a development certificate".to_owned(),
         |cert| cert.display().to_string(),
     );
-    format!("{} {protocols} with {certificate}", listen.addr)
+    let more = match listen.certificate.len() {
+        0 => String::new(),
+        more => format!(" and {}", counted(more, "more certificate")),
+    };
+    let clients = match listen.client_auth {
+        ClientAuth::Off => "",
+        ClientAuth::Optional => ", client certificates optional",
+        ClientAuth::Required => ", client certificates required",
+    };
+    format!(
+        "{} {protocols} with {certificate}{more}{clients}",
+        listen.addr
+    )
 }
 
 fn describe_route(route: &Route) -> String {
     let host = route.host.as_deref().unwrap_or("every host");
-    if route.connect_udp.is_some() {
-        return format!("{host} {} takes tunnels of UDP", route.path);
-    }
-    if let Some(pool) = &route.pool {
-        return format!("{host} {} to pool {pool}", route.path);
-    }
-    let backends = route.to.len();
-    let noun = if backends == 1 { "backend" } else { "backends" };
-    format!("{host} {} to {backends} {noun}", route.path)
+    let does = match (&route.answer, &route.pool) {
+        (Some(Answer::Redirect { status, .. }), _) => format!("redirects with {status}"),
+        (Some(Answer::Fixed { status, .. }), _) => format!("answers {status}"),
+        (None, _) if route.connect_udp.is_some() => "takes tunnels of UDP".to_owned(),
+        (None, Some(pool)) => format!("to pool {pool}"),
+        (None, None) => format!("to {}", counted(route.to.len(), "backend")),
+    };
+    let tokens = (route.gate.jwt.as_deref())
+        .map_or_else(String::new, |name| format!(", only with a token of {name}"));
+    format!("{host} {} {does}{tokens}", route.path)
+}
+
+fn describe_pool(pool: &Pool) -> String {
+    format!(
+        "{} of {}",
+        pool.name,
+        counted(pool.backend.len(), "backend")
+    )
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 fn describe_admin(address: &AdminAddress) -> String {

@@ -107,6 +107,10 @@ impl Decode for SocketAddr {
         let text = text(entry, key)?;
         match text.parse::<Self>() {
             Ok(address) if key.kind == Kind::Address || address.port() != 0 => Ok(address),
+            Err(_) if key.kind == Kind::Servers => Err(format!(
+                "{text:?}: a server is an IP address with a port, and no name; expected {}",
+                key.kind
+            )),
             _ => Err(format!("{text:?}: expected {}", key.kind)),
         }
     }
@@ -355,6 +359,14 @@ fn narrow<T: TryFrom<u64>>(entry: &Entry, key: &Key) -> Result<T, String> {
 pub(super) fn mismatch(entry: &Entry, key: &Key) -> String {
     match &entry.value {
         Value::Untyped(text) => format!("{text:?}: expected {}", key.kind),
+        Value::Integer(number)
+            if matches!(key.kind, Kind::Duration(..) | Kind::DurationOrOff(..)) =>
+        {
+            format!(
+                "{number} has no unit; write \"{number}s\" for seconds; expected {}",
+                key.kind
+            )
+        }
         value => format!("found {}, expected {}", value.describe(), key.kind),
     }
 }

@@ -17,8 +17,8 @@ pub struct Explained {
     pub origin: Option<Origin>,
 }
 
-/// Says of every key what it comes to and which layer it is from, in the order of docs/config.md. Keys of
-/// lists come once for each entry.
+/// Says of every key what it comes to and which layer it is from, table by table in the order of
+/// docs/config.md. Keys of lists come once for each entry, one entry after the other.
 ///
 /// # Errors
 /// What [`load`] refuses.
@@ -36,7 +36,33 @@ pub fn explain(sources: &Sources) -> Result<Vec<Explained>, LoadErrors> {
         }
         explained.extend(paths.into_iter().map(|path| one(&tree.root, key, path)));
     }
+    explained.sort_by_cached_key(|one| place(&one.path));
     Ok(explained)
+}
+
+/// Where a key stands: by the first of [`KEYS`] that is in the same table, and by index in lists, so that
+/// what is said of one entry of a list stands together.
+fn place(path: &str) -> Vec<usize> {
+    let mut pattern = String::new();
+    let mut place = Vec::new();
+    for segment in path.split('.') {
+        if !pattern.is_empty() {
+            pattern.push('.');
+        }
+        if let Ok(index) = segment.parse() {
+            pattern.push_str(INDEX);
+            place.push(index);
+        } else {
+            pattern.push_str(segment);
+            place.extend(KEYS.iter().position(|key| within(key.path, &pattern)));
+        }
+    }
+    place
+}
+
+fn within(path: &str, table: &str) -> bool {
+    path.strip_prefix(table)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The path with one more segment, or with each index of the list that it leads to.
@@ -116,6 +142,36 @@ mod tests {
         assert_eq!(told("timeouts.header"), ("10s".to_owned(), None));
         assert_eq!(told("route.0.path"), ("/".to_owned(), None));
         assert!(explained.iter().all(|one| !one.path.starts_with("pool.")));
+    }
+
+    #[test]
+    fn what_is_said_of_one_entry_of_a_list_stands_together() {
+        let settings = [
+            "route=[{ path = \"/a\", pool = \"p\", rate = \"5/s\" }, { pool = \"p\", rate = \"6/s\" }]",
+            "pool=[{ name = \"p\", backend = [{ url = \"http://a:1\", weight = 2 }, { url = \"http://b:1\", weight = 3 }] }]",
+        ];
+        let explained = explain(&Sources {
+            settings: settings.map(|one| one.parse().unwrap()).to_vec(),
+            ..Sources::default()
+        });
+        let set = explained.unwrap().into_iter();
+        let set: Vec<_> = set
+            .filter(|one| one.origin.is_some())
+            .map(|one| one.path)
+            .collect();
+        let expected = [
+            "route.0.path",
+            "route.0.pool",
+            "route.0.rate",
+            "route.1.pool",
+            "route.1.rate",
+            "pool.0.name",
+            "pool.0.backend.0.url",
+            "pool.0.backend.0.weight",
+            "pool.0.backend.1.url",
+            "pool.0.backend.1.weight",
+        ];
+        assert_eq!(set, expected);
     }
 
     #[test]

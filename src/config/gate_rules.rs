@@ -1,7 +1,7 @@
 //! What the keys of rates and tokens must be together.
 
 use super::load::Reader;
-use super::{Config, Gate, Jwt};
+use super::{Config, Gate, Jwt, names};
 
 /// Checks what every route asks for, and the tokens.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
@@ -27,11 +27,11 @@ fn gate(index: usize, gate: &Gate, config: &Config, reader: &mut Reader<'_>) {
         Some(name) if config.jwt.iter().all(|jwt| jwt.name != *name) => name,
         _ => return,
     };
-    let known: Vec<_> = config.jwt.iter().map(|jwt| jwt.name.as_str()).collect();
-    let message = format!(
-        "no tokens are called {name:?}; there are: {}",
-        known.join(", ")
+    let known = names::known(
+        config.jwt.iter().map(|jwt| jwt.name.as_str()).collect(),
+        "[[jwt]]",
     );
+    let message = format!("no tokens are called {name:?}; {known}");
     reader.refuse(&[&format!("route.{index}.jwt"), "jwt"], message);
 }
 
@@ -265,6 +265,11 @@ mod tests {
         assert_eq!(
             with(&[("route.0.to", "http://a:1"), ("route.0.jwt", "other")]),
             "--set: route.0.jwt: no tokens are called \"other\"; there are: login"
+        );
+        let alone = loaded(&[("route.0.to", "http://a:1"), ("route.0.jwt", "other")]);
+        assert_eq!(
+            alone.unwrap_err(),
+            "--set: route.0.jwt: no tokens are called \"other\"; there is no [[jwt]] with a name; write one"
         );
     }
 

@@ -563,7 +563,8 @@ mod tests {
             ),
             (
                 "quic.idle_timeout = 25",
-                "quic.idle_timeout: found an integer, expected a duration, 100ms to 1h",
+                "quic.idle_timeout: 25 has no unit; write \"25s\" for seconds; expected a duration, \
+                 100ms to 1h",
             ),
             (
                 "quic.idle_timeout = \"25\"",

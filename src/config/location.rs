@@ -93,6 +93,9 @@ fn check_authority(begin: &str, mut more: std::slice::Iter<'_, Part>) -> Result<
             Some(Part::Text(next)) => text = next,
         }
     }
+    if authority.is_empty() {
+        return Err("it has no host; write one after the slashes, or {host} for the one asked for");
+    }
     names::authority(&authority).map(drop)
 }
 
@@ -181,6 +184,14 @@ mod tests {
             "/{{x}}",
         ] {
             assert!(wrong.parse::<Location>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_location_without_a_host_says_so() {
+        for wrong in ["https://", "https://{path}", "https:///x"] {
+            let error = wrong.parse::<Location>().unwrap_err().to_string();
+            assert!(error.starts_with("it has no host"), "{wrong}: {error}");
         }
     }
 }

@@ -50,6 +50,16 @@ fn host(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Says which names there are of the tables that a key can name, or that one has to be written.
+pub(super) fn known(mut names: Vec<&str>, table: &str) -> String {
+    names.retain(|name| !name.is_empty());
+    if names.is_empty() {
+        format!("there is no {table} with a name; write one")
+    } else {
+        format!("there are: {}", names.join(", "))
+    }
+}
+
 /// Checks the beginning of a URL's path.
 pub(super) fn path_prefix(text: &str) -> Result<(), &'static str> {
     let Some(rest) = text.strip_prefix('/') else {

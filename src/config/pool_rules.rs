@@ -1,11 +1,12 @@
 //! What the keys of pools must be together, and where routes may lead.
 
 use super::load::Reader;
-use super::{Alpn, Backend, Dns, Pool, Probe, ProxyProtocol, Route, UpstreamProtocol};
+use super::{Alpn, Backend, Dns, Pool, Probe, ProxyProtocol, Route, UpstreamProtocol, names};
 
 /// Checks where a route leads.
 pub(super) fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut Reader<'_>) {
-    let [to, pool, udp] = ["to", "pool", "connect_udp"].map(|name| format!("route.{index}.{name}"));
+    let [to, pool, udp, redirect, respond] = ["to", "pool", "connect_udp", "redirect", "respond"]
+        .map(|name| format!("route.{index}.{name}"));
     if route.answer.is_some() {
         return;
     }
@@ -18,7 +19,7 @@ pub(super) fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut R
         }
         (None, None) if route.to.is_empty() => {
             reader.refuse(
-                &[&to, &udp, &pool],
+                &[&to, &udp, &pool, &redirect, &respond],
                 "missing: the backends of the route, a \"pool\", the targets of its UDP tunnels \
                  in \"connect_udp\", or its own answer by \"redirect\" or \"respond\"",
             );
@@ -27,11 +28,11 @@ pub(super) fn target(index: usize, route: &Route, pools: &[Pool], reader: &mut R
             reader.refuse(&[&pool, &to], "a route has \"to\" or \"pool\", not both");
         }
         (None, Some(name)) if pools.iter().all(|known| known.name != *name) => {
-            let known: Vec<_> = pools.iter().map(|pool| pool.name.as_str()).collect();
-            let message = format!(
-                "no pool is called {name:?}; there are: {}",
-                known.join(", ")
+            let known = names::known(
+                pools.iter().map(|pool| pool.name.as_str()).collect(),
+                "[[pool]]",
             );
+            let message = format!("no pool is called {name:?}; {known}");
             reader.refuse(&[&pool, "pool"], message);
         }
         _ => {}

@@ -67,7 +67,12 @@ impl Decode for Rate {
         let digits = number.bytes().all(|byte| byte.is_ascii_digit());
         match (number.parse(), per) {
             (Ok(requests @ 1..=1_000_000), Some(per)) if digits => Ok(Self { requests, per }),
-            _ => Err(format!("{number}/{unit}: expected {}", key.kind)),
+            _ => Err(match &entry.value {
+                Value::String(text) | Value::Untyped(text) => {
+                    format!("{text:?}: expected {}", key.kind)
+                }
+                _ => format!("{number}: expected {}", key.kind),
+            }),
         }
     }
 }

@@ -455,8 +455,8 @@ mod tests {
                 return Some(known(address));
             }
             let colons = text.char_indices().filter(|(_, letter)| *letter == ':');
-            let ends = colons.map(|(at, _)| at).chain([text.len()]);
-            ends.filter_map(|at| {
+            let mut ends = colons.map(|(at, _)| at).chain([text.len()]);
+            ends.find_map(|at| {
                 let (name, port) = text.split_at(at);
                 let port = port
                     .strip_prefix(':')
@@ -469,13 +469,12 @@ mod tests {
                     .and_then(|rest| rest.strip_suffix(']'));
                 match bracketed {
                     Some(inner) => Some(known(IpAddr::V6(inner.parse().ok()?))),
-                    None if is_hidden(name) || name.to_ascii_lowercase() == "unknown" => {
+                    None if is_hidden(name) || name.eq_ignore_ascii_case("unknown") => {
                         Some(Node::Unnamed)
                     }
                     None => Some(known(IpAddr::V4(name.parse().ok()?))),
                 }
             })
-            .next()
         }
 
         fn is_hidden(text: &str) -> bool {

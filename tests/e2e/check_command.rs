@@ -99,6 +99,31 @@ fn check_shows_what_file_environment_and_flags_give_together() {
 }
 
 #[test]
+fn check_says_what_becomes_of_the_requests_of_every_route() {
+    let file = ConfigFile::new(concat!(
+        "pool = [{ name = \"app\", to = [\"http://10.0.0.1:80\", \"http://10.0.0.2:80\"] }]\n",
+        "route = [\n",
+        "{ host = \"a.org\", redirect = \"https://b.org{path}\" },\n",
+        "{ path = \"/off\", respond = 503 },\n",
+        "{ path = \"/udp\", connect_udp = [\"192.0.2.1:53\"] },\n",
+        "{ pool = \"app\" },\n",
+        "]\n",
+    ));
+    let output = wayhold(&["check", "-c", file.path()], &[]);
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for line in [
+        "route   a.org / redirects with 308\n",
+        "route   every host /off answers 503\n",
+        "route   every host /udp takes tunnels of UDP\n",
+        "route   every host / to pool app\n",
+        "pool    app of 2 backends\n",
+    ] {
+        assert!(out.contains(line), "{out}");
+    }
+}
+
+#[test]
 fn check_names_every_error_and_exits_with_one() {
     let file = ConfigFile::new("[[listen]]\nadr = 1\n[quic]\nretry = 2\n");
     let output = wayhold(
