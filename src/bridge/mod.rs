@@ -36,6 +36,7 @@ mod tunnel;
 mod udp;
 mod upload;
 mod upstream;
+mod waiting;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -14,6 +14,7 @@ use super::probe::ProbeFailed;
 use super::supply::Supply;
 use super::tend::Tending;
 use super::upstream::Upstream;
+use super::waiting::Waiting;
 use crate::balance::{
     Answer, BackendId, Change, How, NoBackend, Patience, Repeatable, RetryBudget, Wish,
 };
@@ -366,25 +367,6 @@ impl Drop for Place {
         if !self.returned {
             self.pool.release(self.id);
         }
-    }
-}
-
-/// Counts a request as waiting.
-#[derive(Debug)]
-struct Waiting<'a>(&'a Pool);
-
-impl<'a> Waiting<'a> {
-    fn new(pool: &'a Pool) -> Self {
-        let waiting = &pool.metrics.pools.waiting;
-        waiting.get_or_create(&pool.pool_label()).inc();
-        Self(pool)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let waiting = &self.0.metrics.pools.waiting;
-        waiting.get_or_create(&self.0.pool_label()).dec();
     }
 }
 
