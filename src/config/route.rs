@@ -14,7 +14,7 @@ pub struct Route {
     /// Absent: every host.
     pub host: Option<String>,
     /// The path prefix, matched at a segment boundary. Default `/`, and of a route with `connect_udp`
-    /// [`ConnectUdp::PATH`].
+    /// [`ConnectUdp::PATH`](super::ConnectUdp::PATH).
     pub path: String,
     /// The backends, at least one unless there is a pool or `connect_udp`.
     pub to: Vec<Upstream>,
