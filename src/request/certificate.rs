@@ -1,9 +1,9 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{self, SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-
-use super::base64::base64;
 
 /// The certificate by which a client proved who it is, in the TLS handshake of its connection or in that of
 /// the session that it resumed.
@@ -47,7 +47,7 @@ impl ClientCertificate {
 
     /// The certificate in PEM.
     pub fn pem(&self) -> String {
-        let text = base64(&self.leaf);
+        let text = STANDARD.encode(&self.leaf);
         let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
         let mut rest = text.as_str();
         while let Some((line, after)) = rest.split_at_checked(64) {
@@ -89,7 +89,7 @@ impl fmt::Debug for ClientCertificate {
 
 /// RFC 9651, section 3.3.5.
 fn byte_sequence(der: &[u8]) -> String {
-    format!(":{}:", base64(der))
+    format!(":{}:", STANDARD.encode(der))
 }
 
 #[cfg(test)]

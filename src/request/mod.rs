@@ -4,7 +4,6 @@
 //! Nothing here knows a transport: `edge` turns HTTP/3, HTTP/2 and HTTP/1.1 into these types.
 
 mod account;
-mod base64;
 mod body;
 mod certificate;
 mod client;

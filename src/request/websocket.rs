@@ -2,16 +2,17 @@
 //! none (RFC 8441, section 5).
 
 use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-
-use super::base64::{ALPHABET, base64};
 
 /// The length of a key: 16 bytes in base64.
 pub(crate) const KEY_BYTES: usize = 24;
 
 /// Makes a key of 16 bytes that nobody can foresee.
 pub(crate) fn key(random: [u8; 16]) -> HeaderValue {
-    HeaderValue::try_from(base64(&random)).expect("base64 is visible ASCII")
+    HeaderValue::try_from(STANDARD.encode(random)).expect("base64 is visible ASCII")
 }
 
 /// Whether this is a key.
@@ -19,7 +20,8 @@ pub(crate) fn is_key(value: &[u8]) -> bool {
     let [digits @ .., b'=', b'='] = value else {
         return false;
     };
-    value.len() == KEY_BYTES && digits.iter().all(|digit| ALPHABET.contains(digit))
+    let alphabet = alphabet::STANDARD.as_str().as_bytes();
+    value.len() == KEY_BYTES && digits.iter().all(|digit| alphabet.contains(digit))
 }
 
 /// What answers a key.
@@ -27,7 +29,7 @@ pub(crate) fn accept(key: &[u8]) -> HeaderValue {
     let mut sum = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
     sum.update(key);
     sum.update(GUID);
-    HeaderValue::try_from(base64(sum.finish().as_ref())).expect("base64 is visible ASCII")
+    HeaderValue::try_from(STANDARD.encode(sum.finish())).expect("base64 is visible ASCII")
 }
 
 /// RFC 6455, section 1.3.
