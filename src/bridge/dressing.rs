@@ -7,7 +7,7 @@ use http::{request, response};
 use super::BridgeError;
 use super::template::Scene;
 use crate::config::{self, FieldLine, Rewrite, Template};
-use crate::request::{ClientFacts, HandshakeKind, RequestError};
+use crate::request::{ClientFacts, HandshakeKind, RequestError, fields};
 
 /// All that a route does to messages. A route that does nothing has none.
 #[derive(Debug)]
@@ -178,20 +178,8 @@ fn server_timing(client: &ClientFacts) -> String {
 }
 
 /// Removes a field in every spelling that CGI folds into the same variable.
-fn remove(fields: &mut HeaderMap, name: &HeaderName) {
-    fields.remove(name);
-    while let Some(folded) = fields.keys().find(|other| is_folded(other, name)).cloned() {
-        fields.remove(folded);
-    }
-}
-
-/// Whether CGI gives another field to programs as the same variable.
-fn is_folded(other: &HeaderName, name: &HeaderName) -> bool {
-    let (other, name) = (other.as_str().as_bytes(), name.as_str().as_bytes());
-    let dash = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    other != name
-        && other.len() == name.len()
-        && std::iter::zip(other, name).all(|(&one, &two)| dash(one) == dash(two))
+fn remove(headers: &mut HeaderMap, name: &HeaderName) {
+    fields::remove_where(headers, |other| fields::is_alike(other, name.as_str()));
 }
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");

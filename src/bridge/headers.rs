@@ -191,15 +191,8 @@ pub(super) fn own_trailers(trailers: &mut HeaderMap) {
     remove_named(trailers, None);
 }
 
-fn remove_named(fields: &mut HeaderMap, id: Option<&str>) {
-    let claims: Vec<HeaderName> = fields
-        .keys()
-        .filter(|name| is_claim(name.as_str(), id))
-        .cloned()
-        .collect();
-    for name in claims {
-        fields.remove(name);
-    }
+fn remove_named(headers: &mut HeaderMap, id: Option<&str>) {
+    fields::remove_where(headers, |name| is_claim(name, id));
 }
 
 /// Adds what the request is called, and its place in a trace. What is not well-formed of that is dropped
@@ -227,10 +220,8 @@ fn add_names(fields: &mut HeaderMap, account: &Account) {
 
 /// Whether a name is the gateway's to use; `id` is that of the field with the name of a request.
 fn is_claim(name: &str, id: Option<&str>) -> bool {
-    let folded = |text| str::bytes(text).map(|byte| if byte == b'_' { b'-' } else { byte });
-    let begins = |word: &str| folded(name).take(word.len()).eq(word.bytes());
     let mut claims = CLAIMS.into_iter().chain(id);
-    begins("x-forwarded-") || claims.any(|claim| folded(name).eq(folded(claim)))
+    fields::begins_alike(name, "x-forwarded-") || claims.any(|claim| fields::is_alike(name, claim))
 }
 
 /// HTTP/2 and HTTP/3 may split `Cookie`; HTTP/1.1 has it once (RFC 9114, section 4.2.1).

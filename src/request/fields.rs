@@ -76,6 +76,34 @@ pub(crate) fn declared_length(fields: &HeaderMap) -> Result<Option<u64>, &'stati
         .ok_or("content-length is too large")
 }
 
+/// Whether CGI gives both fields to programs as one variable: the names are the same, but for `_` in the
+/// place of `-`.
+pub(crate) fn is_alike(one: &str, other: &str) -> bool {
+    one.len() == other.len() && folded(one).eq(folded(other))
+}
+
+/// Whether a name begins with a word, in the same way.
+pub(crate) fn begins_alike(name: &str, word: &str) -> bool {
+    folded(name).take(word.len()).eq(folded(word))
+}
+
+fn folded(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes()
+        .map(|byte| if byte == b'_' { b'-' } else { byte })
+}
+
+/// Removes the fields whose name fits.
+pub(crate) fn remove_where(fields: &mut HeaderMap, fits: impl Fn(&str) -> bool) {
+    let found: Vec<HeaderName> = fields
+        .keys()
+        .filter(|name| fits(name.as_str()))
+        .cloned()
+        .collect();
+    for name in found {
+        fields.remove(name);
+    }
+}
+
 /// The bytes of a field section as RFC 9114, section 4.2.2 counts them.
 pub(crate) fn section_bytes(fields: &HeaderMap) -> u64 {
     fields

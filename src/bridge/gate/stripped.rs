@@ -6,29 +6,16 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use http_body::{Frame, SizeHint};
 
-use crate::request::{Body, BodyError};
+use crate::request::{Body, BodyError, fields};
 
-/// Removes what only the gateway says from fields of a client.
-///
-/// Many applications cannot tell `x_user` from `x-user`, so both are removed.
-pub(super) fn strip(fields: &mut HeaderMap, names: &[HeaderName]) {
-    let forged: Vec<HeaderName> = fields
-        .keys()
-        .filter(|field| {
-            names
-                .iter()
-                .any(|name| is_alike(field.as_str(), name.as_str()))
-        })
-        .cloned()
-        .collect();
-    for name in forged {
-        fields.remove(name);
-    }
-}
-
-fn is_alike(one: &str, other: &str) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
+/// Removes what only the gateway says from fields of a client, in every spelling that applications cannot
+/// tell apart.
+pub(super) fn strip(headers: &mut HeaderMap, names: &[HeaderName]) {
+    fields::remove_where(headers, |field| {
+        names
+            .iter()
+            .any(|name| fields::is_alike(field, name.as_str()))
+    });
 }
 
 /// A request body without such fields in its trailers.
