@@ -1,9 +1,9 @@
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::config::{Config, Listen};
+use crate::sys::file_mark::FileMark;
 
 /// The files of a configuration that TLS is made of, certificates and keys above all, as they were when last looked at.
 ///
@@ -13,17 +13,8 @@ use crate::config::{Config, Listen};
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     paths: Vec<PathBuf>,
-    used: Vec<Option<Mark>>,
-    seen: Vec<Option<Mark>>,
-}
-
-/// What tells a file from a later one in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: Option<SystemTime>,
+    used: Vec<Option<FileMark>>,
+    seen: Vec<Option<FileMark>>,
 }
 
 impl Watched {
@@ -78,14 +69,8 @@ fn named(listen: &Listen) -> impl Iterator<Item = &PathBuf> {
     single.into_iter().flatten().chain(pairs)
 }
 
-fn mark(path: &Path) -> Option<Mark> {
-    let file = fs::metadata(path).ok()?;
-    Some(Mark {
-        device: file.dev(),
-        inode: file.ino(),
-        length: file.len(),
-        modified: file.modified().ok(),
-    })
+fn mark(path: &Path) -> Option<FileMark> {
+    fs::metadata(path).ok().map(FileMark::from)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
@@ -17,6 +17,7 @@ use super::key_set::KeySet;
 use crate::bridge::gate::kept::KeysOf;
 use crate::bridge::tls;
 use crate::request::clock;
+use crate::sys::file_mark::FileMark;
 use crate::telemetry::{GateMetrics, KeyOutcome, TokenLabel};
 
 /// The keys of tokens as they were last read or fetched.
@@ -197,7 +198,7 @@ async fn watch(keys: &Keys, path: &Path) {
     let mut used = mark(path).await;
     let mut seen = used;
     // What changed since it was read at the start.
-    if used.is_some_and(|mark| mark.is_recent()) {
+    if used.is_some_and(is_recent) {
         used = None;
     }
     loop {
@@ -219,30 +220,16 @@ async fn watch(keys: &Keys, path: &Path) {
     }
 }
 
-/// What tells a file from a later one in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
-    inode: (u64, u64),
-    length: u64,
-    modified: Option<SystemTime>,
+/// Whether the file may have been written since it was read.
+fn is_recent(mark: FileMark) -> bool {
+    let age = mark
+        .modified()
+        .map(|at| clock::time_of_day().duration_since(at));
+    age.is_none_or(|age| age.is_err() || age.is_ok_and(|age| age < Duration::from_secs(5)))
 }
 
-impl Mark {
-    fn is_recent(&self) -> bool {
-        let age = self
-            .modified
-            .map(|at| clock::time_of_day().duration_since(at));
-        age.is_none_or(|age| age.is_err() || age.is_ok_and(|age| age < Duration::from_secs(5)))
-    }
-}
-
-async fn mark(path: &Path) -> Option<Mark> {
-    let file = tokio::fs::metadata(path).await.ok()?;
-    Some(Mark {
-        inode: (file.dev(), file.ino()),
-        length: file.len(),
-        modified: file.modified().ok(),
-    })
+async fn mark(path: &Path) -> Option<FileMark> {
+    tokio::fs::metadata(path).await.ok().map(FileMark::from)
 }
 
 fn path(of: &KeysOf) -> Option<&Path> {
