@@ -35,6 +35,8 @@ mod gateway;
 #[cfg(feature = "gateway")]
 pub mod lifecycle;
 #[cfg(feature = "gateway")]
+mod pem;
+#[cfg(feature = "gateway")]
 pub mod request;
 #[cfg(feature = "gateway")]
 pub mod sys;

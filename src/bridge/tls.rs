@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, RootCertStore};
@@ -19,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use crate::config::{Alpn, UpstreamTls};
+use crate::pem::{self, PemError};
 use crate::request::{Protocol, RequestError};
 
 /// What a backend and the gateway say to each other.
@@ -240,14 +240,7 @@ fn system_roots() -> Result<RootCertStore, PoolTlsError> {
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, PoolTlsError> {
-    let text = read(path)?;
-    let chain = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| malformed(path, pem_reason(&error)))?;
-    if chain.is_empty() {
-        return Err(malformed(path, "no certificate found"));
-    }
-    Ok(chain)
+    pem::all(&read(path)?).map_err(|error| unusable(path, error, "no certificate found"))
 }
 
 fn private(path: &Path) -> Result<PrivateKeyDer<'static>, PoolTlsError> {
@@ -261,10 +254,7 @@ fn private(path: &Path) -> Result<PrivateKeyDer<'static>, PoolTlsError> {
         tracing::warn!(%path, mode = format!("{mode:04o}"), "others than its owner can read the key");
     }
     let text = Zeroizing::new(read(path)?);
-    PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-        pem::Error::NoItemsFound => malformed(path, "no private key found"),
-        _ => malformed(path, pem_reason(&error)),
-    })
+    pem::key(&text).map_err(|error| unusable(path, error, "no private key found"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PoolTlsError> {
@@ -284,19 +274,16 @@ fn no_pair(error: Error, cert: &Path, key: &Path) -> PoolTlsError {
     }
 }
 
+fn unusable(path: &Path, error: PemError, nothing: &str) -> PoolTlsError {
+    match error {
+        PemError::Nothing => malformed(path, nothing),
+        PemError::Malformed(reason) => malformed(path, reason),
+    }
+}
+
 fn malformed(path: &Path, reason: &str) -> PoolTlsError {
     PoolTlsError::Malformed {
         path: path.to_owned(),
         reason: reason.to_owned(),
-    }
-}
-
-/// The library's own texts quote the lines, which may be those of a key.
-fn pem_reason(error: &pem::Error) -> &'static str {
-    match error {
-        pem::Error::MissingSectionEnd { .. } => "a section has no END line",
-        pem::Error::IllegalSectionStart { .. } => "a BEGIN line is malformed",
-        pem::Error::Base64Decode(_) => "a section is not base64",
-        _ => "it is not PEM",
     }
 }

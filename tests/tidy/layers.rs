@@ -21,6 +21,7 @@ pub(crate) const CORE: &[&str] = &[
 /// What stands below the core, from the top.
 const BELOW: &[&str] = &[
     "sys",
+    "pem",
     "config",
     "telemetry",
     "request",

@@ -133,6 +133,7 @@ const OWNED: &[(&[&str], &[&str])] = &[
     (
         &["rustls", "tokio_rustls"],
         &[
+            "pem",
             "edge/tls",
             "bridge/tls",
             "bridge/gate/token/fetch",

@@ -8,7 +8,6 @@ use std::time::SystemTime;
 
 use aws_lc_rs::digest::{self, SHA256};
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -18,10 +17,11 @@ use rustls::{
 };
 
 use super::config::provider;
-use super::identity::{malformed, pem_reason, read_error};
+use super::identity::{malformed, parse_chain, read_error};
 use super::x509::Fields;
 use super::{IdentityWarning, TlsError};
 use crate::config::ClientAuth;
+use crate::pem::{self, PemError};
 use crate::request::ClientCertificate;
 
 /// Whose certificates a listener takes from clients.
@@ -160,22 +160,15 @@ pub(crate) fn reason_of_alert(alert: u8) -> &'static str {
 
 fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = std::fs::read(path).map_err(|source| read_error(path, source))?;
-    let all = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-    let all = all.map_err(|error| malformed(path, pem_reason(&error)))?;
-    if all.is_empty() {
-        return Err(TlsError::NoCertificate(path.to_owned()));
-    }
-    Ok(all)
+    parse_chain(path, &text)
 }
 
 fn read_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
     let text = std::fs::read(path).map_err(|source| read_error(path, source))?;
-    let all = CertificateRevocationListDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-    let all = all.map_err(|error| malformed(path, pem_reason(&error)))?;
-    if all.is_empty() {
-        return Err(malformed(path, "no list of what is revoked is in it"));
-    }
-    Ok(all)
+    pem::all(&text).map_err(|error| match error {
+        PemError::Nothing => malformed(path, "no list of what is revoked is in it"),
+        PemError::Malformed(reason) => malformed(path, reason),
+    })
 }
 
 fn verifier(

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use httpdate::fmt_http_date;
-use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::config::provider;
 use super::x509::{Fields, Name, Validity};
+use crate::pem::{self, PemError};
 
 /// A certificate chain with its private key, as clients are shown it.
 #[derive(Clone, Debug)]
@@ -239,20 +239,20 @@ pub(crate) enum TlsError {
     Library(#[from] rustls::Error),
 }
 
-fn parse_chain(name: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain = CertificateDer::pem_slice_iter(text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| malformed(name, pem_reason(&error)))?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate(name.to_owned()));
-    }
-    Ok(chain)
+pub(super) fn parse_chain(
+    name: &Path,
+    text: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    pem::all(text).map_err(|error| match error {
+        PemError::Nothing => TlsError::NoCertificate(name.to_owned()),
+        PemError::Malformed(reason) => malformed(name, reason),
+    })
 }
 
 fn parse_key(name: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(text).map_err(|error| match error {
-        pem::Error::NoItemsFound => TlsError::NoKey(name.to_owned()),
-        _ => malformed(name, pem_reason(&error)),
+    pem::key(text).map_err(|error| match error {
+        PemError::Nothing => TlsError::NoKey(name.to_owned()),
+        PemError::Malformed(reason) => malformed(name, reason),
     })
 }
 
@@ -275,16 +275,6 @@ pub(super) fn malformed(path: &Path, reason: &'static str) -> TlsError {
     TlsError::Malformed {
         path: path.to_owned(),
         reason,
-    }
-}
-
-/// The library's own texts quote the lines, which may be those of a key.
-pub(super) fn pem_reason(error: &pem::Error) -> &'static str {
-    match error {
-        pem::Error::MissingSectionEnd { .. } => "a section has no END line",
-        pem::Error::IllegalSectionStart { .. } => "a BEGIN line is malformed",
-        pem::Error::Base64Decode(_) => "a section is not base64",
-        _ => "it is not PEM",
     }
 }
 
