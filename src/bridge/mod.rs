@@ -9,6 +9,7 @@ mod dial;
 mod dns;
 mod download;
 mod dressing;
+mod driven;
 mod error;
 mod gate;
 mod grpc;

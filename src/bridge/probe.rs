@@ -1,7 +1,5 @@
 //! Asking backends how they are.
 
-use std::pin::pin;
-
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Full, Limited};
@@ -9,6 +7,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::dial::{Stream, Way};
+use super::driven::driven;
 use super::grpc;
 use super::upstream::Upstream;
 use crate::config::Probe;
@@ -102,7 +101,7 @@ async fn check(stream: Stream, service: &str, name: &str) -> Result<bool, ProbeF
         let response = sender.send_request(request).await?;
         let status = response.status();
         let content = Limited::new(response.into_body(), MAX_ANSWER);
-        Ok((status, content.collect().await))
+        Ok::<_, hyper::Error>((status, content.collect().await))
     };
     let (status, content) = driven(answer, connection).await?;
     if status != StatusCode::OK {
@@ -117,22 +116,6 @@ fn uri(way: Way, name: &str, path: &str) -> http::Result<Uri> {
         .authority(name)
         .path_and_query(path)
         .build()
-}
-
-/// Drives a connection until the answer is there.
-async fn driven<T>(
-    answer: impl Future<Output = hyper::Result<T>>,
-    connection: impl Future<Output = hyper::Result<()>>,
-) -> hyper::Result<T> {
-    let mut answer = pin!(answer);
-    tokio::select! {
-        answer = &mut answer => answer,
-        // It may end with the answer that it has just read.
-        ended = connection => {
-            ended?;
-            answer.await
-        }
-    }
 }
 
 /// More than any answer of gRPC's health protocol has.

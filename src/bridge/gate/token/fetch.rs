@@ -1,6 +1,5 @@
 use std::io;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio_rustls::TlsConnector;
 
+use crate::bridge::driven::driven;
 use crate::bridge::tls::{self, PoolTlsError};
 
 /// What was fetched, and for how long it is good by what the response says.
@@ -75,7 +75,7 @@ pub(super) async fn fetch(url: &str, ca: Option<&Path>) -> Result<Fetched, Fetch
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|_error| FetchError::Url)?;
-    let mut answered = pin!(async {
+    let answer = async {
         let response = sender.send_request(request).await?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
@@ -87,15 +87,8 @@ pub(super) async fn fetch(url: &str, ca: Option<&Path>) -> Result<Fetched, Fetch
             body: body.map_err(|_error| FetchError::Body)?.to_bytes(),
             max_age,
         })
-    });
-    tokio::select! {
-        fetched = &mut answered => fetched,
-        // It may end with the answer that it has just read.
-        ended = connection => {
-            ended?;
-            answered.await
-        }
-    }
+    };
+    driven(answer, connection).await
 }
 
 fn config(ca: Option<&Path>) -> Result<ClientConfig, FetchError> {
