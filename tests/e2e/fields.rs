@@ -15,7 +15,7 @@ use wayhold::client::{Http3Client, Patience, TcpClient, tls_config};
 use wayhold::request::Body;
 
 use crate::process::{Ended, Process};
-use crate::python::Python;
+use crate::python::{Python, skip};
 use crate::stage::{Directory, PATIENCE, turn};
 use crate::transfer::request;
 
@@ -98,6 +98,8 @@ impl Client {
         if curl.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("HTTP2")) {
             clients.push(("h2", Self::Curl("--http2", process.address)));
             clients.push(("http/1.1", Self::Curl("--http1.1", process.address)));
+        } else {
+            skip("there is no curl with HTTP/2");
         }
         clients
     }

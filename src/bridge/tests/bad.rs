@@ -2,23 +2,12 @@
 //! connections.
 
 use super::connections::open;
+use super::outcome::{MALFORMED, Outcome, outcome};
 use super::pools::pooled;
 use super::*;
 
 const HTTP1: UpstreamProtocol = UpstreamProtocol::Http1;
 
-/// What becomes of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// The client gets a status of the gateway, and this word in `Proxy-Status`.
-    Refused(RequestError, &'static str),
-    /// It has begun, and is broken off.
-    Cut,
-    /// It is passed on whole.
-    Whole,
-}
-
-const MALFORMED: Outcome = Outcome::Refused(RequestError::UpstreamMalformed, "http_protocol_error");
 const TOO_LARGE: Outcome = Outcome::Refused(
     RequestError::UpstreamHeaders,
     "http_response_header_section_size",
@@ -155,17 +144,6 @@ const ROWS: &[(&str, Outcome)] = &[
         Outcome::Whole,
     ),
 ];
-
-async fn outcome(call: Call) -> Outcome {
-    match call.answer().await {
-        Err(error) => Outcome::Refused(error, error.proxy_error().unwrap()),
-        Ok(response) => match within(response.into_body().collect()).await {
-            Ok(_) => Outcome::Whole,
-            Err(BodyError::UpstreamGone) => Outcome::Cut,
-            Err(other) => panic!("{other}"),
-        },
-    }
-}
 
 /// Lets a backend answer a GET, and holds that its connection is closed and the next request gets another.
 async fn holds(answer: &str, expected: Outcome) {

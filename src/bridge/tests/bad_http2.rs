@@ -1,5 +1,6 @@
 //! What clients see of backends that break the rules of HTTP/2, or end a connection or a request by them.
 
+use super::outcome::{MALFORMED, Outcome, outcome};
 use super::pools::pooled;
 use super::*;
 
@@ -77,28 +78,8 @@ async fn asked(backend: &Backend) -> Peer {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Refused(RequestError, &'static str),
-    Cut,
-    /// It is passed on, without what does not belong there.
-    Whole,
-}
-
-const MALFORMED: Outcome = Outcome::Refused(RequestError::UpstreamMalformed, "http_protocol_error");
 const BROKEN: Outcome = Outcome::Refused(RequestError::UpstreamBroken, "connection_terminated");
 const REFUSED: Outcome = Outcome::Refused(RequestError::UpstreamRefused, "connection_terminated");
-
-async fn outcome(call: Call) -> Outcome {
-    match call.answer().await {
-        Err(error) => Outcome::Refused(error, error.proxy_error().unwrap()),
-        Ok(response) => match within(response.into_body().collect()).await {
-            Ok(_) => Outcome::Whole,
-            Err(BodyError::UpstreamGone) => Outcome::Cut,
-            Err(other) => panic!("{other}"),
-        },
-    }
-}
 
 /// What a backend says to a request, and what the client gets.
 #[expect(clippy::too_many_lines, reason = "it is a table")]

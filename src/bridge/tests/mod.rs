@@ -27,6 +27,7 @@ mod early;
 mod gate;
 mod http1;
 mod http2;
+mod outcome;
 mod pools;
 mod proxy_protocol;
 mod reload;
